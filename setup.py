@@ -1,0 +1,88 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="ipquery",
+    version="0.1.0",
+    description="Answers where an IP address is and whose it is, fast and without a break",
+    long_description=Path("README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # The plugin folder is a package to setuptools although it has no __init__.py:
+    # twisted.plugins is Twisted's own, and a second __init__.py would hide it.
+    packages=[*find_packages(include=["ipquery*", "loadgen*"]), "twisted.plugins"],
+    # Naming the root makes an editable install a plain path entry; without it
+    # setuptools maps single packages and twistd never finds the plugin.
+    package_dir={"": "."},
+    package_data={
+        "ipquery": ["py.typed"],
+        "ipquery.data": ["gbt2260.tsv"],
+        "loadgen": ["tools/*"],
+        "loadgen.peers": ["nginx.conf.in"],
+    },
+    zip_safe=False,
+    install_requires=[
+        # 22.2: the `attrs` name space.
+        "attrs>=22.2",
+        # Names of countries in everyday Chinese and English. 2.12: data file
+        # loading no longer follows paths out of its folder (CVE-2021-42771 is 2.9.1).
+        "Babel>=2.12",
+        "click>=8.1",
+        # 0.9: refuses every ambiguous framing listed in the tests of serve/.
+        "httptools>=0.9",
+        # 24.8: typed routes.
+        "klein>=24.8",
+        # 2.0: the string and scalar rules that ranges.py relies on. Build time only.
+        "numpy>=2.0",
+        # 24: the last ISO 3166-1 changes and complete zh_CN translations.
+        "pycountry>=24.6",
+        # Host name verification of TLS peers; 24.1 is what this Twisted asks for.
+        "service-identity>=24.1",
+        # Security floor.
+        "twisted[tls]>=26.10",
+        "txredisapi>=1.4.10",
+        # 0.21: writes without waiting for the next turn, wheels for Python 3.13.
+        "uvloop>=0.21",
+    ],
+    extras_require={
+        # ip2region's IPv4 file of 2022-06. Pinned: answers must not change
+        # because a machine was set up on another day.
+        "default-data": ["XdbSearchIP==1.0.2"],
+        # What make bench measures against; any recent version tells.
+        "bench": [
+            "fastapi>=0.110",
+            "flask>=3",
+            "gevent>=24",
+            "granian>=2",
+            "gunicorn>=22",
+            "uvicorn>=0.30",
+        ],
+        "test": [
+            # A real .dat file of 2015-10; its reader isn't used.
+            "17MonIP==0.2.7",
+            "hypothesis>=6.100",
+            "mypy>=1.11",
+            "mypy-zope>=1.0.9",
+            # 1.14: runs on pytest 8 and later.
+            "pytest-twisted>=1.14.3",
+            "pytest>=8",
+            # The vendor's own reader, to compare with.
+            "py-ip2region>=3.0",
+            "ruff>=0.6",
+            "treq>=24.9",
+        ],
+    },
+    entry_points={"console_scripts": ["ipquery = ipquery.cli:main"]},
+    classifiers=[
+        "Framework :: Twisted",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+)

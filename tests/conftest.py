@@ -1,0 +1,48 @@
+"""Fixtures that several rooms share."""
+
+import importlib.metadata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from ipquery import Snapshot, open_snapshot
+from ipquery.data.build import ensure_snapshot
+from ipquery.data.sources import default_source
+from ipquery.net import reactor
+
+# pytest-twisted would install an asyncio reactor on the standard library's loop;
+# it takes the one that is there.
+reactor.install()
+
+# No deadline for a single example: the machines that run this are noisy.
+settings.register_profile("ipquery", deadline=None)
+settings.load_profile("ipquery")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for the whole run."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def default_path(cache: Path) -> Path:
+    """The snapshot of the default database."""
+    return ensure_snapshot([default_source()], cache, lambda what, done: None)
+
+
+@pytest.fixture
+def default_db(default_path: Path) -> Iterator[Snapshot]:
+    """The default database, open."""
+    with open_snapshot(default_path) as db:
+        yield db
+
+
+@pytest.fixture(scope="session")
+def dat_path() -> Path:
+    """17mon's file of 2015-10, as the package 17MonIP carries it."""
+    files = importlib.metadata.files("17MonIP")
+    assert files is not None
+    return next(Path(str(file.locate())) for file in files if file.name == "17monipdb.dat")
