@@ -1,0 +1,1 @@
+"""What is known about addresses: readers, snapshots, look-ups. No Twisted here."""

@@ -1,0 +1,164 @@
+"""RangeTable: what one database says, as columns of address ranges.
+
+Build time only: numpy stays out of the processes that serve.
+
+IPv4 columns hold ``uint64`` numbers, which leaves room for "one past the last
+address". IPv6 columns hold 16 big-endian bytes (``S16``), which numpy compares
+and sorts in address order.
+"""
+
+import datetime
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ipquery.data.record import DataError, Record
+
+Column = NDArray[Any]
+
+KEY = {4: np.dtype(np.uint64), 6: np.dtype("S16")}
+"""Type of an address column, by IP version."""
+
+NO_RECORD = 0
+"""The answer number that means: no source has a record here."""
+
+
+def to_key(version: int, number: int) -> Any:
+    """An address number as a value of an address column."""
+    return number if version == 4 else number.to_bytes(16, "big")
+
+
+def to_numbers(column: Column) -> list[int]:
+    """An address column as Python integers."""
+    if column.dtype == KEY[4]:
+        return [int(n) for n in column]
+    # numpy drops trailing zero bytes when it makes a bytes object
+    return [int.from_bytes(key.ljust(16, b"\0"), "big") for key in column.tolist()]
+
+
+def _halves(column: Column) -> Column:
+    """An IPv6 column as rows of two 64-bit numbers, high half first."""
+    return np.ascontiguousarray(column).view(">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def _successors(column: Column) -> Column:
+    """The address after each one, leaving out those at the end of the space."""
+    if column.dtype == KEY[4]:
+        return column[column < 2**32 - 1] + 1
+    pairs = _halves(column)
+    top = np.uint64(2**64 - 1)
+    pairs = pairs[(pairs != top).any(axis=1)]
+    carry = pairs[:, 1] == top
+    pairs[:, 1] += np.uint64(1)
+    pairs[carry, 0] += np.uint64(1)
+    return np.ascontiguousarray(pairs.astype(">u8")).view("S16").reshape(-1)
+
+
+@attrs.frozen(eq=False)
+class Ranges:
+    """Inclusive ranges of one IP version, in address order, not overlapping.
+
+    Addresses between ranges have no record. ``record`` counts from 0 in the
+    records of the :class:`RangeTable`.
+    """
+
+    version: int
+    first: Column
+    last: Column
+    record: Column
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @classmethod
+    def empty(cls, version: int) -> Self:
+        none = np.empty(0, KEY[version])
+        return cls(version, none, none, np.empty(0, np.int64))
+
+    @classmethod
+    def of(cls, version: int, rows: Iterable[tuple[int, int, int]]) -> Self:
+        """Ranges from (first, last, record) numbers."""
+        listed = list(rows)
+        first, last = (
+            np.array([to_key(version, row[column]) for row in listed], KEY[version])
+            for column in (0, 1)
+        )
+        return cls(version, first, last, np.array([row[2] for row in listed], np.int64))
+
+    def check(self, path: str) -> None:
+        """Refuse ranges that run backwards, overlap or are out of order.
+
+        :raises DataError: naming the first offending range.
+        """
+        for wrong, what in (
+            (self.first > self.last, "ends before it begins"),
+            (np.append(False, self.first[1:] <= self.last[:-1]), "overlaps the one before"),
+        ):
+            if wrong.any():
+                number = int(np.argmax(wrong))
+                raise DataError(
+                    f"{path}: range {number + 1} of {len(self)} {what}: the file is damaged; "
+                    "get it again"
+                )
+
+
+@attrs.frozen(eq=False)
+class RangeTable:
+    """One database; ``date`` is the day its publisher gives for the data."""
+
+    records: Sequence[Record]
+    v4: Ranges = attrs.field(factory=lambda: Ranges.empty(4))
+    v6: Ranges = attrs.field(factory=lambda: Ranges.empty(6))
+    date: datetime.date | None = None
+
+
+@attrs.frozen(eq=False)
+class Steps:
+    """A whole address space, cut where the answer changes.
+
+    ``start[0]`` is the first address of the space; an answer holds up to the
+    next start. Gaps are explicit: answer :data:`NO_RECORD`.
+    """
+
+    version: int
+    start: Column
+    answer: NDArray[np.uint32]
+
+    def halves(self) -> tuple[Column, Column]:
+        """The upper and lower 64 bits of IPv6 starts."""
+        pairs = _halves(self.start)
+        return pairs[:, 0], pairs[:, 1]
+
+    def covered(self) -> int:
+        """How many addresses have a record."""
+        known = self.answer != NO_RECORD
+        if self.version == 4:
+            return int(np.diff(np.append(self.start, np.uint64(2**32)))[known].sum())
+        # Python integers: 2**128 addresses don't fit any numpy type.
+        starts = [*to_numbers(self.start), 2**128]
+        return sum(starts[k + 1] - starts[k] for k in np.flatnonzero(known).tolist())
+
+
+def overlay(version: int, layers: Sequence[tuple[Ranges, NDArray[np.uint32]]]) -> Steps:
+    """Several tables as one: the first that has a record for an address answers it.
+
+    :param layers: ranges in order of precedence, each with the answer number of
+        each of its records, :data:`NO_RECORD` where a record says nothing.
+    """
+    bounds = [np.array([to_key(version, 0)], KEY[version])]
+    for ranges, _ in layers:
+        bounds += [ranges.first, _successors(ranges.last)]
+    start = np.unique(np.concatenate(bounds))
+    answer = np.full(len(start), NO_RECORD, np.uint32)
+    for ranges, numbers in reversed(layers):
+        if not len(ranges):
+            continue
+        holder = np.searchsorted(ranges.first, start, side="right") - 1
+        inside = (holder >= 0) & (start <= ranges.last[holder])
+        found = numbers[ranges.record[holder[inside]]]
+        answer[inside] = np.where(found == NO_RECORD, answer[inside], found)
+    changes = np.append(True, answer[1:] != answer[:-1])
+    return Steps(version, start[changes], answer[changes])
