@@ -1,0 +1,271 @@
+"""The ipquery command, as its users run it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.data.files import ipip_dat, xdb
+
+IPQUERY = Path(sys.executable).parent / "ipquery"
+LAST = 2**32 - 1
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs the command in a folder of its own, with a cache of its own."""
+
+    def call(*arguments: object, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [IPQUERY, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "china.xdb"
+    rows = [
+        (0x01000000, 0x01FFFFFF, "中国|0|河南省|商丘市|联通"),
+        (0x02000000, 0x02FFFFFF, '美国|0|0|0|a "quoted" \\ name'),
+    ]
+    path.write_bytes(xdb(rows))
+    return path
+
+
+HENAN = {
+    "country": "中国",
+    "country_code": "CN",
+    "province": "河南省",
+    "province_code": "410000",
+    "city": "商丘市",
+    "city_code": "411400",
+    "org": None,
+    "isp": "联通",
+}
+
+
+def _one_line(done: "subprocess.CompletedProcess[str]") -> str:
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+def test_build_then_look_up(run: Run, tmp_path: Path, database: Path) -> None:
+    built = run("build", "-o", "out.ipq", database)
+    assert built.returncode == 0
+    assert built.stdout == ""
+    *progress, last = built.stderr.splitlines()
+    assert progress == [
+        "  0%  reading china.xdb",
+        " 35%  finding the codes of china.xdb",
+        " 70%  merging",
+        " 85%  writing",
+        "100%  done",
+    ]
+    assert last.startswith("out.ipq: built in ")
+    found = run("lookup", "--db", "out.ipq", "1.2.3.4", "::ffff:2.0.0.0", "9.9.9.9")
+    assert (found.returncode, found.stderr) == (0, "")
+    first, second, third = (json.loads(line) for line in found.stdout.splitlines())
+    assert first == {"ip": "1.2.3.4", **HENAN}
+    assert second["ip"] == "::ffff:2.0.0.0"
+    assert second["isp"] == 'a "quoted" \\ name'
+    assert second["province"] is None
+    assert third == {"ip": "9.9.9.9", "found": False}
+
+
+def test_a_source_is_built_on_first_use_and_kept(run: Run, database: Path) -> None:
+    first = run("lookup", "--db", database, "1.2.3.4")
+    assert "reading china.xdb" in first.stderr
+    second = run("lookup", "--db", f"xdb:{database}", "1.2.3.4")
+    assert "reading" in second.stderr, "another format is another build"
+    third = run("lookup", "--db", database, "1.2.3.4")
+    assert third.stderr == ""
+    assert first.stdout == second.stdout == third.stdout
+
+
+def test_several_databases_in_order(run: Run, tmp_path: Path, database: Path) -> None:
+    whole = tmp_path / "whole.dat"
+    whole.write_bytes(ipip_dat([(LAST, "IPIP.NET\t20200102\t\t")]))
+    found = run("lookup", "--db", database, "--db", whole, "1.2.3.4", "3.3.3.3")
+    assert [json.loads(line)["country"] for line in found.stdout.splitlines()] == [
+        "中国", "IPIP.NET",
+    ]  # fmt: skip
+
+
+def test_addresses_from_standard_input_in_order(run: Run, database: Path) -> None:
+    found = run("lookup", "--db", database, "2.2.2.2", "-", stdin="1.2.3.4\r\n\n 9.9.9.9 \n1.1.1.1")
+    assert [json.loads(line)["ip"] for line in found.stdout.splitlines()] == [
+        "2.2.2.2", "1.2.3.4", "9.9.9.9", "1.1.1.1",
+    ]  # fmt: skip
+
+
+def test_many_addresses_from_standard_input(run: Run, database: Path) -> None:
+    addresses = [f"1.{n >> 8 & 255}.{n & 255}.7" for n in range(50_000)]
+    found = run("lookup", "--db", database, "-", stdin="\n".join(addresses))
+    assert [json.loads(line)["ip"] for line in found.stdout.splitlines()] == addresses
+
+
+def test_a_line_is_answered_before_the_next_is_sent(tmp_path: Path, database: Path) -> None:
+    with subprocess.Popen(
+        [IPQUERY, "lookup", "--db", database, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for ip in (b"1.2.3.4", b"2.2.2.2"):
+            process.stdin.write(ip + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["ip"] == ip.decode()
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def test_what_is_no_address_is_named_and_left_out(run: Run, database: Path) -> None:
+    run("lookup", "--db", database, "1.1.1.1")
+    found = run("lookup", "--db", database, "1.2.3", "1.2.3.4", "-", stdin="x\n1.1.1.1\n\xff\n")
+    assert found.returncode == 1
+    assert len(found.stdout.splitlines()) == 2
+    assert found.stderr.splitlines() == [
+        "not an IP address: '1.2.3'",
+        "not an IP address: 'x'",
+        r"not an IP address: '\xff'",
+    ]
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, database: Path) -> None:
+    done = subprocess.run(
+        f"yes 1.2.3.4 | {IPQUERY} lookup --db {database} - | head -n 2",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        check=True,
+        timeout=60,
+    )
+    assert len(done.stdout.splitlines()) == 2
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_info_tells_what_is_in_a_database(run: Run, database: Path) -> None:
+    text = run("info", database)
+    assert text.returncode == 0
+    for line in (
+        "source         china.xdb (xdb, ",
+        "date           2022-06-22",
+        "licence        not stated",
+        "attribution    not stated",
+        "ranges         512 IPv4, 0 IPv6",
+        "ranges         2 IPv4, 0 IPv6",
+        "records        2",
+        "coverage       0.78% of IPv4",
+        "city code      100.00% of the 1 ranges that name one, of 1 in China",
+    ):
+        assert line in text.stdout
+    about = json.loads(run("info", "--json", database).stdout)
+    assert about["sources"][0]["name"] == "china.xdb"
+    assert about["addresses"] == {"ipv4": 2 << 24, "ipv6": 0}
+    assert len(about["identity"]) == 64
+
+
+def test_the_default_databases_licence_and_attribution(run: Run, default_path: Path) -> None:
+    text = run("info", default_path).stdout
+    assert "source         ip2region (xdb, 11,065,998 bytes)" in text
+    assert "date           2022-06-22" in text
+    assert "licence        Apache-2.0" in text
+    assert "attribution    ip2region" in text
+    assert "coverage       100.00% of IPv4" in text
+
+
+def test_a_configuration_names_databases_and_codes(
+    run: Run, tmp_path: Path, database: Path
+) -> None:
+    (tmp_path / "countries.txt").write_text("中国\tCHN\n", "utf-8")
+    (tmp_path / "c.toml").write_text(
+        "[[database]]\npath = 'china.xdb'\n[codes]\ncountries = 'countries.txt'\n"
+    )
+    for command in (
+        ["lookup", "--config", "c.toml", "1.2.3.4"],
+        ["lookup", "--config", "c.toml", "--db", database, "1.2.3.4"],
+    ):
+        assert json.loads(run(*command).stdout)["country_code"] == "CHN"
+    assert run("build", "--config", "c.toml", "-o", "out.ipq").returncode == 0
+    assert json.loads(run("lookup", "--db", "out.ipq", "1.2.3.4").stdout)["country_code"] == "CHN"
+    assert run("info", "--config", "c.toml").returncode == 0
+
+
+# What goes wrong is one line, status 1, and nothing half done
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("missing.dat", None, "can't read this database: No such file"),
+        ("empty.dat", b"", "the file is empty"),
+        ("page.dat", b"<html>not found</html>" * 500, "it is a web page"),
+        ("zeros.dat", bytes(2_000_000), "zero bytes"),
+        ("cut.xdb", xdb([(0, 5, "a|b|c|d|e")])[:-3], "the file is cut short"),
+    ],
+)
+def test_a_bad_file(
+    run: Run, tmp_path: Path, name: str, content: bytes | None, complaint: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "out.ipq").write_bytes(b"precious")
+    for command in (["build", "-o", "out.ipq", name], ["lookup", "--db", name, "1.1.1.1"]):
+        done = run(*command)
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("  0%")]
+        assert done.returncode == 1
+        assert len(lines) == 1
+        assert lines[0].startswith(f"Error: {name}: ")
+        assert complaint in lines[0]
+        assert done.stdout == ""
+    assert (tmp_path / "out.ipq").read_bytes() == b"precious"
+    assert not list((tmp_path / "cache/ipquery").glob("*"))
+
+
+def test_a_damaged_snapshot(run: Run, tmp_path: Path, database: Path) -> None:
+    run("build", "-o", "out.ipq", database)
+    whole = (tmp_path / "out.ipq").read_bytes()
+    (tmp_path / "out.ipq").write_bytes(whole[:-1] + b"\xff")
+    assert "out.ipq: the snapshot is damaged" in _one_line(run("info", "out.ipq"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["lookup", "1.1.1.1"], "no database given; name one with --db"),
+        (["build", "-o", "x.ipq"], "no database given; name a SOURCE"),
+        (["info"], "no database given"),
+        (["lookup", "--db", "zip:x", "1.1.1.1"], "zip:x: unknown format zip; formats: ipip-dat"),
+        (["info", "--config", "c.toml"], "c.toml: can't read this configuration"),
+    ],
+)
+def test_usage(run: Run, arguments: list[str], complaint: str) -> None:
+    assert complaint in _one_line(run(*arguments))
+
+
+def test_help_and_version(run: Run) -> None:
+    assert "SOURCE is a database file" in run("--help").stdout
+    assert run("--version").stdout.startswith("ipquery, version 0.")
+    for command in ("build", "lookup", "info"):
+        assert run(command, "--help").returncode == 0
