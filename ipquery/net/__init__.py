@@ -1,0 +1,1 @@
+"""Sockets and loops. Knows nothing of HTTP or of IP data."""

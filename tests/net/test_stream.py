@@ -1,0 +1,560 @@
+"""Twisted protocols on the loop's own streams, and on Twisted's: the same tests for both."""
+
+import contextlib
+import datetime
+import os
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IStreamServerEndpoint,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from ipquery.net.endpoint import make_endpoint
+from ipquery.net.sockets import Bind, listen, open_sockets
+from ipquery.net.stream import LoopEndpoint
+
+ENDPOINTS: dict[str, Callable[[socket.socket], IStreamServerEndpoint]] = {
+    "loop": lambda listening: make_endpoint(reactor, listening),
+    "stock": lambda listening: AdoptedStreamServerEndpoint(
+        reactor, _dup(listening), listening.family
+    ),
+}
+
+
+def _dup(listening: socket.socket) -> int:
+    number = os.dup(listening.fileno())
+    listening.close()
+    return number
+
+
+class Recorder(Protocol):
+    """Keeps what happens to it; the test does the rest."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.events: list[str] = []
+        self.lost: Deferred[None] = Deferred()
+        self.on_data: Callable[[bytes], None] = lambda data: None
+
+    def connectionMade(self) -> None:
+        self.events.append("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        self.on_data(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override] # without a default
+        self.events.append("lost")
+        self.reason = reason
+        self.lost.callback(None)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloseable(Recorder):
+    def readConnectionLost(self) -> None:
+        self.events.append("read lost")
+
+    def writeConnectionLost(self) -> None:
+        self.events.append("write lost")
+
+
+class Servers(Factory):
+    """Builds one kind of protocol, and hands each to the test."""
+
+    def __init__(self, kind: type[Recorder]) -> None:
+        self.kind = kind
+        self.addresses: list[Any] = []
+        self.waiting: list[Deferred[Recorder]] = []
+        self.started = self.stopped = 0
+
+    def startFactory(self) -> None:
+        self.started += 1
+
+    def stopFactory(self) -> None:
+        self.stopped += 1
+
+    def buildProtocol(self, addr: Any) -> Recorder:
+        self.addresses.append(addr)
+        protocol = self.kind()
+        protocol.factory = self
+        waiting = self.waiting.pop(0)
+        # Not before connectionMade
+        reactor.callLater(0, waiting.callback, protocol)
+        return protocol
+
+
+LOOPBACK = Bind("127.0.0.1")
+
+
+class Harness:
+    """A listening port, and blocking clients in threads."""
+
+    def __init__(self, make: Callable[[socket.socket], IStreamServerEndpoint]) -> None:
+        self._make = make
+        self.ports: list[IListeningPort] = []
+        self.clients: list[socket.socket] = []
+
+    async def serve(self, factory: Any, bind: Bind = LOOPBACK) -> IListeningPort:
+        opened = open_sockets([bind])
+        listen(opened)
+        port: IListeningPort = await self._make(opened[0]).listen(factory)
+        self.ports.append(port)
+        return port
+
+    async def connect(
+        self, kind: type[Recorder] = Recorder, bind: Bind = LOOPBACK
+    ) -> tuple[Any, socket.socket]:
+        """A server protocol and the client's socket."""
+        factory = Servers(kind)
+        port = await self.serve(factory, bind)
+        return await self.client(factory, port)
+
+    async def client(self, factory: Servers, port: IListeningPort) -> tuple[Any, socket.socket]:
+        made: Deferred[Recorder] = Deferred()
+        factory.waiting.append(made)
+        host: Any = port.getHost()
+        if isinstance(host, UNIXAddress):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(host.name or b"")
+        else:
+            client = socket.create_connection((host.host, host.port))
+        client.settimeout(10)
+        self.clients.append(client)
+        return await made, client
+
+
+@pytest.fixture(params=ENDPOINTS)
+def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    made = Harness(ENDPOINTS[request.param])
+    yield made
+    for client in made.clients:
+        client.close()
+    for port in made.ports:
+        pytest_twisted.blockon(port.stopListening() or _soon())
+
+
+def _soon(seconds: float = 0.02) -> Deferred[None]:
+    later: Deferred[None] = deferLater(reactor, seconds)
+    return later
+
+
+def _read_all(client: socket.socket) -> bytes:
+    got = b""
+    while more := client.recv(65536):
+        got += more
+    return got
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await _soon(0.01)
+    raise AssertionError("waited in vain")
+
+
+BIG = bytes(range(256)) * 8192  # 2 MB: more than the kernel buffers
+
+
+@pytest_twisted.ensureDeferred
+async def test_data_goes_both_ways(harness: Harness) -> None:
+    server, client = await harness.connect()
+    server.on_data = lambda data: server.transport.write(data.upper())
+    client.sendall(b"hello")
+    assert await deferToThread(client.recv, 100) == b"HELLO"
+    server.transport.writeSequence([b"a", b"b"])
+    assert await deferToThread(client.recv, 100) == b"ab"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_transport_keeps_its_promises(harness: Harness) -> None:
+    server, client = await harness.connect()
+    verifyObject(ITCPTransport, server.transport)
+    assert server.transport.getPeer() == IPv4Address("TCP", *client.getsockname())
+    assert server.transport.getHost() == IPv4Address("TCP", *client.getpeername())
+    for enabled in (True, False):
+        server.transport.setTcpNoDelay(enabled)
+        server.transport.setTcpKeepAlive(enabled)
+        assert bool(server.transport.getTcpNoDelay()) is enabled
+        assert bool(server.transport.getTcpKeepAlive()) is enabled
+    assert server.transport.connected
+    assert not server.transport.disconnecting
+    server.transport.loseConnection()
+    assert server.transport.disconnecting
+    await server.lost
+    assert not server.transport.connected
+
+
+@pytest_twisted.ensureDeferred
+async def test_ipv6(harness: Harness) -> None:
+    server, client = await harness.connect(bind=Bind("::1"))
+    assert isinstance(server.transport.getPeer(), IPv6Address)
+    assert server.transport.getPeer().port == client.getsockname()[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_unix_sockets(harness: Harness, tmp_path: Path) -> None:
+    server, client = await harness.connect(bind=Bind(path=str(tmp_path / "s")))
+    assert isinstance(server.transport.getPeer(), UNIXAddress)
+    assert server.transport.getHost() == UNIXAddress(str(tmp_path / "s"))
+    server.transport.write(b"x")
+    assert await deferToThread(client.recv, 100) == b"x"
+
+
+@pytest_twisted.ensureDeferred
+async def test_lose_connection_sends_what_was_written(harness: Harness) -> None:
+    server, client = await harness.connect()
+    server.transport.write(BIG)
+    server.transport.loseConnection()
+    assert await deferToThread(_read_all, client) == BIG
+    await server.lost
+    assert server.reason.check(ConnectionDone)
+    server.transport.write(b"nobody hears")
+    server.transport.loseConnection()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_producer_with_nothing_more_does_not_hold_a_connection(harness: Harness) -> None:
+    server, client = await harness.connect()
+    server.transport.registerProducer(PushProducer(), True)
+    server.transport.write(b"last")
+    server.transport.loseConnection()
+    assert await deferToThread(_read_all, client) == b"last"
+    await server.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_abort_connection_sends_nothing_more(harness: Harness) -> None:
+    server, client = await harness.connect()
+    server.transport.write(BIG)
+    server.transport.abortConnection()
+    await server.lost
+    assert server.reason.check(ConnectionAborted)
+    server.transport.abortConnection()
+    with pytest.raises(ConnectionResetError):
+        await deferToThread(_read_all, client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_closes(harness: Harness) -> None:
+    server, client = await harness.connect()
+    client.close()
+    await server.lost
+    assert server.reason.check(ConnectionDone)
+    assert server.events == ["made", "lost"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_resets(harness: Harness) -> None:
+    server, client = await harness.connect()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    await server.lost
+    assert not server.reason.check(ConnectionDone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_closed_client_is_answered(harness: Harness) -> None:
+    server, client = await harness.connect(HalfCloseable)
+    client.sendall(b"ask")
+    client.shutdown(socket.SHUT_WR)
+    await _until(lambda: "read lost" in server.events)
+    assert server.received == b"ask"
+    server.transport.write(BIG)
+    server.transport.loseConnection()
+    assert await deferToThread(_read_all, client) == BIG
+    await server.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_half_closing_towards_the_client(harness: Harness) -> None:
+    server, client = await harness.connect(HalfCloseable)
+    server.transport.write(b"answer")
+    server.transport.loseWriteConnection()
+    assert await deferToThread(_read_all, client) == b"answer"
+    await _until(lambda: "write lost" in server.events)
+    client.sendall(b"more")
+    await _until(lambda: server.received == b"more")
+    client.close()
+    await _until(lambda: "read lost" in server.events)
+    server.transport.loseConnection()
+    await server.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_reading_can_be_paused(harness: Harness) -> None:
+    server, client = await harness.connect()
+    server.transport.pauseProducing()
+    client.sendall(b"x")
+    await _soon(0.1)
+    assert server.received == b""
+    server.transport.resumeProducing()
+    await _until(lambda: server.received == b"x")
+
+
+class PushProducer:
+    """Counts how often it is told to pause and to go on."""
+
+    def __init__(self) -> None:
+        self.paused = self.resumed = self.stopped = 0
+
+    def pauseProducing(self) -> None:
+        self.paused += 1
+
+    def resumeProducing(self) -> None:
+        self.resumed += 1
+
+    def stopProducing(self) -> None:
+        self.stopped += 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_push_producer_goes_at_the_clients_pace(harness: Harness) -> None:
+    server, client = await harness.connect()
+    producer = PushProducer()
+    server.transport.registerProducer(producer, True)
+    with pytest.raises(RuntimeError):
+        server.transport.registerProducer(producer, True)
+    server.transport.write(BIG * 4)
+    await _until(lambda: producer.paused == 1)
+    assert producer.resumed == 0
+    done = deferToThread(_read_all, client)
+    await _until(lambda: producer.resumed == 1)
+    server.transport.loseConnection()
+    server.transport.write(b"last")
+    server.transport.unregisterProducer()
+    assert await done == BIG * 4 + b"last"
+
+
+class PullProducer:
+    """Gives a piece whenever it is asked."""
+
+    def __init__(self, transport: Any, pieces: int) -> None:
+        self.transport, self.pieces, self.stopped = transport, pieces, 0
+
+    def resumeProducing(self) -> None:
+        self.transport.write(bytes(10_000))
+        self.pieces -= 1
+        if not self.pieces:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def stopProducing(self) -> None:
+        self.stopped += 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pull_producer_is_asked_for_more(harness: Harness) -> None:
+    server, client = await harness.connect()
+    producer = PullProducer(server.transport, 3000)
+    server.transport.registerProducer(producer, False)
+    await _soon(0.2)
+    assert producer.pieces > 0, "the client has read nothing yet"
+    assert len(await deferToThread(_read_all, client)) == 30_000_000
+    assert producer.stopped == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_producer_is_stopped_when_the_client_goes(harness: Harness) -> None:
+    server, client = await harness.connect()
+    push = PushProducer()
+    server.transport.registerProducer(push, True)
+    client.close()
+    await server.lost
+    assert push.stopped == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_producer_on_a_lost_connection_is_stopped_at_once(harness: Harness) -> None:
+    server, client = await harness.connect()
+    client.close()
+    await server.lost
+    producer = PushProducer()
+    server.transport.registerProducer(producer, True)
+    assert producer.stopped == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fault_in_a_protocol_is_logged_and_cuts_its_connection(harness: Harness) -> None:
+    faults: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: dict[str, Any]) -> None:
+        if event["log_level"].name in ("error", "critical"):
+            faults.append(str(event))
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError("a fault of the protocol")
+
+    server, client = await harness.connect()
+    server.on_data = fail
+    globalLogPublisher.addObserver(observe)
+    try:
+        client.sendall(b"x")
+        await server.lost
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert any("a fault of the protocol" in fault for fault in faults)
+    assert not server.reason.check(ConnectionDone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_stops_refuses_but_keeps_connections(harness: Harness) -> None:
+    factory = Servers(Recorder)
+    port = await harness.serve(factory)
+    host: Any = port.getHost()
+    assert (factory.started, factory.stopped) == (1, 0)
+    server, client = await harness.client(factory, port)
+    harness.ports.remove(port)
+    await port.stopListening()  # type: ignore[misc] # always a Deferred here
+    assert factory.stopped == 1
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host.host, host.port))
+    server.transport.write(b"still here")
+    assert await deferToThread(client.recv, 100) == b"still here"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_factory_may_refuse_a_connection(harness: Harness) -> None:
+    class Refusing(Factory):
+        def buildProtocol(self, addr: Any) -> None:
+            return None
+
+    port: Any = await harness.serve(Refusing())
+    client = socket.create_connection((port.getHost().host, port.getHost().port))
+    harness.clients.append(client)
+    client.settimeout(10)
+    with contextlib.suppress(ConnectionResetError):
+        assert await deferToThread(client.recv, 100) == b""
+
+
+# Whole stacks on top
+
+
+class Hello(Resource):
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        return b"hello"
+
+
+def _http(client: socket.socket) -> bytes:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    return _read_all(client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_twisted_webs_own_site(harness: Harness) -> None:
+    port: Any = await harness.serve(Site(Hello()))
+    client = socket.create_connection((port.getHost().host, port.getHost().port))
+    harness.clients.append(client)
+    answer = await deferToThread(_http, client)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nhello")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[CertificateOptions, Path]:
+    """A certificate for localhost, and the file a client verifies it with."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    certificate = made.public_bytes(serialization.Encoding.PEM)
+    path.write_bytes(certificate)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return PrivateCertificate.loadPEM(private + certificate).options(), path
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_by_twisteds_own_wrapper(
+    harness: Harness, certificate: tuple[CertificateOptions, Path]
+) -> None:
+    options, path = certificate
+    port: Any = await harness.serve(TLSMemoryBIOFactory(options, False, Site(Hello())))
+    context = ssl.create_default_context(cafile=str(path))
+
+    def ask() -> bytes:
+        address = (port.getHost().host, port.getHost().port)
+        with (
+            socket.create_connection(address, 10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            return _http(client)
+
+    assert (await deferToThread(ask)).endswith(b"\r\n\r\nhello")
+
+
+@pytest_twisted.ensureDeferred
+async def test_large_transfers_over_tls(
+    harness: Harness, certificate: tuple[CertificateOptions, Path]
+) -> None:
+    options, path = certificate
+
+    class Big(Resource):
+        isLeaf = True
+
+        def render_GET(self, request: Request) -> bytes:
+            return BIG
+
+    port: Any = await harness.serve(TLSMemoryBIOFactory(options, False, Site(Big())))
+    context = ssl.create_default_context(cafile=str(path))
+
+    def ask() -> bytes:
+        address = (port.getHost().host, port.getHost().port)
+        with (
+            socket.create_connection(address, 10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            return _http(client)
+
+    assert (await deferToThread(ask)).endswith(BIG)
+
+
+def test_the_loop_endpoint_is_the_one_that_is_used() -> None:
+    (opened,) = open_sockets([Bind("127.0.0.1")])
+    assert isinstance(make_endpoint(reactor, opened), LoopEndpoint)
+    opened.close()
