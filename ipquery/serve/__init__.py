@@ -1,0 +1,1 @@
+"""HTTP: one parser, the routes, and what they answer."""

@@ -1,0 +1,112 @@
+"""Klein routes."""
+
+from typing import Any, BinaryIO, cast
+
+import attrs
+from klein import Klein
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from ipquery.serve import contract
+from ipquery.serve.contract import BadRequest, Reply
+from ipquery.serve.resolver import Resolver
+
+_log = Logger()
+
+
+@attrs.define
+class Readiness:
+    """Whether this process should get traffic, and if not, why."""
+
+    why_not: str | None = "starting"
+
+
+def _send(request: IRequest, reply: Reply) -> bytes:
+    """Set a reply's head on a request, and return its body."""
+    # IRequest leaves out most of what every request has.
+    served = cast(Request, request)
+    served.setResponseCode(reply.status)
+    served.setHeader(b"Content-Type", contract.CONTENT_TYPE)
+    # Without it the answer would go out in chunks; for HEAD it says what GET has.
+    served.setHeader(b"Content-Length", str(len(reply.body)).encode())
+    for name, value in reply.headers.items():
+        served.setHeader(name, value)
+    return reply.body
+
+
+class Api:
+    """The service's routes, over a resolver."""
+
+    app = Klein()
+    # A path with empty segments is another path, not to be redirected.
+    app.url_map.merge_slashes = False
+
+    def __init__(self, resolver: Resolver, readiness: Readiness) -> None:
+        self._resolver = resolver
+        self._readiness = readiness
+
+    @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
+    def query(self, request: IRequest) -> bytes:
+        """Answer ``?ip=``."""
+        return self._answer(request, contract.ip_of_query(_arguments(request)))
+
+    @app.route(contract.QUERY_PATH, methods=["POST"])
+    def query_body(self, request: IRequest) -> bytes:
+        """Answer the ``ip`` of a JSON object."""
+        return self._answer(request, contract.ip_of_body(_body(request)))
+
+    def _answer(self, request: IRequest, ip: str) -> bytes:
+        try:
+            answer = self._resolver.resolve(ip)
+        except ValueError:
+            raise contract.bad_address(ip) from None
+        if answer is None:
+            return _send(request, contract.no_record(ip))
+        return _send(request, Reply(200, answer))
+
+    @app.route(contract.HEALTH_PATH, methods=["GET", "HEAD"])
+    def health(self, request: IRequest) -> bytes:
+        """Whether the process lives."""
+        return _send(request, contract.status("ok"))
+
+    @app.route(contract.READY_PATH, methods=["GET", "HEAD"])
+    def ready(self, request: IRequest) -> bytes:
+        """Whether it should get traffic."""
+        why_not = self._readiness.why_not
+        if why_not is None:
+            return _send(request, contract.status("ready"))
+        return _send(request, contract.unavailable(why_not))
+
+    @app.handle_errors(BadRequest)
+    def bad_request(self, request: IRequest, failure: Failure) -> bytes:
+        """What the caller sent can't be answered."""
+        return _send(request, contract.message(400, str(failure.value)))
+
+    @app.handle_errors(HTTPException)
+    def not_routed(self, request: IRequest, failure: Failure) -> bytes:
+        """No such path, or not with this method."""
+        error = cast(HTTPException, failure.value)
+        headers = {}
+        if isinstance(error, MethodNotAllowed):
+            # Sorted: werkzeug gives them in another order in every process.
+            headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return _send(request, contract.refusal(error.code or 500, headers=headers))
+
+    @app.handle_errors(Exception)
+    def failed(self, request: IRequest, failure: Failure) -> bytes:
+        """A fault of ours."""
+        _log.failure("answering {request}", failure, request=request)
+        return _send(request, contract.INTERNAL_ERROR)
+
+
+def _arguments(request: IRequest) -> list[bytes]:
+    arguments: dict[bytes, list[bytes]] = cast(Request, request).args
+    return arguments.get(b"ip", [])
+
+
+def _body(request: IRequest) -> bytes:
+    content: BinaryIO = cast(Any, request).content
+    return content.read()

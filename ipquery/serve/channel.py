@@ -1,0 +1,478 @@
+"""One HTTP/1.1 connection: order, persistence, deadlines (RFC 9112 section 9).
+
+A complete message becomes an ordinary ``twisted.web`` request, which the
+site's resource answers, or goes through the express lane. Messages that a
+client sends before it has its answer wait their turn in order; meanwhile
+nothing more is read, so that what one connection can hold in memory is bounded
+by one read.
+
+Deadlines are looked at once a second by the site (:meth:`Channel.check_deadline`):
+a timer of its own for every request would cost more than answering it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from http import HTTPStatus
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from ipquery.serve import contract
+from ipquery.serve.contract import Reply
+from ipquery.serve.express import (
+    ADDRESS_AT,
+    GET_START,
+    POST_START,
+    body_address,
+    plain_address,
+)
+from ipquery.serve.message import Incoming, Message, Refused
+
+if TYPE_CHECKING:
+    from ipquery.serve.site import ApiRequest, ApiSite
+
+_log = Logger()
+
+# How long a connection that we closed for writing is read on. Closing at once
+# with input unread would make the kernel reset it, and the client might lose
+# our last answer (RFC 9112 section 9.6).
+_LINGER_SECONDS = 2
+
+_LAST_CALL_SECONDS = 1
+
+# Headers the channel itself writes: Date first, so that all that follows it in an
+# express answer can be kept ready, and Connection last.
+_OWN_HEADERS = frozenset({b"server", b"date", b"connection"})
+
+
+class _Transport(ITCPTransport, IConsumer, IPushProducer):
+    """What every stream transport in use provides."""
+
+
+class _Phase(Enum):
+    """What a connection is doing, which says what its deadline means."""
+
+    UNUSED = "connected, nothing sent yet"
+    IDLE = "between two requests"
+    HEADER = "a request line or header has begun"
+    BODY = "the header is complete, the body isn't"
+    BUSY = "a request is being answered"
+    CLOSING = "our last answer is written"
+
+
+def _write_nowhere(data: bytes) -> None:
+    """Before a connection is made there is nobody to write to."""
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Channel(Protocol):
+    """One connection: transport on one side, requests on the other.
+
+    To a ``twisted.web`` request it is the channel it writes to.
+    """
+
+    transport: _Transport
+
+    def __init__(self, site: "ApiSite", overloaded: bool) -> None:
+        """
+        :param overloaded: whether the worker has as many connections as it may;
+            this one is then told so and closed.
+        """
+        self.site = self.factory = site
+        self._overloaded = overloaded
+        self._limits = site.limits
+        self._incoming = Incoming(site.limits, self._received)
+        self._refused = False
+        self._express = site.express
+        self._at_once = False
+        self._resting = False
+        self._lane = site.lane
+        self._write: Callable[[bytes], None] = _write_nowhere
+        # The tail of the last GET that was like one before, and where it begins;
+        # no read that is parsed ends with NUL.
+        self._tail, self._tail_at = b"\0", 0
+        # Requests that may still be asked before the last one, which is told to
+        # close; the lane leaves that to the other way.
+        self._requests_left = site.limits.requests_per_connection - 1
+
+        # What waits for its turn, and what is being answered
+        self._waiting: deque[Message | Reply] = deque()
+        self._request: ApiRequest | None = None
+        self._is_1_0 = False
+        self._last = False
+        self._advancing = False
+        # The connection
+        self._phase = _Phase.UNUSED
+        self._deadline = inf
+        self._awaited = (self._phase, 0)
+        self._settled_left = self._requests_left
+        self._blocked_until = inf
+        self._reading_paused = False
+        self._peer_done = False
+        self._unsent: list[bytes] = []
+        self._receiving = False
+
+    # The transport's side
+
+    def connectionMade(self) -> None:
+        """Start the clock; or, with too many connections, say so."""
+        self.site.connections.add(self)
+        self.transport.registerProducer(self, True)
+        if self._overloaded:
+            self._send_reply(contract.unavailable("too many connections"))
+            self._close_lingering()
+            return
+        self._deadline = self.site.now + self._limits.header_seconds
+        self._resting = self._express and self._requests_left > 0
+        self._write = self.transport.write
+
+    def dataReceived(self, data: bytes) -> None:
+        """Parse what came in, and answer what is complete."""
+        if self._resting:
+            # The express lane's second door for GET, in this body: it is what a
+            # busy worker does all day, and a call more takes 5 % of it.
+            if data.startswith(GET_START) and data.endswith(self._tail):
+                lane = self._lane
+                answer = lane.find(data[ADDRESS_AT : self._tail_at])
+                if answer is not None:
+                    self._requests_left -= 1
+                    if not self._requests_left:
+                        self._resting = False
+                    self._write(lane.head + answer)
+                    return
+            elif self._answer_known(data):
+                return
+        if self._phase is _Phase.CLOSING or self._refused:
+            return
+        incoming = self._incoming
+        rested, begun = self._resting, incoming.begun
+        self._at_once = False
+        # All answers to one read leave in one write.
+        self._receiving = True
+        try:
+            incoming.feed(data)
+        except Refused as refused:
+            self._refuse(refused)
+        finally:
+            self._receiving = False
+        self._flush()
+        self._settle()
+        if rested and self._at_once and incoming.begun == begun + 1:
+            self._lane.learn(data, incoming.target, incoming.body)
+
+    def _answer_known(self, data: bytes) -> bool:
+        """Answer through the second door, if the read fits it, what isn't like the last GET."""
+        lane = self._lane
+        if data.startswith(GET_START):
+            known = lane.tails.get(data[data.find(b" ", ADDRESS_AT) :])
+            if known is None:
+                return False
+            self._tail, self._tail_at = known, -len(known)
+            address: bytes | None = data[ADDRESS_AT : self._tail_at]
+        elif data.startswith(POST_START):
+            # From the right, as a body is short: half the time.
+            head, _, body = data.rpartition(b"\r\n\r\n")
+            if lane.heads.get(head) != len(body):
+                return False
+            address = body_address(body)
+        else:
+            return False
+        answer = lane.find(address) if address else None
+        if answer is None:
+            return False
+        self._requests_left -= 1
+        if not self._requests_left:
+            self._resting = False
+        self._write(lane.head + answer)
+        return True
+
+    def _refuse(self, refused: Refused) -> None:
+        """Nothing after this point can be understood: answer so, in turn, and close."""
+        self._refused = True
+        self._waiting.append(refused.reply)
+        self._advance()
+
+    def _settle(self) -> None:
+        """After a read or an answer: what is awaited now, and until when."""
+        self._settled_left = self._requests_left
+        if self._phase is _Phase.CLOSING:
+            return
+        incoming, limits = self._incoming, self._limits
+        self._resting = False
+        if self._request is not None:
+            self._await(_Phase.BUSY, inf)
+            # With nothing waiting, reading goes on, so that a client that
+            # leaves is noticed; the first read that brings more is the last.
+            if self._waiting or incoming.in_message:
+                self._pause_reading()
+            else:
+                self._resume_reading()
+            return
+        self._resume_reading()
+        if not incoming.in_message:
+            self._phase, self._deadline = _Phase.IDLE, self.site.now + limits.idle_seconds
+            self._resting = self._express and self._requests_left > 0
+        elif not incoming.headers_done:
+            self._await(_Phase.HEADER, limits.header_seconds)
+        else:
+            self._await(_Phase.BODY, limits.body_seconds)
+        if incoming.continue_due:
+            incoming.continue_due = False
+            if not incoming.body:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _await(self, phase: _Phase, seconds: float) -> None:
+        """Start a deadline that more bytes of the same message don't move."""
+        awaited = (phase, self._incoming.begun)
+        if awaited != self._awaited or self._phase is not phase:
+            self._awaited, self._phase = awaited, phase
+            self._deadline = self.site.now + seconds
+
+    def check_deadline(self, before: float, now: float) -> None:
+        """Called by the site once a second.
+
+        :param before: what its clock has said since the last call.
+        """
+        if self._requests_left != self._settled_left:
+            # The second door was used, and leaves the book-keeping to this.
+            self._settled_left = self._requests_left
+            self._phase, self._deadline = _Phase.IDLE, before + self._limits.idle_seconds
+        if now >= self._blocked_until:
+            self.transport.abortConnection()
+        if now < self._deadline:
+            return
+        if self._phase is _Phase.CLOSING:
+            self.transport.abortConnection()
+        elif self._phase in (_Phase.HEADER, _Phase.BODY):
+            self._refuse(Refused(408))
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        """Close with the next answer, or soon.
+
+        An idle connection isn't closed at once: a request may be on its way, and
+        its sender would get no answer. One in steady use is asked again within
+        the second, and told to close.
+        """
+        self._express = self._resting = False
+        self._settled_left = self._requests_left
+        if self._phase in (_Phase.UNUSED, _Phase.IDLE):
+            self._deadline = min(self._deadline, self.site.now + _LAST_CALL_SECONDS)
+
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more; it may still wait for answers."""
+        self._peer_done = True
+        if self._phase is not _Phase.BUSY:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Our last answer has left."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget the connection; a request in progress is told."""
+        self.site.forget(self)
+        self._waiting.clear()
+        self._phase, self._deadline, self._blocked_until = _Phase.CLOSING, inf, inf
+        request, self._request = self._request, None
+        if request is not None:
+            request.connectionLost(reason)
+
+    def pauseProducing(self) -> None:
+        """The client doesn't read its answers: give it no more to wait for."""
+        self._blocked_until = self.site.now + self._limits.idle_seconds
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        self._blocked_until = inf
+        if not self._reading_paused:
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; connectionLost says so too."""
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if self._blocked_until == inf:
+                self.transport.resumeProducing()
+
+    def _received(self) -> None:
+        """A whole request has come in: answer it, or keep it for its turn."""
+        if not (self._express and self._incoming.is_plain and self._answer_at_once()):
+            self._waiting.append(self._incoming.take())
+            self._advance()
+
+    def _answer_at_once(self) -> bool:
+        """Answer through the express lane's first door, if that can be done here and now."""
+        if self._request is not None or self._waiting or not self._requests_left:
+            return False
+        incoming, lane = self._incoming, self._lane
+        address = plain_address(incoming.method, incoming.target, incoming.body)
+        answer = lane.find(address) if address else None
+        if answer is None:
+            return False
+        self._requests_left -= 1
+        self._at_once = True
+        self._unsent.append(lane.head + answer)
+        return True
+
+    # The requests' side
+
+    def _advance(self) -> None:
+        """Answer what waits, in order, until one takes its time."""
+        if self._advancing:
+            return
+        self._advancing = True
+        while self._waiting and self._request is None and self._phase is not _Phase.CLOSING:
+            item = self._waiting.popleft()
+            if isinstance(item, Reply):
+                self._last = True
+                self._send_reply(item)
+                self.site.log_refusal(self.transport.getPeer(), item)
+                self._close_lingering()
+            else:
+                self._start(item)
+        self._advancing = False
+
+    def _start(self, message: Message) -> None:
+        self._is_1_0 = message.is_1_0
+        self._last = not message.persists or self._requests_left == 0
+        self._requests_left = max(self._requests_left - 1, 0)
+        request = self._request = self.site.make_request(self)
+        for name, value in message.headers:
+            request.requestHeaders.addRawHeader(name, value)
+        request.gotLength(len(message.body))
+        request.handleContentChunk(message.body)
+        version = b"HTTP/1.0" if message.is_1_0 else b"HTTP/1.1"
+        request.requestReceived(message.method, message.target, version)
+
+    def requestDone(self, request: "ApiRequest") -> None:
+        """A request has written all of its answer."""
+        self._request = None
+        if self._last or (self._peer_done and not self._waiting):
+            self._close_lingering()
+            return
+        self._advance()
+        if not self._receiving and not self._advancing:
+            self._settle()
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Write the head of an answer.
+
+        The version is always ours (RFC 9110 section 6.2). Date and Connection
+        are the channel's to write; the software's name is nobody's business.
+        """
+        head = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n", self.site.date_header]
+        for name, values in headers.getAllRawHeaders():
+            if name.lower() not in _OWN_HEADERS:
+                for value in values:
+                    head += (name, b": ", value, b"\r\n")
+        self._end_head(head)
+        self.writeSequence(head)
+
+    def _end_head(self, head: list[bytes]) -> None:
+        self._last = self._last or self.site.draining
+        if self._last:
+            head.append(b"Connection: close\r\n")
+        elif self._is_1_0:
+            head.append(b"Connection: keep-alive\r\n")
+        head.append(b"\r\n")
+
+    def _send_reply(self, reply: Reply) -> None:
+        """An answer without a request."""
+        self._last = True
+        # Not Twisted's table of phrases, which has no 431.
+        head = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n".encode()]
+        head.append(self.site.date_header)
+        head.append(b"Content-Type: %s\r\n" % contract.CONTENT_TYPE)
+        head.append(b"Content-Length: %d\r\n" % len(reply.body))
+        head += (f"{name}: {value}\r\n".encode() for name, value in reply.headers.items())
+        self._end_head(head)
+        if not self._incoming.is_head:
+            head.append(reply.body)
+        self.writeSequence(head)
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of an answer's body."""
+        if self._receiving:
+            self._unsent.append(data)
+        else:
+            self.transport.write(data)
+
+    def writeSequence(self, pieces: Sequence[bytes]) -> None:
+        """Write pieces of an answer."""
+        self.write(b"".join(pieces))
+
+    def _flush(self) -> None:
+        if self._unsent:
+            data = b"".join(self._unsent)
+            self._unsent = []
+            self.transport.write(data)
+
+    def loseConnection(self) -> None:
+        """Close when what is written has left."""
+        self._close()
+
+    def _close(self) -> None:
+        self._flush()
+        self._express = self._resting = False
+        self._phase = _Phase.CLOSING
+        self._deadline = self.site.now + self._limits.idle_seconds
+        self._waiting.clear()
+        self.transport.loseConnection()
+
+    def _close_lingering(self) -> None:
+        """Close for writing now, and for reading when the client has, or soon."""
+        if self._peer_done or self.isSecure():
+            self._close()
+            return
+        self._flush()
+        self._express = self._resting = False
+        self._phase = _Phase.CLOSING
+        self._deadline = self.site.now + _LINGER_SECONDS
+        self._waiting.clear()
+        self._resume_reading()
+        self.transport.loseWriteConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """A request writes its answer piece by piece, at the transport's pace."""
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """The request has written its last piece."""
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self.transport.getPeer()
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self.transport.getHost()
+
+    def isSecure(self) -> bool:
+        """Whether the connection is over TLS."""
+        return ISSLTransport.providedBy(self.transport)

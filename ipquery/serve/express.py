@@ -1,0 +1,109 @@
+"""The express lane: look-ups in their plainest form, answered without a Request.
+
+Whatever it answers, the routes answer with the same bytes; whatever it isn't
+sure of, it leaves to them. It has two doors:
+
+- a request that the parser has taken apart, if it is written plainly
+  (:func:`plain_address`);
+- a whole read that differs only in its address from one that came in by the
+  first door (:class:`Lane`). Callers send the same header over and over. What
+  the parser made of it once, it would make of it again: an address in its
+  place is made of characters that mean nothing to it.
+"""
+
+import re
+from collections.abc import Callable
+
+import attrs
+
+from ipquery.serve import contract
+
+Find = Callable[[bytes], bytes | None]
+"""From the text of an address to the rest of the response, from behind the
+Date header; ``None`` for whatever has to go the other way."""
+
+_PATH = contract.QUERY_PATH.encode()
+_TARGET = _PATH + b"?ip="
+
+GET_START = b"GET " + _TARGET
+POST_START = b"POST " + _PATH + b" "
+ADDRESS_AT = len(GET_START)
+
+# RFC 8259 sections 2 and 4: an object with the one member "ip", whose value has
+# no escapes. Blanks are those four.
+_BLANK = rb"[ \t\n\r]*"
+_BODY = re.compile(_BLANK.join([b"", rb"\{", b'"ip"', b":", b'"([0-9A-Fa-f.:]+)"', rb"\}", b""]))
+
+# The longest address text, IPv6 with an IPv4 tail, is 45 characters.
+LONGEST_TARGET = len(_TARGET) + 45
+
+# Heads differ by caller and, for POST, by Content-Length. A thousand of 700 bytes,
+# as browsers send them, are 700 KB for a worker, not for a connection.
+_KNOWN_HEADS = 1000
+
+
+def after_date(answer: bytes) -> bytes:
+    """What follows the Date header in the response that carries an answer."""
+    return b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+        contract.CONTENT_TYPE,
+        len(answer),
+        answer,
+    )
+
+
+def plain_address(method: bytes, target: bytes, body: bytes) -> bytes | None:
+    """The address that is asked for, if it is written plainly.
+
+    For GET it is whatever follows ``?ip=``: if that isn't an address as it
+    stands, looking it up finds nothing.
+    """
+    if method == b"GET":
+        if target.startswith(_TARGET) and not body:
+            return target[len(_TARGET) :]
+    elif method == b"POST" and target == _PATH:
+        return body_address(body)
+    return None
+
+
+def body_address(body: bytes) -> bytes | None:
+    """The address in a body, if it is written plainly."""
+    # json.dumps writes one blank, JavaScript and most others none. What stands
+    # between may be anything: if it isn't an address, looking it up finds nothing.
+    if body.endswith(b'"}'):
+        if body.startswith(b'{"ip":"'):
+            return body[7:-2]
+        if body.startswith(b'{"ip": "'):
+            return body[8:-2]
+    plain = _BODY.fullmatch(body)
+    return plain[1] if plain is not None else None
+
+
+@attrs.define
+class Lane:
+    """What the connections of a worker share of the second door."""
+
+    find: Find
+    head: bytes = b""
+    """The status line and the Date header of this second."""
+    tails: dict[bytes, bytes] = attrs.field(factory=dict)
+    """What follows the address in a GET that is known; each maps to itself, so
+    that connections keep one object."""
+    heads: dict[bytes, int] = attrs.field(factory=dict)
+    """Heads of POSTs that are known, up to the blank line, with their Content-Length."""
+
+    def learn(self, read: bytes, target: bytes, body: bytes) -> None:
+        """A read has been one whole request that was answered through the first door.
+
+        :param target: its target, as it stands in the request line.
+        """
+        if read.startswith(GET_START):
+            if len(self.tails) >= _KNOWN_HEADS:
+                self.tails.clear()
+            tail = read[len(b"GET ") + len(target) :]
+            self.tails[tail] = tail
+        elif read.startswith(POST_START):
+            if len(self.heads) >= _KNOWN_HEADS:
+                self.heads.clear()
+            head, _, rest = read.rpartition(b"\r\n\r\n")
+            if rest == body:
+                self.heads[head] = len(body)

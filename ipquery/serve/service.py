@@ -1,0 +1,101 @@
+"""HttpService: the HTTP side of one process, from listening to drained."""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+
+from ipquery.data.snapshot import Snapshot
+from ipquery.net.endpoint import serve
+from ipquery.serve.access_log import AccessLog
+from ipquery.serve.app import Api, Readiness
+from ipquery.serve.express import after_date
+from ipquery.serve.limits import HttpLimits
+from ipquery.serve.resolver import Resolver
+from ipquery.serve.site import ApiSite
+
+
+class HttpService(Service):
+    """Answers from a snapshot on listening sockets."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        listening: Sequence[socket.socket],
+        snapshot: Snapshot,
+        limits: HttpLimits,
+        express: bool = True,
+        access_log: Path | None = None,
+    ) -> None:
+        """
+        :param reactor: sockets and time.
+        :raises OSError: the access log can't be opened.
+        """
+        self._reactor = reactor
+        self._listening = listening
+        self._snapshot = snapshot
+        self._resolver = Resolver(snapshot)
+        self._readiness = Readiness()
+        self._access_log = AccessLog(access_log) if access_log else None
+        self._api = Api(self._resolver, self._readiness)
+        self._site = ApiSite(
+            self._api.app.resource(),
+            limits,
+            reactor,
+            self._access_log.write if self._access_log else None,
+            snapshot.finder(after_date) if express else None,
+        )
+        self._ports: list[IListeningPort] = []
+
+    def startService(self) -> None:
+        """Accept connections, see :meth:`start`."""
+        self.start()
+
+    def start(self) -> Deferred[None]:
+        """Accept connections.
+
+        :returns: fires when every socket does, and the process is ready.
+        """
+        super().startService()
+        self._site.start()
+        accepting = gatherResults(
+            [serve(self._reactor, one, self._site) for one in self._listening]
+        )
+        return accepting.addCallback(self._accepting)
+
+    def _accepting(self, ports: list[IListeningPort]) -> None:
+        self._ports = ports
+        self._readiness.why_not = None
+
+    def switch(self, snapshot: Snapshot) -> None:
+        """Answer from another snapshot from now on, and close the one before."""
+        before, self._snapshot = self._snapshot, snapshot
+        self._resolver.snapshot = snapshot
+        self._site.lane.find = snapshot.finder(after_date)
+        before.close()
+
+    def reopen_log(self) -> None:
+        """The access log was rotated: go on in a new file."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    def stopService(self) -> Deferred[None]:
+        """Not ready, stop accepting, drain, then close the files, in this order.
+
+        :returns: fires when every connection is closed.
+        """
+        super().stopService()
+        self._readiness.why_not = "draining"
+        return Deferred.fromCoroutine(self._drain())
+
+    async def _drain(self) -> None:
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        await self._site.drain()
+        if self._access_log is not None:
+            self._access_log.close()
+        self._snapshot.close()

@@ -1,0 +1,243 @@
+"""A connection in memory: the real channel, site and routes, on a clock."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from ipquery.address import parse
+from ipquery.serve.app import Api, Readiness
+from ipquery.serve.channel import Channel
+from ipquery.serve.express import after_date
+from ipquery.serve.limits import HttpLimits
+from ipquery.serve.resolver import Resolver
+from ipquery.serve.site import ApiSite
+
+PEER = IPv4Address("TCP", "192.0.2.7", 4711)
+HOST = IPv4Address("TCP", "192.0.2.1", 80)
+
+KNOWN = '["中国","CN","河南省","410000","商丘市","411400","","联通"]'.encode()
+
+
+class FakeSnapshot:
+    """Knows 1.0.0.0/8 and 2000::/8."""
+
+    def answer_number(self, version: int, number: int) -> int:
+        return int(number >> (24 if version == 4 else 120) == (1 if version == 4 else 0x20))
+
+    def answer(self, number: int) -> bytes:
+        return KNOWN
+
+
+def _find(ip: bytes) -> bytes | None:
+    """What a snapshot's finder does."""
+    snapshot = FakeSnapshot()
+    try:
+        number = snapshot.answer_number(*parse(ip.decode()))
+    except ValueError:
+        return None
+    return after_date(snapshot.answer(number)) if number else None
+
+
+@implementer(ITCPTransport, IConsumer, IPushProducer)
+class MemoryTransport:
+    """What a TCP transport does, as far as a protocol can tell."""
+
+    def __init__(self, protocol: Channel) -> None:
+        self.protocol = protocol
+        self.sent = b""
+        self.writes = 0
+        self.paused = False
+        self.producer: Any = None
+        self.write_closed = False
+        self.closed = False
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        assert isinstance(data, bytes)
+        if not (self.closed or self.write_closed):
+            self.sent += data
+            self.writes += 1
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        self.write(b"".join(pieces))
+
+    def _lost(self, reason: BaseException) -> None:
+        if not self.closed:
+            self.closed = True
+            self.protocol.connectionLost(Failure(reason))
+
+    def loseConnection(self) -> None:
+        self._lost(ConnectionDone())
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self._lost(ConnectionAborted())
+
+    def loseWriteConnection(self) -> None:
+        self.write_closed = True
+        IHalfCloseableProtocol(self.protocol).writeConnectionLost()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        assert self.producer is None
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+    def getPeer(self) -> IPv4Address:
+        return PEER
+
+    def getHost(self) -> IPv4Address:
+        return HOST
+
+    def getTcpKeepAlive(self) -> bool:
+        return False
+
+    def getTcpNoDelay(self) -> bool:
+        return True
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        pass
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+
+@attrs.frozen
+class Response:
+    """One response, parsed strictly."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def message(self) -> str:
+        (key,) = self.json
+        assert key == "message"
+        text: str = self.json[key]
+        return text
+
+
+_HEAD = re.compile(rb"HTTP/1\.1 ([0-9]{3}) [^\r\n]+\r\n((?:[^\r\n]+\r\n)*)\r\n")
+
+
+def parse_responses(sent: bytes, heads_only: bool = False) -> list[Response]:
+    """All responses in ``sent``, which must hold nothing else."""
+    responses = []
+    while sent:
+        match = _HEAD.match(sent)
+        assert match, sent
+        headers = {}
+        for line in match[2].decode().splitlines():
+            name, value = line.split(": ", 1)
+            assert name not in headers
+            headers[name] = value
+        status = int(match[1])
+        length = 0 if heads_only or status == 100 else int(headers["Content-Length"])
+        body = sent[match.end() : match.end() + length]
+        assert len(body) == length, "cut short"
+        responses.append(Response(status, headers, body))
+        sent = sent[match.end() + length :]
+    return responses
+
+
+class Server:
+    """A site on a clock, and connections to it."""
+
+    def __init__(
+        self,
+        limits: HttpLimits = HttpLimits(),
+        resource: IResource | None = None,
+        log: Callable[[str], None] | None = None,
+        express: bool = True,
+    ) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.readiness = Readiness(None)
+        # Klein keeps only a weak reference to what its routes are bound to.
+        self.api = Api(Resolver(FakeSnapshot()), self.readiness)
+        find = _find if express and resource is None else None
+        self.site = ApiSite(resource or self.api.app.resource(), limits, self.clock, log, find)
+        self.site.start()
+
+    def connect(self) -> "Connection":
+        return Connection(self)
+
+    def advance(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.clock.advance(1)
+
+
+class Connection:
+    """One connection, as its client sees it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.channel = server.site.buildProtocol(PEER)
+        self.transport = MemoryTransport(self.channel)
+        self.channel.makeConnection(self.transport)
+
+    def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            if not self.transport.closed:
+                self.channel.dataReceived(piece)
+
+    def finish_sending(self) -> None:
+        """Half-close: the client sends no more."""
+        self.channel.readConnectionLost()
+
+    def received(self, heads_only: bool = False) -> list[Response]:
+        """What has arrived since the last call."""
+        sent, self.transport.sent = self.transport.sent, b""
+        return parse_responses(sent, heads_only)
+
+    def ask(self, *pieces: bytes) -> Response:
+        self.send(*pieces)
+        (response,) = self.received()
+        return response
+
+    @property
+    def open(self) -> bool:
+        """Whether the server would answer more."""
+        return not (self.transport.closed or self.transport.write_closed)
+
+
+def get(target: str, *headers: str, version: str = "1.1", method: str = "GET") -> bytes:
+    """A request without a body."""
+    lines = [f"{method} {target} HTTP/{version}", "Host: test", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def post(body: bytes, *headers: str, target: str = "/api/ip_query") -> bytes:
+    """A request with a body."""
+    length = f"Content-Length: {len(body)}"
+    return get(target, length, *headers, method="POST") + body

@@ -1,0 +1,307 @@
+"""The express lane: used when it can be, and never to be told from the other way."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipquery import open_snapshot
+from ipquery.address import parse, to_text
+from ipquery.serve.express import Lane, plain_address
+from ipquery.serve.limits import HttpLimits
+from tests.data.builder import write_snapshot
+from tests.data.test_snapshot import RECORDS
+from tests.serve.connection import KNOWN, Connection, Server, get, post
+from tests.serve.test_channel import SMUGGLED
+
+# Equality
+
+ADDRESSES = st.sampled_from(
+    [
+        "1.2.3.4", "1.0.0.0", "1.255.255.255", "9.9.9.9", "2001:db8::1", "2001:DB8::1", "::1",
+        "::ffff:1.2.3.4", "1.2.3", "01.2.3.4", "", "1.2.3.4 ", "%31.2.3.4", "1.2.3.4&x=1",
+        "1.2.3.4#x", "1.2.3.4%20", "1.2.3.4?", "a.b", "::", "1::2::3", "2001:db8::1%eth0",
+    ]
+)  # fmt: skip
+
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            "Connection: keep-alive", "Connection: close", "connection: Keep-Alive",
+            "Connection: upgrade", "Upgrade: h2c", "Expect: 100-continue", "Expect: x",
+            "User-Agent: curl/8", "X-Long: " + "x" * 600, "Accept: */*", "host: again",
+            "Content-Length: 0", "Content-Length: 3", "Transfer-Encoding: chunked",
+            "Content-Type: application/json", "X: y" , "x: Y", "X : y", "X:\ty\t",
+        ]
+    ),
+    max_size=3,
+)  # fmt: skip
+
+BODIES = st.builds(
+    lambda form, ip: form.replace("IP", ip).encode(),
+    st.sampled_from(
+        [
+            '{"ip":"IP"}', '{"ip": "IP"}', ' {"ip" : "IP"}\r\n', '{"IP":"IP"}', '{"ip":"IP",}',
+            '{"ip":"IP","x":1}', '{"ip":"IP","ip":"9.9.9.9"}', "{'ip':'IP'}", '["IP"]', "", "{}",
+            '{"ip":"\\u0031.2.3.4"}', '{"ip":null}', '\ufeff{"ip":"IP"}', '{"ip":\x0b"IP"}',
+        ]
+    ),
+    ADDRESSES,
+)  # fmt: skip
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    headers = draw(HEADERS)
+    target = "/api/ip_query"
+    kind = draw(st.sampled_from(("get", "get", "get", "post", "post", "other", "smuggled")))
+    if kind == "post":
+        return post(draw(BODIES), *headers)
+    if kind == "smuggled":
+        return draw(st.sampled_from(list(SMUGGLED.values())))
+    address = draw(ADDRESSES)
+    if kind == "other":
+        method = draw(st.sampled_from(("HEAD", "POST", "DELETE", "OPTIONS")))
+        path = draw(st.sampled_from((target, "/healthz", "/API/ip_query", f"http://x{target}")))
+        version = draw(st.sampled_from(("1.0", "1.1", "2.0")))
+        return get(f"{path}?ip={address}", *headers, method=method, version=version)
+    separator = draw(st.sampled_from(("?ip=", "?ip=", "?ip=", "?x=1&ip=", "?IP=", "?ip==")))
+    version = draw(st.sampled_from(("1.1", "1.1", "1.0")))
+    return get(f"{target}{separator}{address}", *headers, version=version)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[bytes]:
+    """Requests, each repeated or followed by another, whole or cut anywhere, pipelined or not."""
+    pieces: list[bytes] = []
+    for request in draw(st.lists(requests(), min_size=1, max_size=6)):
+        times = draw(st.integers(1, 3))
+        if draw(st.booleans()):
+            pieces += [request] * times
+        else:
+            pieces.append(request * times)
+    if draw(st.booleans()):
+        return pieces
+    stream = b"".join(pieces)
+    cuts = sorted(draw(st.sets(st.integers(0, len(stream)), max_size=6)))
+    return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+
+def _state(connection: Connection) -> object:
+    channel, transport = connection.channel, connection.transport
+    return (
+        transport.sent,
+        transport.closed,
+        transport.write_closed,
+        transport.aborted,
+        transport.paused,
+        channel._requests_left,
+        channel._last if channel._phase.name == "CLOSING" else None,
+    )
+
+
+@settings(max_examples=500)
+@given(
+    streams(),
+    st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=3))),
+    st.booleans(),
+    st.sampled_from((0, 1, 9)),
+)
+def test_with_and_without_the_lane_everything_is_the_same(
+    pieces: list[bytes], limits: HttpLimits, drains: bool, seconds: int
+) -> None:
+    servers = [Server(limits, express=express) for express in (True, False)]
+    connections = [server.connect() for server in servers]
+    for piece in [
+        *pieces,
+        *[post(b'{"ip":"1.2.3.4"}')] * 2,
+        *[get("/api/ip_query?ip=1.2.3.4")] * 2,
+    ]:
+        for connection in connections:
+            connection.send(piece)
+        assert _state(connections[0]) == _state(connections[1])
+        for server in servers:
+            server.advance(seconds)
+    if drains:
+        for server in servers:
+            server.site.drain()
+    # And in time: what is left of a deadline is the same, to the second it is looked at.
+    for _ in range(80):
+        for server in servers:
+            server.advance(1)
+        assert _state(connections[0]) == _state(connections[1])
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 2), requests()), min_size=1, max_size=12))
+def test_connections_that_learn_from_each_other_answer_the_same(
+    sent: list[tuple[int, bytes]],
+) -> None:
+    with_lane, without = Server(), Server(express=False)
+    connections = [(with_lane.connect(), without.connect()) for _ in range(3)]
+    for which, request in sent:
+        for connection in connections[which]:
+            connection.send(request)
+        one, other = connections[which]
+        assert _state(one) == _state(other)
+
+
+# That it is used at all
+
+
+class Spy:
+    """Counts the requests that are made the ordinary way."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        self.fed = 0
+        make = server.site.make_request
+
+        def counted(channel: object) -> object:
+            self.made += 1
+            return make(channel)  # type: ignore[arg-type] # passed through
+
+        monkeypatch.setattr(server.site, "make_request", counted)
+
+    def feeds(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        feed: Callable[[bytes], None] = connection.channel._incoming.feed
+
+        def counted(data: bytes) -> None:
+            self.fed += 1
+            feed(data)
+
+        monkeypatch.setattr(connection.channel._incoming, "feed", counted)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def spy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Spy:
+    return Spy(server, monkeypatch)
+
+
+PLAIN = {
+    "GET": lambda ip: get(f"/api/ip_query?ip={ip}"),
+    "GET with headers": lambda ip: get(
+        f"/api/ip_query?ip={ip}", "User-Agent: x", "Connection: keep-alive", "Accept: */*"
+    ),
+    "POST": lambda ip: post(b'{"ip":"%s"}' % ip.encode()),
+    "POST with blanks": lambda ip: post(b' { "ip" : "%s" }\n' % ip.encode()),
+}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_a_plain_hit_makes_no_request(server: Server, spy: Spy, kind: str) -> None:
+    connection = server.connect()
+    for ip in ("1.2.3.4", "1.1.1.1", "2001:db8::1"):
+        assert connection.ask(PLAIN[kind](ip)).body == KNOWN
+    assert spy.made == 0
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_a_known_head_is_not_parsed_again(
+    server: Server, spy: Spy, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    server.connect().ask(PLAIN[kind]("1.2.3.4"))
+    connection = server.connect()
+    spy.feeds(connection, monkeypatch)
+    for ip in ("1.2.3.4", "1.1.1.1"):
+        assert connection.ask(PLAIN[kind](ip)).body == KNOWN
+    assert spy.fed == 0
+    assert spy.made == 0
+
+
+def test_pipelined_hits_make_no_request(server: Server, spy: Spy) -> None:
+    connection = server.connect()
+    connection.send(PLAIN["GET"]("1.2.3.4") * 5 + PLAIN["POST"]("1.2.3.4") * 5)
+    assert [r.body for r in connection.received()] == [KNOWN] * 10
+    assert connection.transport.writes == 1
+    assert spy.made == 0
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get("/api/ip_query?ip=9.9.9.9"),
+        get("/api/ip_query?ip=x"),
+        get("/api/ip_query?ip=1.2.3.4", method="HEAD"),
+        get("/api/ip_query?ip=1.2.3.4", version="1.0"),
+        get("/api/ip_query?ip=1.2.3.4", "Connection: close"),
+        post(b'{"ip":"1.2.3.4","x":1}'),
+        post(b'{"ip":"1.2.3.4"}', "Expect: 100-continue"),
+    ],
+)
+def test_anything_else_makes_one(server: Server, spy: Spy, request_: bytes) -> None:
+    server.connect().send(request_)
+    assert spy.made == 1
+
+
+def test_with_an_access_log_every_answer_has_its_line() -> None:
+    lines: list[str] = []
+    connection = Server(log=lines.append).connect()
+    for _ in range(3):
+        connection.ask(PLAIN["GET"]("1.2.3.4"))
+    assert len(lines) == 3
+
+
+def test_what_is_learnt_is_bounded() -> None:
+    lane = Lane(lambda ip: b"")
+    for number in range(5000):
+        request = get("/api/ip_query?ip=1.2.3.4", f"X: {number}")
+        lane.learn(request, b"/api/ip_query?ip=1.2.3.4", b"")
+        body = b'{"ip":"1.2.3.4"}'
+        lane.learn(post(body, f"X: {number}"), b"/api/ip_query", body)
+    assert 0 < len(lane.tails) <= 1000
+    assert 0 < len(lane.heads) <= 1000
+
+
+def test_after_a_reload_the_new_database_answers(server: Server) -> None:
+    connection = server.connect()
+    connection.ask(PLAIN["GET"]("1.2.3.4"))
+    server.site.lane.find = lambda ip: b"Content-Length: 2\r\n\r\n[]"
+    assert connection.ask(PLAIN["GET"]("1.2.3.4")).body == b"[]"
+
+
+# Its parts
+
+
+def is_address(text: bytes) -> bool:
+    try:
+        parse(text.decode())
+    except ValueError:
+        return False
+    return True
+
+
+@given(st.binary(max_size=30) | BODIES)
+def test_a_plain_body_is_json_that_says_the_same(body: bytes) -> None:
+    address = plain_address(b"POST", b"/api/ip_query", body)
+    if address is not None and is_address(address):
+        assert json.loads(body) == {"ip": address.decode()}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 9)), min_size=1))
+def test_a_finder_finds_what_find_does(given: list[tuple[int, int]]) -> None:
+    rows = [(number, number, record) for number, record in dict(given).items()]
+    path = write_snapshot(
+        Path(f"/dev/shm/ipquery-test-{os.getpid()}.ipq"), sorted(rows), [(1, 9, 3)], RECORDS
+    )
+    try:
+        with open_snapshot(path) as db:
+            find = db.finder(lambda answer: b"<" + answer)
+            for text in (*(to_text(4, n) for n, _, _ in rows), "::1", "::", "::ffff:1.2.3.4"):
+                for _ in range(2):  # the second time it is kept
+                    found = db.find(text)
+                    expected = None if found is None else b"<" + found.to_answer()
+                    assert find(text.encode()) == expected
+            for nonsense in (b"", b"x", b"1.2.3", b"\xff", b"1.2.3.4\0", b"1.2.3.4 "):
+                assert find(nonsense) is None
+    finally:
+        path.unlink()
