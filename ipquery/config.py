@@ -1,0 +1,203 @@
+"""Config: what the operator sets, from ``ipquery.toml`` and flags.
+
+Every key is explained in ``conf/ipquery.toml``.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ipquery.data.build import Limits, ListPaths, default_cache
+from ipquery.data.record import FIELDS, DataError
+from ipquery.data.sources import FORMAT_NAMES, Source, parse_source
+from ipquery.net.sockets import Bind, BindError, parse_bind
+from ipquery.serve.limits import HttpLimits
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used. The message is one line for the user."""
+
+
+def cores() -> int:
+    """How many cores this process may use: what ``auto`` means."""
+    return len(os.sched_getaffinity(0))
+
+
+def parse_workers(text: str) -> int:
+    """Read a number of workers, or ``auto``.
+
+    :raises ConfigError: neither.
+    """
+    if text == "auto":
+        return cores()
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{text}: not a number of workers; give 1 or more, or auto")
+    return int(text)
+
+
+@attrs.frozen
+class Config:
+    """Everything the service needs to know."""
+
+    binds: tuple[Bind, ...] = (Bind("127.0.0.1", 8080),)
+    databases: tuple[Source, ...] = ()
+    workers: int = attrs.field(factory=cores)
+    express: bool = True
+    cache: Path = attrs.field(factory=default_cache)
+    access_log: Path | None = None
+    lists: ListPaths = ListPaths()
+    build: Limits = Limits()
+    http: HttpLimits = HttpLimits()
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Relative paths in it are relative to its folder.
+
+    :raises ConfigError: it can't be read, isn't TOML, or has an unknown key or
+        a value of the wrong kind.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read this configuration: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return _config(tables, path.parent)
+    except (ConfigError, BindError, DataError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _config(tables: Mapping[str, Any], folder: Path) -> Config:
+    top = _Table(
+        "",
+        tables,
+        (
+            "bind",
+            "workers",
+            "express",
+            "cache_dir",
+            "access_log",
+            "database",
+            "codes",
+            "build",
+            "http",
+        ),
+    )
+    codes = top.table("codes", ("countries", "provinces", "cities", "only_lists"))
+    build = top.table("build", ("memory_limit_mb", "time_limit"))
+    http = top.table("http", [field.name for field in attrs.fields(HttpLimits)])
+    defaults = Config()
+    binds = tuple(parse_bind(text) for text in top.texts("bind"))
+    limits = {name: http.number(name) for name in http.given}
+    return Config(
+        binds=binds or defaults.binds,
+        databases=tuple(_database(table, folder) for table in top.tables("database")),
+        workers=_workers(tables.get("workers", "auto")),
+        express=top.get("express", bool, defaults.express),
+        cache=top.path("cache_dir", folder) or defaults.cache,
+        access_log=top.path("access_log", folder),
+        lists=ListPaths(
+            countries=codes.path("countries", folder),
+            provinces=codes.path("provinces", folder),
+            cities=codes.path("cities", folder),
+            only=codes.get("only_lists", bool, False),
+        ),
+        build=Limits(
+            memory=build.number("memory_limit_mb", defaults.build.memory >> 20) << 20,
+            seconds=build.number("time_limit", defaults.build.seconds),
+        ),
+        http=HttpLimits(**limits),
+    )
+
+
+def _workers(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        raise ConfigError('workers must be a whole number or "auto"')
+    return parse_workers(str(given))
+
+
+_DATABASE_KEYS = ("path", "format", "name", "columns", "licence", "attribution")
+
+
+def _database(given: object, folder: Path) -> Source:
+    table = _Table("database", given, _DATABASE_KEYS)
+    text = table.get("path", str, "")
+    if not text:
+        raise ConfigError("a [[database]] needs a `path`")
+    named = parse_source(text)
+    source = attrs.evolve(named, path=folder / named.path)
+    format_name = table.get("format", str, source.format)
+    if format_name not in (None, *FORMAT_NAMES):
+        raise ConfigError(f"unknown format {format_name}; formats: {', '.join(FORMAT_NAMES)}")
+    columns = table.texts("columns")
+    unknown = sorted({*columns} - {*FIELDS, ""})
+    if unknown:
+        raise ConfigError(f'unknown column {unknown[0]}; columns: {", ".join(FIELDS)}, or ""')
+    return attrs.evolve(
+        source,
+        format=format_name,
+        name=table.get("name", str, source.name),
+        columns=tuple(columns) or None,
+        licence=table.get("licence", str, source.licence),
+        attribution=table.get("attribution", str, source.attribution),
+    )
+
+
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", list: "a list"}
+
+
+class _Table:
+    """One table of the file, whose keys are known."""
+
+    def __init__(self, name: str, given: object, keys: Sequence[str]) -> None:
+        self._prefix = f"{name}." if name else ""
+        if not isinstance(given, dict):
+            raise ConfigError(f"{name} must be a table")
+        for key in given:
+            if key not in keys:
+                raise ConfigError(_unknown_key(self._prefix, key, keys))
+        self.given: Mapping[str, Any] = given
+
+    def get(self, key: str, kind: type, default: Any) -> Any:
+        value = self.given.get(key, default)
+        # bool is a kind of int, but `workers = true` is a mistake
+        if value is not default and type(value) is not kind:
+            raise ConfigError(f"{self._prefix}{key} must be {_KINDS[kind]}")
+        return value
+
+    def number(self, key: str, default: int = 0) -> int:
+        value: int = self.get(key, int, default)
+        if value <= 0:
+            raise ConfigError(f"{self._prefix}{key} must be more than 0")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        values: list[str] = self.get(key, list, [])
+        if not all(isinstance(value, str) for value in values):
+            raise ConfigError(f"{self._prefix}{key} must be a list of texts")
+        return values
+
+    def path(self, key: str, folder: Path) -> Path | None:
+        text = self.get(key, str, None)
+        return None if text is None else folder / text
+
+    def table(self, key: str, keys: Sequence[str]) -> "_Table":
+        return _Table(key, self.given.get(key, {}), keys)
+
+    def tables(self, key: str) -> list[Any]:
+        tables: list[Any] = self.get(key, list, [])
+        return tables
+
+
+def _unknown_key(prefix: str, key: str, keys: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, keys, 1)
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"keys: {', '.join(keys)}"
+    return f"unknown key {prefix}{key}; {hint}"

@@ -1,0 +1,50 @@
+"""The process of a worker: ``python -m ipquery.fleet``.
+
+Descriptor 3 brings messages of the supervisor, 4 takes messages to it, the
+sockets to listen on come after, see :mod:`ipquery.fleet.control`.
+"""
+
+import signal
+from typing import Any
+
+from twisted.logger import Logger, globalLogBeginner
+
+from ipquery.fleet.control import READ_FROM, WRITE_TO
+from ipquery.net import reactor as loop_reactor
+
+_log = Logger()
+
+
+def _install_reactor() -> bool:
+    """uvloop's reactor, if it can be had. Whether it could."""
+    try:
+        loop_reactor.install()
+    except ImportError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Run a worker until it is told to drain, or its supervisor is gone."""
+    # The terminal's signals are the supervisor's to answer.
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(ignored, signal.SIG_IGN)
+    fast = _install_reactor()
+    # Only now: Klein imports the reactor, and so installs one.
+    from twisted.internet import reactor, stdio
+
+    from ipquery.fleet.worker import Worker, observer
+
+    running: Any = reactor
+    worker = Worker(running)
+    globalLogBeginner.beginLoggingTo([observer(worker)], redirectStandardIO=False)
+    pipes: Any = stdio.StandardIO  # to mypy it is the one of Windows
+    pipes(worker, stdin=READ_FROM, stdout=WRITE_TO, reactor=running)
+    if not fast:
+        _log.warn("uvloop is not installed: answering at a fifth of the speed")
+    signal.signal(signal.SIGTERM, lambda number, frame: running.callFromThread(worker.drain))
+    running.run(installSignalHandlers=False)
+
+
+if __name__ == "__main__":
+    main()

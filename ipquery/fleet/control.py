@@ -1,0 +1,138 @@
+"""What supervisor and workers say to each other: one JSON object a line, over pipes."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+READ_FROM, WRITE_TO, FIRST_SOCKET = 3, 4, 5
+"""Descriptors that a worker is started with: the pipes, then its sockets."""
+
+BEAT_SECONDS = 1
+"""How often a worker says that its reactor turns."""
+
+# To the worker
+
+
+@attrs.frozen
+class Start:
+    """The first message: everything a worker needs.
+
+    ``descriptors`` are of the sockets to listen on. The snapshot has been
+    verified by the supervisor's build, so the worker only maps it.
+    """
+
+    slot: int
+    descriptors: list[int]
+    snapshot: str
+    http: Mapping[str, int]
+    express: bool
+    access_log: str | None
+
+
+@attrs.frozen
+class Prepare:
+    """Map this snapshot, but go on answering from the current one."""
+
+    snapshot: str
+
+
+@attrs.frozen
+class Switch:
+    """Answer from the prepared snapshot from now on."""
+
+
+@attrs.frozen
+class Forget:
+    """The prepared snapshot isn't wanted after all."""
+
+
+@attrs.frozen
+class Drain:
+    """Accept no more, answer what was asked, and exit."""
+
+
+@attrs.frozen
+class Reopen:
+    """The access log was rotated."""
+
+
+# To the supervisor
+
+
+@attrs.frozen
+class Ready:
+    """The worker accepts connections."""
+
+
+@attrs.frozen
+class Failed:
+    """The worker can't start, or can't map the snapshot to prepare."""
+
+    reason: str
+
+
+@attrs.frozen
+class Prepared:
+    """The snapshot is mapped."""
+
+
+@attrs.frozen
+class Beat:
+    """The worker's reactor turns."""
+
+
+@attrs.frozen
+class Log:
+    """A line for the log."""
+
+    level: str
+    text: str
+
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        Start, Prepare, Switch, Forget, Drain, Reopen, Ready, Failed, Prepared, Beat, Log,
+    )
+}  # fmt: skip
+
+
+def encode(message: Any) -> bytes:
+    """A message as a line, with its end."""
+    content = {"is": type(message).__name__, **attrs.asdict(message)}
+    return json.dumps(content).encode() + b"\n"
+
+
+def decode(line: bytes) -> Any:
+    """The message of a line.
+
+    :raises ValueError: it is none.
+    """
+    content = json.loads(line)
+    if not isinstance(content, dict):
+        raise ValueError("not an object")
+    kind = _KINDS.get(content.pop("is", ""))
+    if kind is None:
+        raise ValueError("unknown message")
+    try:
+        return kind(**content)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+class Messages:
+    """Takes a stream apart into messages."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The messages that are complete with this piece.
+
+        :raises ValueError: a line is no message.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield decode(line)

@@ -1,0 +1,182 @@
+"""A worker: one reactor, one site. Started and told what to do by the supervisor."""
+
+import gc
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    formatEvent,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ipquery.data.record import DataError
+from ipquery.data.snapshot import Snapshot
+from ipquery.fleet.control import (
+    BEAT_SECONDS,
+    Beat,
+    Drain,
+    Failed,
+    Forget,
+    Log,
+    Messages,
+    Prepare,
+    Prepared,
+    Ready,
+    Reopen,
+    Start,
+    Switch,
+    encode,
+)
+from ipquery.net.sockets import BindError, listen
+from ipquery.serve.limits import HttpLimits
+from ipquery.serve.service import HttpService
+
+_log = Logger()
+
+
+class Worker(Protocol):
+    """The worker's end of the pipes."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._messages = Messages()
+        self._service: HttpService | None = None
+        self._prepared: Snapshot | None = None
+        self._draining = False
+        self._congested = False
+
+    def connectionMade(self) -> None:
+        """The supervisor can be spoken to."""
+        pipes: Any = self.transport
+        pipes.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Do what the supervisor says."""
+        for message in self._messages.feed(data):
+            self._act(message)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The supervisor is gone: make room for another, and end."""
+        self.drain()
+
+    # A supervisor that doesn't read must not make a worker's log pile up.
+    def pauseProducing(self) -> None:
+        """The pipe is full: leave log lines out."""
+        self._congested = True
+
+    def resumeProducing(self) -> None:
+        """The pipe has room."""
+        self._congested = False
+
+    def stopProducing(self) -> None:
+        """The pipe is closed."""
+        self._congested = True
+
+    def say(self, message: Any) -> None:
+        """Tell the supervisor."""
+        if self.transport is not None and not (self._congested and isinstance(message, Log)):
+            self.transport.write(encode(message))
+
+    def _act(self, message: Any) -> None:
+        match message:
+            case Start():
+                self._start(message)
+            case Prepare(snapshot=path):
+                self._prepare(Path(path))
+            case Switch():
+                self._switch()
+            case Forget():
+                self._forget()
+            case Reopen():
+                if self._service is not None:
+                    self._service.reopen_log()
+            case Drain():
+                self.drain()
+
+    def _start(self, start: Start) -> None:
+        listening = [socket.socket(fileno=number) for number in start.descriptors]
+        for one in listening:
+            one.setblocking(False)
+        try:
+            self._service = HttpService(
+                self._reactor,
+                listening,
+                Snapshot(Path(start.snapshot), verify=False),
+                HttpLimits(**start.http),
+                start.express,
+                Path(start.access_log) if start.access_log else None,
+            )
+            listen(listening)
+        except (OSError, DataError, BindError) as error:
+            self.say(Failed(str(error)))
+            # Closed once that is written; then there is nothing left to run for.
+            pipes: Any = self.transport
+            pipes.loseConnection()
+            return
+        # What start-up has made stays: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
+        self._service.start().addCallback(lambda _: self._ready())
+
+    def _ready(self) -> None:
+        self.say(Ready())
+        self._beat()
+
+    def _beat(self) -> None:
+        self.say(Beat())
+        self._reactor.callLater(BEAT_SECONDS, self._beat)
+
+    def _prepare(self, path: Path) -> None:
+        self._forget()
+        try:
+            self._prepared = Snapshot(path, verify=False)
+        except (OSError, DataError) as error:
+            self.say(Failed(str(error)))
+        else:
+            self.say(Prepared())
+
+    def _switch(self) -> None:
+        if self._prepared is not None and self._service is not None:
+            self._service.switch(self._prepared)
+            self._prepared = None
+
+    def _forget(self) -> None:
+        if self._prepared is not None:
+            self._prepared.close()
+            self._prepared = None
+
+    def drain(self) -> None:
+        """Accept no more, answer what was asked, and end."""
+        if self._draining:
+            return
+        self._draining = True
+        if self._service is None:
+            self._reactor.stop()
+            return
+        stopped: Deferred[None] = self._service.stopService()
+        stopped.addBoth(lambda _: self._reactor.stop())
+
+
+def observer(worker: Worker) -> Any:
+    """A log observer that passes lines on to the supervisor."""
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        level = event.get("log_level", LogLevel.info)
+        if level is LogLevel.debug:
+            return
+        text = formatEvent(event)
+        failure = event.get("log_failure")
+        if failure is not None:
+            text = f"{text}\n{failure.getTraceback()}"
+        worker.say(Log(level.name, text))
+
+    return observe

@@ -1,0 +1,238 @@
+"""Options and makeService: the one place that wires things together."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, TextIO
+
+import attrs
+from twisted.application.service import IService
+from twisted.logger import Logger
+from twisted.python import usage
+
+from ipquery.config import Config, ConfigError, load, parse_workers
+from ipquery.data.build import served_snapshot
+from ipquery.data.record import DataError
+from ipquery.data.snapshot import Snapshot
+from ipquery.data.sources import DEFAULT, Source, parse_source
+from ipquery.fleet.supervisor import Supervisor
+from ipquery.net import sockets
+from ipquery.net.limits import raise_open_files
+from ipquery.net.sockets import Bind, BindError, Listeners, parse_bind
+from ipquery.net.systemd import Notifier, take_sockets
+from ipquery.progress import reporter
+from ipquery.serve import contract
+
+_log = Logger()
+
+# Every database knows it, the Chinese ones in detail.
+_EXAMPLE_ADDRESS = "114.114.114.114"
+
+# Files a worker has open besides connections: log, snapshots, pipes, sockets.
+_OTHER_FILES = 64
+
+
+class Options(usage.Options):
+    """Flags of ``twistd ipquery``. What they set comes before the configuration file."""
+
+    optFlags: ClassVar = [
+        ["no-express", None, "Answer every request through the routes; for comparison."],
+    ]
+    optParameters: ClassVar = [
+        ["config", None, None, "Configuration file; conf/ipquery.toml explains every key."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.binds: list[Bind] = []
+        self.databases: list[Source] = []
+        self.workers: int | None = None
+
+    def opt_bind(self, text: str) -> None:
+        """Address to listen on: HOST:PORT or unix:PATH. May be given several times.
+        [default: 127.0.0.1:8080]"""
+        try:
+            self.binds.append(parse_bind(text))
+        except BindError as error:
+            raise usage.UsageError(str(error)) from None
+
+    opt_b = opt_bind
+
+    def opt_workers(self, text: str) -> None:
+        """Number of worker processes, or `auto` for one a core. [default: auto]"""
+        try:
+            self.workers = parse_workers(text)
+        except ConfigError as error:
+            raise usage.UsageError(str(error)) from None
+
+    opt_w = opt_workers
+
+    def opt_db(self, text: str) -> None:
+        """Database: a snapshot, [FORMAT:]PATH, or `default`. May be given several
+        times: the first that has a record for an address answers it."""
+        try:
+            self.databases.append(parse_source(text))
+        except DataError as error:
+            raise usage.UsageError(str(error)) from None
+
+    def load_config(self) -> Config:
+        """The configuration file, if there is one, with the flags over it.
+
+        :raises ConfigError: the file can't be used, or no database is named.
+        """
+        path = self["config"]
+        config = load(Path(path)) if path else Config()
+        if self.binds:
+            config = attrs.evolve(config, binds=tuple(self.binds))
+        if self.databases:
+            config = attrs.evolve(config, databases=tuple(self.databases))
+        if self.workers is not None:
+            config = attrs.evolve(config, workers=self.workers)
+        if self["no-express"]:
+            config = attrs.evolve(config, express=False)
+        if not config.databases:
+            raise ConfigError(
+                "no database configured; name one with --db FILE or in the configuration; "
+                f"--db {DEFAULT} is ip2region, once `pip install 'ipquery[default-data]'` got it"
+            )
+        return config
+
+
+def makeService(options: Options) -> IService:
+    """What twistd calls: the service, or one line and exit status 1."""
+    # Not before: twistd --reactor installs the reactor after this module is found.
+    from twisted.internet import reactor
+
+    try:
+        return make_service(options.load_config, reactor, sys.stderr)
+    except (ConfigError, DataError, BindError) as error:
+        raise SystemExit(f"ipquery: {error}") from None
+
+
+def make_service(load_config: Callable[[], Config], reactor: Any, terminal: TextIO) -> Supervisor:
+    """Wire the service of the twistd process.
+
+    :param load_config: reads the configuration, now and for each reload.
+    :param reactor: time, processes and signals.
+    :param terminal: where the progress of a build is shown.
+    :raises BindError: an address can't be listened on.
+    :raises DataError: a database can't be used.
+    :raises ConfigError: the configuration can't be used.
+    """
+    config = load_config()
+    activated = take_sockets(os.environ)
+    listeners = (
+        sockets.adopt_listeners(activated)
+        if activated
+        else sockets.open_listeners(config.binds, config.workers)
+    )
+    try:
+        _check_access_log(config.access_log)
+        path = served_snapshot(
+            config.databases, config.cache, reporter(terminal), config.lists, config.build
+        )
+        about = _about(path)
+    except BaseException:
+        sockets.close_all(listeners)
+        raise
+    supervisor = Supervisor(reactor, config, load_config, listeners, path, Notifier(os.environ))
+    _check_open_files(config.http.connections, raise_open_files())
+    supervisor.up.addCallback(lambda _: _announce(about, listeners))
+    reactor.callWhenRunning(_answer_signals, supervisor, reactor)
+    return supervisor
+
+
+def _about(path: Path) -> Any:
+    try:
+        with Snapshot(path, verify=False) as snapshot:
+            return snapshot.about
+    except OSError as error:
+        raise DataError(f"{path}: can't read this snapshot: {error.strerror}") from None
+
+
+def _check_access_log(path: Path | None) -> None:
+    """The workers open it; what is wrong with it is better said before they start."""
+    if path is None:
+        return
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't write this access log: {error.strerror}") from None
+
+
+def _answer_signals(supervisor: Supervisor, reactor: Any) -> None:
+    """HUP reloads, USR1 reopens logs, and a second TERM or INT doesn't wait for callers.
+
+    What Twisted does for TERM and INT, and twistd for USR1 if it writes a log
+    file, is done, too.
+    """
+    before = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+    }
+
+    def go_on(number: int, frame: FrameType | None) -> None:
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    def reopen(number: int, frame: FrameType | None) -> None:
+        reactor.callFromThread(supervisor.reopen_logs)
+        go_on(number, frame)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for again in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(again, lambda *_: reactor.callFromThread(supervisor.hurry))
+        go_on(number, frame)
+
+    def reload(number: int, frame: FrameType | None) -> None:
+        reactor.callFromThread(supervisor.reload)
+
+    signal.signal(signal.SIGUSR1, reopen)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, reload)
+
+
+def _check_open_files(connections: int, open_files: int) -> None:
+    wanted = connections + _OTHER_FILES
+    if open_files < wanted:
+        _log.warn(
+            "only {limit} open files are allowed, {connections} connections need {wanted}: "
+            "raise the hard limit (`ulimit -Hn`, LimitNOFILE=) or lower http.connections",
+            limit=open_files,
+            connections=connections,
+            wanted=wanted,
+        )
+
+
+def _announce(about: Any, listeners: Listeners) -> None:
+    """Say what is served, and how to try it."""
+    for source in about["sources"]:
+        _log.info(
+            "database {name}: {kind} of {date}, {ranges:,} ranges, {records:,} records; "
+            "licence: {licence}; attribution: {attribution}",
+            name=source["name"],
+            kind=source["format"],
+            date=source["date"] or "unknown date",
+            ranges=sum(source["ranges"].values()),
+            records=source["records"],
+            licence=source["licence"] or "not stated",
+            attribution=source["attribution"] or "not stated",
+        )
+    binds = [sockets.bound_to(group[0]) for group in listeners.groups.values()]
+    for bind in binds:
+        _log.info("listening on {bind}", bind=bind)
+    _log.info("try: {command}", command=example(binds[0]))
+
+
+def example(bind: Bind) -> str:
+    """A curl command that asks the service."""
+    query = f"{contract.QUERY_PATH}?ip={_EXAMPLE_ADDRESS}"
+    if bind.path is not None:
+        return f"curl --unix-socket {bind.path} 'http://localhost{query}'"
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # shown, not bound
+    return f"curl 'http://{attrs.evolve(bind, host=local.get(bind.host, bind.host))}{query}'"

@@ -1,0 +1,150 @@
+"""The configuration file: every key, and every way to get it wrong."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ipquery.config import Config, ConfigError, load
+from ipquery.data.build import Limits, ListPaths
+from ipquery.data.sources import Source, default_source
+from ipquery.net.sockets import Bind
+from ipquery.serve.limits import HttpLimits
+
+EXAMPLE = Path(__file__).parents[1] / "conf/ipquery.toml"
+
+
+def _load(tmp_path: Path, text: str) -> Config:
+    path = tmp_path / "ipquery.toml"
+    path.write_text(text, "utf-8")
+    return load(path)
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert _load(tmp_path, "") == Config()
+
+
+def test_the_example_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load(EXAMPLE)
+    assert config == Config(databases=(default_source(),))
+
+
+def test_the_example_explains_every_key(tmp_path: Path) -> None:
+    """With every commented-out key switched on, it is still valid, and nothing is missing."""
+    text = re.sub(r"^# (\w+ = )", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    config = _load(tmp_path, text)
+    assert config.cache == Path("/var/cache/ipquery")
+    assert config.access_log == Path("/var/log/ipquery/access.log")
+    assert config.lists.countries == tmp_path / "countries.txt"
+    assert config.databases[0].columns == ("country", "", "province", "city", "isp")
+    for table in (HttpLimits(), Limits()):
+        assert table in (config.http, config.build)
+    unknown = _complaint(tmp_path, "x = 1")
+    for key in unknown.split("keys: ")[1].split(", "):
+        assert re.search(rf"^(# )?(\[+)?{key}\b", EXAMPLE.read_text("utf-8"), re.MULTILINE), key
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    config = _load(
+        tmp_path,
+        """
+        bind = ["0.0.0.0:80", "[::]:80", "unix:/run/s"]
+        cache_dir = "cache"
+        access_log = "/log"
+        [[database]]
+        path = "some.dat"
+        [[database]]
+        path = "ipip-dat:/other.dat"
+        name = "other"
+        columns = ["country", "", "isp"]
+        licence = "CC0"
+        attribution = "us"
+        [[database]]
+        path = "third"
+        format = "xdb"
+        [codes]
+        countries = "a"
+        provinces = "/b"
+        cities = "c"
+        only_lists = true
+        [build]
+        memory_limit_mb = 10
+        time_limit = 20
+        [http]
+        request_line_bytes = 1
+        header_bytes = 2
+        header_count = 3
+        body_bytes = 4
+        header_seconds = 5
+        body_seconds = 6
+        idle_seconds = 7
+        requests_per_connection = 8
+        connections = 9
+        drain_seconds = 10
+        """,
+    )
+    assert config == Config(
+        binds=(Bind("0.0.0.0", 80), Bind("::", 80), Bind(path="/run/s")),
+        databases=(
+            Source(tmp_path / "some.dat"),
+            Source(Path("/other.dat"), "ipip-dat", "other", ("country", "", "isp"), "CC0", "us"),
+            Source(tmp_path / "third", "xdb"),
+        ),
+        cache=tmp_path / "cache",
+        access_log=Path("/log"),
+        lists=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
+        build=Limits(10 << 20, 20),
+        http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+    )
+
+
+def _complaint(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/ipquery.toml: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("bind", "not valid TOML: "),
+        ("binds = []", "unknown key binds; did you mean bind?"),
+        ("[http]\nbody_byte = 1", "unknown key http.body_byte; did you mean http.body_bytes?"),
+        ("[https]", "unknown key https; did you mean http?"),
+        ("[codes]\ncitys = 'x'", "unknown key codes.citys; did you mean codes.cities?"),
+        ("[[database]]\nfile = 'x'", "unknown key database.file; "),
+        ("zzz = 1", "unknown key zzz; keys: bind, workers"),
+        ("bind = '127.0.0.1:80'", "bind must be a list"),
+        ("bind = [80]", "bind must be a list of texts"),
+        ("bind = ['80']", "80: not an address to listen on"),
+        ("cache_dir = 1", "cache_dir must be a text"),
+        ("[http]\nbody_bytes = 0", "http.body_bytes must be more than 0"),
+        ("[http]\nbody_bytes = '1'", "http.body_bytes must be a whole number"),
+        ("[http]\nbody_bytes = true", "http.body_bytes must be a whole number"),
+        ("[http]\nbody_bytes = 1.5", "http.body_bytes must be a whole number"),
+        ("[build]\ntime_limit = -1", "build.time_limit must be more than 0"),
+        ("[codes]\nonly_lists = 1", "codes.only_lists must be true or false"),
+        ("http = 1", "http must be a table"),
+        ("database = 1", "database must be a list"),
+        ("database = [1]", "database must be a table"),
+        ("[[database]]\nformat = 'xdb'", "a [[database]] needs a `path`"),
+        ("[[database]]\npath = 'a'\nformat = 'zip'", "unknown format zip; formats: ipip-dat"),
+        ("[[database]]\npath = 'zip:a'", "unknown format zip; formats: ipip-dat"),
+        ("[[database]]\npath = 'a'\ncolumns = ['town']", "unknown column town; columns: country"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    assert complaint in _complaint(tmp_path, text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't read this configuration: No such file"):
+        load(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="can't read this configuration: Is a directory"):
+        load(tmp_path)
+    (tmp_path / "x").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path / "x")
