@@ -1,0 +1,130 @@
+"""Runs the real twistd, and talks to it over real sockets."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.serve.connection import Response, parse_responses
+
+TWISTD = Path(sys.executable).parent / "twistd"
+START_SECONDS = 30
+
+
+class Daemon:
+    """``twistd -n ipquery`` on a free port, with its log in a file."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: object,
+        bind: str | None = "127.0.0.1:0",
+        environment: Mapping[str, str] | None = None,
+        twistd: Path = TWISTD,
+        twistd_flags: Sequence[str] = (),
+    ) -> None:
+        self._log_path = folder / "twistd.log"
+        binds = ["-b", bind] if bind else []
+        with self._log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    twistd,
+                    "-n",
+                    "--pidfile=",
+                    *twistd_flags,
+                    "ipquery",
+                    *binds,
+                    *map(str, arguments),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**os.environ, **(environment or {})},
+            )
+
+    @property
+    def log(self) -> str:
+        """Everything logged so far."""
+        return self._log_path.read_text("utf-8", errors="replace")
+
+    def wait_for_log(self, pattern: str) -> "re.Match[str]":
+        """Wait until the log has a match."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            match = re.search(pattern, self.log)
+            if match:
+                return match
+            if self.process.poll() is not None:
+                match = re.search(pattern, self.log)
+                assert match, f"exited with {self.process.returncode}:\n{self.log}"
+                return match
+            time.sleep(0.02)
+        raise AssertionError(f"no {pattern!r} in:\n{self.log}")
+
+    def wait_until_up(self) -> Self:
+        """Wait until it listens."""
+        self.wait_for_log(r"try: curl")
+        return self
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on."""
+        return int(self.wait_for_log(r"listening on \S+:(\d+)")[1])
+
+    def connect(self) -> socket.socket:
+        """A new connection."""
+        return socket.create_connection(("127.0.0.1", self.port), 10)
+
+    def ask(self, request: bytes, heads_only: bool = False) -> Response:
+        """One request on a connection of its own."""
+        with self.connect() as connection:
+            return exchange(connection, request, heads_only)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, and wait for the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def exchange(connection: socket.socket, request: bytes, heads_only: bool = False) -> Response:
+    """Send a request, and read one response, head and body."""
+    connection.sendall(request)
+    return receive(connection, heads_only)
+
+
+def receive(connection: socket.socket, heads_only: bool = False) -> Response:
+    """Read one response."""
+    got = b""
+    while True:
+        head, end, rest = got.partition(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        if end and length and (heads_only or len(rest) >= int(length[1])):
+            (response,) = parse_responses(got, heads_only)
+            return response
+        more = connection.recv(65536)
+        assert more, f"closed after {got!r}"
+        got += more

@@ -1,0 +1,572 @@
+"""Many workers as one service: crashes, reloads, replacement, and nothing lost."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import ipquery
+from tests.data.files import xdb
+from tests.integration.daemon import Daemon, exchange
+from tests.integration.load import Load
+from tests.serve.connection import get
+
+QUERY = get("/api/ip_query?ip=1.2.3.4")
+NOISY = r" *\d+%"
+
+
+def _database(text: str) -> bytes:
+    return xdb([(0x01000000, 0x01FFFFFF, text)])
+
+
+ONE = _database("中国|0|河南省|商丘市|联通")
+OTHER = _database("美国|0|0|0|谷歌")
+ONE_ANSWER = '["中国","CN","河南省","410000","商丘市","411400","","联通"]'.encode()
+OTHER_ANSWER = '["美国","US","","None","","None","","谷歌"]'.encode()
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture
+def start(tmp_path: Path, cached: dict[str, str]) -> Iterator[Callable[..., Daemon]]:
+    """Starts daemons on the database ``db.xdb``, and stops them."""
+    (tmp_path / "db.xdb").write_bytes(ONE)
+    started: list[Daemon] = []
+
+    def call(*arguments: object, bind: str | None = "127.0.0.1:0", **more: str) -> Daemon:
+        folder = tmp_path / f"daemon{len(started)}"
+        folder.mkdir()
+        flags = arguments or ("--db", tmp_path / "db.xdb", "-w", 2)
+        environment = {**cached, **more}
+        started.append(Daemon(folder, *flags, bind=bind, environment=environment))
+        return started[-1].wait_until_up()
+
+    yield call
+    for one in started:
+        one.stop()
+
+
+Start = Callable[..., Daemon]
+
+
+def workers_of(daemon: Daemon) -> list[int]:
+    """Process numbers of the workers that run."""
+    path = f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children"
+    found = []
+    for child in Path(path).read_text().split():
+        try:
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+        except FileNotFoundError:
+            continue
+        if command.endswith(b"ipquery.fleet\0"):
+            found.append(int(child))
+    return sorted(found)
+
+
+def _until(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _gone(pids: list[int]) -> bool:
+    return not any(map(_alive, pids))
+
+
+def _replaced(daemon: Daemon, pid: int) -> bool:
+    workers = workers_of(daemon)
+    return pid not in workers and len(workers) == 2
+
+
+def _count(daemon: Daemon, pattern: str) -> int:
+    return len(re.findall(pattern, daemon.log))
+
+
+def _reload(daemon: Daemon, expect: str = "reloaded; answering") -> None:
+    before = _count(daemon, expect)
+    daemon.process.send_signal(signal.SIGHUP)
+    _until(lambda: _count(daemon, expect) > before)
+
+
+# Workers
+
+
+def test_as_many_workers_as_asked_for(start: Start, tmp_path: Path) -> None:
+    database = ("--db", tmp_path / "db.xdb")
+    assert len(workers_of(start(*database, "-w", 3))) == 3
+    assert len(workers_of(start(*database, "-w", "auto"))) == len(os.sched_getaffinity(0))
+    assert len(workers_of(start(*database))) == len(os.sched_getaffinity(0))
+
+
+def test_all_workers_get_callers(start: Start) -> None:
+    daemon = start()
+
+    def connections(pid: int) -> int:
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        return sum(link.startswith("socket:") for link in links)
+
+    before = [connections(pid) for pid in workers_of(daemon)]
+    open_ones = [daemon.connect() for _ in range(40)]
+    for one in open_ones:
+        exchange(one, QUERY)
+    after = [connections(pid) for pid in workers_of(daemon)]
+    for one in open_ones:
+        one.close()
+    assert all(now > then for now, then in zip(after, before, strict=True))
+
+
+def test_workers_map_the_same_pages_and_nobody_writes_them(start: Start) -> None:
+    for pid in workers_of(start()):
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        (line,) = [line for line in maps.splitlines() if line.endswith(".ipq")]
+        assert line.split()[1] == "r--s"
+
+
+def test_workers_use_the_loops_own_sockets(start: Start) -> None:
+    daemon = start()
+    assert "uvloop is not installed" not in daemon.log
+
+
+def test_without_uvloop_it_works_and_says_so(start: Start, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "uvloop.py").write_text("raise ImportError('hidden for a test')\n")
+    daemon = start(PYTHONPATH=str(hidden))
+    assert "uvloop is not installed" in daemon.log
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_the_supervisor_may_run_on_uvloop_too(tmp_path: Path, cached: dict[str, str]) -> None:
+    (tmp_path / "db.xdb").write_bytes(ONE)
+    flags = ["--db", tmp_path / "db.xdb", "-w", 2]
+    with Daemon(tmp_path, *flags, environment=cached, twistd_flags=["--reactor=uvloop"]) as daemon:
+        daemon.wait_until_up()
+        assert "LoopReactor" in daemon.log
+        os.kill(workers_of(daemon)[0], signal.SIGKILL)
+        daemon.wait_for_log("was killed by SIGKILL; starting another")
+        _until(lambda: len(workers_of(daemon)) == 2)
+        _reload(daemon)
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_without_the_lane_the_answers_are_the_same(start: Start, tmp_path: Path) -> None:
+    with_lane, without = start(), start("--db", tmp_path / "db.xdb", "--no-express")
+    for query in (QUERY, get("/api/ip_query?ip=9.9.9.9")):
+        one, other = with_lane.ask(query), without.ask(query)
+        assert (one.status, one.body) == (other.status, other.body)
+
+
+# Crashes
+
+
+def test_a_killed_worker_comes_back_at_once(start: Start) -> None:
+    daemon = start()
+    before = workers_of(daemon)
+    os.kill(before[0], signal.SIGKILL)
+    _until(partial(_replaced, daemon, before[0]))
+    daemon.wait_for_log(r"worker \d was killed by SIGKILL; starting another")
+    assert before[1] in workers_of(daemon)
+    for _ in range(20):
+        assert daemon.ask(QUERY).status == 200
+
+
+def test_connections_in_the_queue_of_a_killed_worker_are_answered(start: Start) -> None:
+    daemon = start()
+    stopped = workers_of(daemon)[0]
+    os.kill(stopped, signal.SIGSTOP)
+    waiting = [daemon.connect() for _ in range(40)]
+    for one in waiting:
+        one.sendall(QUERY)
+    time.sleep(0.2)
+    os.kill(stopped, signal.SIGKILL)
+    for one in waiting:
+        assert exchange(one, b"").body == ONE_ANSWER
+        one.close()
+
+
+def test_a_stuck_worker_is_replaced(start: Start) -> None:
+    daemon = start()
+    stuck = workers_of(daemon)[0]
+    os.kill(stuck, signal.SIGSTOP)
+    daemon.wait_for_log(r"worker \d \(pid \d+\) has been stuck for 10 s; killing it")
+    _until(partial(_replaced, daemon, stuck))
+
+
+def test_a_worker_told_to_end_drains_and_is_replaced(start: Start) -> None:
+    daemon = start("--db", "default", "-w", 1)
+    (before,) = workers_of(daemon)
+    with daemon.connect() as connection:
+        exchange(connection, QUERY)
+        os.kill(before, signal.SIGTERM)
+        time.sleep(0.3)
+        assert exchange(connection, QUERY).headers["Connection"] == "close"
+    _until(lambda: workers_of(daemon) and before not in workers_of(daemon))
+
+
+def test_a_worker_that_cannot_start_gets_no_callers_and_is_named_once(
+    start: Start, tmp_path: Path
+) -> None:
+    cache = tmp_path / "own-cache"
+    daemon = start(XDG_CACHE_HOME=str(cache))
+    (snapshot,) = (cache / "ipquery").glob("*.ipq")
+    hidden = snapshot.rename(tmp_path / "hidden.ipq")
+    victim = workers_of(daemon)[0]
+    os.kill(victim, signal.SIGKILL)
+    daemon.wait_for_log(r"worker \d can't start: .*No such file or directory")
+    for _ in range(50):
+        assert daemon.ask(QUERY).status == 200
+    time.sleep(2.5)
+    assert _count(daemon, "can't start") == 1
+    assert "Traceback" not in daemon.log
+    hidden.rename(snapshot)
+    daemon.wait_for_log(r"worker \d answers again")
+    assert len(workers_of(daemon)) == 2
+
+
+def test_without_their_supervisor_workers_drain_and_end(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    port, workers = daemon.port, workers_of(daemon)
+    with daemon.connect() as connection:
+        exchange(connection, QUERY)
+        daemon.process.kill()
+        daemon.process.wait()
+        time.sleep(0.3)
+        assert exchange(connection, QUERY).headers["Connection"] == "close"
+        # A new daemon can have the port at once.
+        again = start(bind=f"127.0.0.1:{port}")
+    _until(partial(_gone, workers))
+    assert again.ask(QUERY).status == 200
+
+
+# Stopping
+
+
+def test_a_second_signal_does_not_wait(start: Start) -> None:
+    daemon = start()
+    with daemon.connect() as connection:
+        connection.sendall(QUERY[:20])
+        time.sleep(0.2)
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert daemon.process.poll() is None
+        begun = time.monotonic()
+        assert daemon.stop() == -signal.SIGTERM
+        assert time.monotonic() - begun < 5
+    assert "Traceback" not in daemon.log
+
+
+def test_no_process_is_left(start: Start) -> None:
+    daemon = start()
+    workers = workers_of(daemon)
+    daemon.stop(signal.SIGINT)
+    assert not any(map(_alive, workers))
+
+
+# Reloading
+
+
+def test_a_changed_database_is_taken_over_in_place(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    workers = workers_of(daemon)
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+    (tmp_path / "db.xdb").write_bytes(OTHER)
+    _reload(daemon)
+    for _ in range(20):
+        assert daemon.ask(QUERY).body == OTHER_ANSWER
+    assert workers_of(daemon) == workers
+    os.kill(workers[0], signal.SIGKILL)
+    _until(partial(_replaced, daemon, workers[0]))
+    for _ in range(20):
+        assert daemon.ask(QUERY).body == OTHER_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "can't read this database: No such file"),
+        (b"", "the file is empty"),
+        (ONE[:-7], "the file is cut short"),
+        (b"<html>" * 1000, "a web page"),
+    ],
+)
+def test_a_broken_database_changes_nothing(
+    start: Start, tmp_path: Path, content: bytes | None, complaint: str
+) -> None:
+    daemon = start()
+    path = tmp_path / "db.xdb"
+    path.unlink() if content is None else path.write_bytes(content)
+    _reload(daemon, "reload refused, the old state keeps serving: ")
+    lines = [line for line in daemon.log.splitlines() if "reload" in line]
+    assert len(lines) == 1
+    assert complaint in lines[0]
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+    path.write_bytes(OTHER)
+    _reload(daemon)
+    assert daemon.ask(QUERY).body == OTHER_ANSWER
+
+
+def test_a_snapshot_cut_short_in_place_cannot_reach_theworkers_of(
+    start: Start, tmp_path: Path
+) -> None:
+    made = tmp_path / "own.ipq"
+    ipquery = Path(sys.executable).parent / "ipquery"
+    subprocess.run([ipquery, "build", "-o", made, tmp_path / "db.xdb"], check=True, timeout=60)
+    daemon = start("--db", made, "-w", 2)
+    made.write_bytes(made.read_bytes()[:1000])
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+    _reload(daemon, "reload refused, the old state keeps serving: ")
+    assert f"{made}: " in daemon.log
+    os.kill(workers_of(daemon)[0], signal.SIGKILL)
+    time.sleep(1)
+    for _ in range(20):
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_a_broken_configuration_changes_nothing(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[[database]]\npath = 'db.xdb'\n")
+    daemon = start("--config", config)
+    for content, complaint in (
+        ("nonsense", "not valid TOML"),
+        ("[[database]]\npath = 'db.xdb'\n[http]\nbody = 1", "unknown key http.body"),
+    ):
+        config.write_text(content)
+        _reload(daemon, "reload refused, the old state keeps serving: ")
+        assert complaint in daemon.log
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_a_changed_configuration_replaces_theworkers_of(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("workers = 1\n[[database]]\npath = 'db.xdb'\n")
+    daemon = start("--config", config)
+    before = workers_of(daemon)
+    config.write_text("workers = 3\n[[database]]\npath = 'db.xdb'\n[http]\nbody_bytes = 10\n")
+    _reload(daemon)
+    _until(lambda: len(workers_of(daemon)) == 3 and not set(before) & set(workers_of(daemon)))
+    request = b"POST /api/ip_query HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n"
+    assert daemon.ask(request).status == 413
+    config.write_text("workers = 1\n[[database]]\npath = 'db.xdb'\n")
+    _reload(daemon)
+    _until(lambda: len(workers_of(daemon)) == 1)
+    for _ in range(30):
+        assert daemon.ask(QUERY).status == 200
+
+
+def test_addresses_can_be_added_and_dropped(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    unix = tmp_path / "s"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    rest = "workers = 2\n[[database]]\npath = 'db.xdb'\n"
+    config.write_text(f"bind = ['127.0.0.1:{port}']\n{rest}")
+    daemon = start("--config", config, bind=None)
+    config.write_text(f"bind = ['127.0.0.1:{port}', 'unix:s2', 'unix:{unix}']\n{rest}")
+    _reload(daemon)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(unix))
+        assert exchange(connection, QUERY).status == 200
+    assert daemon.ask(QUERY).status == 200
+    config.write_text(f"bind = ['127.0.0.1:{port}']\n{rest}")
+    _reload(daemon)
+    _until(lambda: not unix.exists())
+    assert daemon.ask(QUERY).status == 200
+
+
+def test_a_replacement_that_fails_leaves_the_oldworkers_of(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("workers = 2\n[[database]]\npath = 'db.xdb'\n")
+    daemon = start("--config", config)
+    before = workers_of(daemon)
+    config.write_text("access_log = '/missing/log'\nworkers = 2\n[[database]]\npath = 'db.xdb'\n")
+    _reload(daemon, "reload failed, the old state keeps serving: ")
+    assert "/missing/log" in daemon.log
+    _until(lambda: workers_of(daemon) == before)
+    config.write_text("bind = ['192.0.2.1:80']\n[[database]]\npath = 'db.xdb'\n")
+    for _ in range(20):
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_two_reloads_at_once_end_with_the_last_state(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    (tmp_path / "db.xdb").write_bytes(OTHER)
+    daemon.process.send_signal(signal.SIGHUP)
+    time.sleep(0.05)
+    (tmp_path / "db.xdb").write_bytes(ONE)
+    daemon.process.send_signal(signal.SIGHUP)
+    _until(lambda: _count(daemon, "reloaded; answering") >= 2)
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+# systemd
+
+
+ACTIVATE = """
+import os, socket, sys
+listening = socket.create_server(("127.0.0.1", 0))
+print(listening.getsockname()[1], flush=True)
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_sockets_of_systemd_are_taken_over(
+    tmp_path: Path, cached: dict[str, str], start: Start
+) -> None:
+    script = tmp_path / "activate.py"
+    script.write_text(ACTIVATE)
+    twistd = Path(sys.executable).parent / "twistd"
+    log = (tmp_path / "log").open("wb")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, script, twistd, "-n", "--pidfile=", "ipquery"),
+            *("-w", "2", "--db", str(tmp_path / "db.xdb")),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env={**os.environ, **cached},
+    )
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                assert exchange(connection, QUERY).status == 200
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """The service manager's end of sd_notify."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(20)
+        yield receiver
+
+
+def _notified(manager: socket.socket, prefix: str) -> str:
+    while True:
+        said = manager.recv(4096).decode()
+        if said.startswith(prefix):
+            return said
+
+
+def test_systemd_is_told(start: Start, tmp_path: Path, manager: socket.socket) -> None:
+    daemon = start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
+    assert _notified(manager, "READY") == "READY=1"
+    assert _notified(manager, "STATUS") == "STATUS=2 of 2 workers answer"
+    for _ in range(3):
+        assert _notified(manager, "WATCHDOG") == "WATCHDOG=1"
+    daemon.process.send_signal(signal.SIGHUP)
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", _notified(manager, "RELOADING"))
+    assert _notified(manager, "READY") == "READY=1"
+    daemon.process.send_signal(signal.SIGTERM)
+    assert _notified(manager, "STOPPING") == "STOPPING=1"
+
+
+# Nothing lost
+
+
+def test_20_kills_lose_only_what_the_workers_were_answering(start: Start) -> None:
+    daemon = start()
+    with Load(daemon.port) as load:
+        load.wait_for(500)
+        for number in range(20):
+            victim = workers_of(daemon)[number % 2]
+            os.kill(victim, signal.SIGKILL)
+            _until(partial(_replaced, daemon, victim))
+            load.wait_for(100)
+            time.sleep(1)
+    result = load.result
+    assert set(result.statuses) == {200}
+    assert set(result.answers) == {ONE_ANSWER}
+    assert result.refused == 0, result.lost
+    # At most what ten callers had in flight, each time; what is lost, is lost by
+    # a reset or an end before the answer.
+    assert len(result.lost) <= 20 * 10
+    assert all("after b''" in lost for lost in result.lost), result.lost
+    print(f"{len(result.lost)} of {result.answered} lost to 20 kills")
+
+
+def test_20_reloads_lose_nothing_and_mix_nothing(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    with Load(daemon.port) as load:
+        load.wait_for(500)
+        for number in range(20):
+            (tmp_path / "db.xdb").write_bytes(OTHER if number % 2 == 0 else ONE)
+            _reload(daemon)
+            load.wait_for(50)
+    result = load.result
+    assert result.lost == []
+    assert set(result.statuses) == {200}
+    assert set(result.answers) == {ONE_ANSWER, OTHER_ANSWER}
+
+
+def test_5_replacements_lose_nothing(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+
+    def configure(number: int) -> None:
+        config.write_text(
+            f"workers = 2\n[[database]]\npath = 'db.xdb'\n[http]\nbody_bytes = {4096 + number}\n"
+        )
+
+    configure(0)
+    daemon = start("--config", config)
+    with Load(daemon.port) as load:
+        load.wait_for(500)
+        for number in range(1, 6):
+            before = workers_of(daemon)
+            configure(number)
+            _reload(daemon)
+            _until(partial(_gone, before))
+            load.wait_for(200)
+    assert load.result.lost == []
+    assert set(load.result.statuses) == {200}
+    assert set(load.result.answers) == {ONE_ANSWER}
+
+
+def test_changed_code_is_taken_over_by_replacement(tmp_path: Path, cached: dict[str, str]) -> None:
+    package = tmp_path / "site/ipquery"
+    shutil.copytree(Path(ipquery.__file__).parent, package)
+    (tmp_path / "db.xdb").write_bytes(ONE)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    environment = {**cached, "PYTHONPATH": str(tmp_path / "site")}
+    flags = ["--db", tmp_path / "db.xdb", "-w", 1]
+    with Daemon(folder, *flags, environment=environment) as daemon:
+        assert daemon.wait_until_up().ask(get("/healthz")).json == {"status": "ok"}
+        app = package / "serve/app.py"
+        app.write_text(app.read_text().replace('contract.status("ok")', 'contract.status("new")'))
+        _reload(daemon)
+        assert daemon.ask(get("/healthz")).json == {"status": "new"}
+        # And code that doesn't start leaves the old one running.
+        app.write_text("nonsense")
+        _reload(daemon, "reload failed, the old state keeps serving: ")
+        assert daemon.ask(get("/healthz")).json == {"status": "new"}
+        assert json.loads(daemon.ask(QUERY).body)[1] == "CN"
