@@ -1,0 +1,1 @@
+"""Load on ipquery and its peers, and what it tells."""

@@ -1,0 +1,1 @@
+"""Servers to measure ipquery against, each as its users would run it."""
