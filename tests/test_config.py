@@ -49,6 +49,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         tmp_path,
         """
         bind = ["0.0.0.0:80", "[::]:80", "unix:/run/s"]
+        workers = 3
+        express = false
         cache_dir = "cache"
         access_log = "/log"
         [[database]]
@@ -90,6 +92,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             Source(Path("/other.dat"), "ipip-dat", "other", ("country", "", "isp"), "CC0", "us"),
             Source(tmp_path / "third", "xdb"),
         ),
+        workers=3,
+        express=False,
         cache=tmp_path / "cache",
         access_log=Path("/log"),
         lists=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
@@ -120,6 +124,11 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("bind = '127.0.0.1:80'", "bind must be a list"),
         ("bind = [80]", "bind must be a list of texts"),
         ("bind = ['80']", "80: not an address to listen on"),
+        ("workers = 0", "0: not a number of workers; give 1 or more, or auto"),
+        ("workers = 'many'", "many: not a number of workers; give 1 or more, or auto"),
+        ("workers = true", 'workers must be a whole number or "auto"'),
+        ("workers = 1.5", 'workers must be a whole number or "auto"'),
+        ("express = 1", "express must be true or false"),
         ("cache_dir = 1", "cache_dir must be a text"),
         ("[http]\nbody_bytes = 0", "http.body_bytes must be more than 0"),
         ("[http]\nbody_bytes = '1'", "http.body_bytes must be a whole number"),

@@ -32,17 +32,10 @@ class Daemon:
     ) -> None:
         self._log_path = folder / "twistd.log"
         binds = ["-b", bind] if bind else []
+        command = [twistd, "-n", "--pidfile=", *twistd_flags, "ipquery", *binds]
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    twistd,
-                    "-n",
-                    "--pidfile=",
-                    *twistd_flags,
-                    "ipquery",
-                    *binds,
-                    *map(str, arguments),
-                ],
+                [*command, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -326,7 +326,7 @@ def test_a_broken_database_changes_nothing(
     assert daemon.ask(QUERY).body == OTHER_ANSWER
 
 
-def test_a_snapshot_cut_short_in_place_cannot_reach_theworkers_of(
+def test_a_snapshot_cut_short_in_place_cannot_reach_the_workers(
     start: Start, tmp_path: Path
 ) -> None:
     made = tmp_path / "own.ipq"
@@ -357,7 +357,7 @@ def test_a_broken_configuration_changes_nothing(start: Start, tmp_path: Path) ->
     assert daemon.ask(QUERY).body == ONE_ANSWER
 
 
-def test_a_changed_configuration_replaces_theworkers_of(start: Start, tmp_path: Path) -> None:
+def test_a_changed_configuration_replaces_the_workers(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("workers = 1\n[[database]]\npath = 'db.xdb'\n")
     daemon = start("--config", config)
@@ -395,7 +395,7 @@ def test_addresses_can_be_added_and_dropped(start: Start, tmp_path: Path) -> Non
     assert daemon.ask(QUERY).status == 200
 
 
-def test_a_replacement_that_fails_leaves_the_oldworkers_of(start: Start, tmp_path: Path) -> None:
+def test_a_replacement_that_fails_leaves_the_old_workers(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("workers = 2\n[[database]]\npath = 'db.xdb'\n")
     daemon = start("--config", config)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
 from ipquery.serve.access_log import AccessLog
 
@@ -27,6 +28,42 @@ def test_after_rotation_it_goes_on_in_a_new_file(tmp_path: Path) -> None:
     log.close()
     assert rotated.read_text() == "one\ntwo\n"
     assert path.read_text() == "three\n"
+
+
+def test_two_workers_share_it(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    one, other = AccessLog(path), AccessLog(path)
+    for number in range(3):
+        one.write(f"one {number}")
+        other.write(f"other, longer {number}")
+    assert path.read_text().splitlines() == [
+        text for number in range(3) for text in (f"one {number}", f"other, longer {number}")
+    ]
+    one.close()
+    other.close()
+
+
+def test_what_cannot_be_reopened_goes_on(tmp_path: Path) -> None:
+    folder, moved = tmp_path / "log", tmp_path / "moved"
+    folder.mkdir()
+    log = AccessLog(folder / "access.log")
+    folder.rename(moved)
+    with capturedLogs() as logged:
+        log.reopen()
+    log.write("still here")
+    log.close()
+    assert "can't be reopened: No such file or directory" in formatEvent(logged[0])
+    assert (moved / "access.log").read_text() == "still here\n"
+
+
+def test_a_full_disk_is_said_once_and_costs_nothing() -> None:
+    log = AccessLog(Path("/dev/full"))
+    with capturedLogs() as logged:
+        log.write("one")
+        log.write("two")
+    log.close()
+    (event,) = logged
+    assert "/dev/full: this access log can't be written: No space left" in formatEvent(event)
 
 
 def test_it_does_not_rotate_by_itself(tmp_path: Path) -> None:
