@@ -32,7 +32,7 @@ class Daemon:
     ) -> None:
         self._log_path = folder / "twistd.log"
         binds = ["-b", bind] if bind else []
-        command = [twistd, "-n", "--pidfile=", *twistd_flags, "ipquery", *binds]
+        command = [str(twistd), "-n", "--pidfile=", *twistd_flags, "ipquery", *binds]
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *map(str, arguments)],
