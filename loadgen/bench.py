@@ -1,6 +1,6 @@
 """Side by side: ipquery and its peers, in one run, on one core each.
 
-    python -m loadgen.bench [--rounds 5] [--seconds 3] [--connections 64] [--only NAME]...
+    python -m loadgen.bench [--rounds 5] [--seconds 3] [--connections 64] [--only PATTERN]...
 
 Machines are noisy: what is worth quoting are the ratios of one run.
 """
@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class Row:
             "highest": max(rates),
             "p50_seconds": self.median(lambda result: result.p50),
             "p99_seconds": self.median(lambda result: result.p99),
+            "p999_seconds": self.median(lambda result: result.p999),
             "cpu_microseconds": statistics.median(self.cpu) * 1e6,
             "pss_bytes": self.pss,
             "errors": sum(result.errors for result in self.results),
@@ -144,7 +146,17 @@ def ratios(rows: Sequence[Row]) -> list[tuple[str, float, float]]:
     return found
 
 
-_HEADINGS = ("server", "req/s", "spread", "p50 ms", "p99 ms", "CPU µs", "PSS MB", "errors")
+_HEADINGS = (
+    "server",
+    "req/s",
+    "spread",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "CPU µs",
+    "PSS MB",
+    "errors",
+)
 
 
 def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
@@ -159,6 +171,7 @@ def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
                 f"{found['lowest']:,.0f}-{found['highest']:,.0f}",
                 f"{found['p50_seconds'] * 1e3:.2f}",
                 f"{found['p99_seconds'] * 1e3:.2f}",
+                f"{found['p999_seconds'] * 1e3:.2f}",
                 f"{found['cpu_microseconds']:.1f}",
                 f"{found['pss_bytes'] / 1e6:.0f}",
                 str(found["errors"]),
@@ -197,7 +210,7 @@ def _ratio_lines(found: Sequence[tuple[str, float, float]]) -> list[tuple[str, .
 @click.option("--rounds", default=5, show_default=True, help="Turns that each server gets.")
 @click.option("--seconds", default=3, show_default=True, help="How long a turn takes.")
 @click.option("--connections", default=64, show_default=True, help="Open at the same time.")
-@click.option("--only", multiple=True, metavar="TEXT", help="Only servers whose name holds it.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Only such names, as nginx*.")
 @click.option("--mmdb", type=click.Path(path_type=Path), help="DB-IP City Lite, for nginx.")
 @click.option("--out", default=Path("build"), type=click.Path(path_type=Path), show_default=True)
 def main(
@@ -209,7 +222,7 @@ def main(
     def wanted(subject: Subject) -> bool:
         if mmdb is None and subject.server in (GEOIP2, CONSTANT):
             return False
-        return not only or any(text in subject.name for text in only)
+        return not only or any(fnmatch(subject.name, pattern) for pattern in only)
 
     subjects = [subject for subject in SUBJECTS if wanted(subject)]
     snapshot = served_snapshot([parse_source("default")], default_cache(), reporter(sys.stderr))

@@ -7,13 +7,14 @@ as many requests a second (measured).
 """
 
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
@@ -27,10 +28,11 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
     ITCPTransport,
 )
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipquery.net.sockets import BACKLOG
+_log = Logger()
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -265,22 +267,82 @@ def _address(family: int, name: Any) -> IAddress:
     return UNIXAddress(name or None)
 
 
+# Accepted in one turn. The loop's own servers accept one: with N busy connections
+# a turn answers N requests first, and the last of 5,000 callers wait for seconds.
+_ACCEPTED_AT_ONCE = 256
+
+# What accept(2) says when the machine or the process is short of something. Asking
+# again at once would only burn the processor, as the connection goes on waiting.
+_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_SHORTAGE_SECONDS = 1
+
+
 @implementer(IListeningPort)
 class LoopPort:
-    """A listening socket whose connections the loop accepts."""
+    """A listening socket whose connections the loop owns."""
 
-    def __init__(self, server: asyncio.Server, factory: Any, host: IAddress) -> None:
-        self._server = server
-        self._factory = factory
-        self._host = host
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listening: socket.socket,
+        factory: IProtocolFactory,
+    ) -> None:
+        self._loop = loop
+        self._listening = listening
+        self._factory: Any = factory
+        self._host = _address(listening.family, listening.getsockname())
+        self._opening: set[asyncio.Task[Any]] = set()
+        self._retry: asyncio.TimerHandle | None = None
 
     def startListening(self) -> None:
-        """It has been listening since the endpoint gave it."""
+        """Accept connections."""
+        self._factory.doStart()
+        self._listening.setblocking(False)
+        self._watch()
+
+    def _watch(self) -> None:
+        self._retry = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, _peer = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _SHORTAGE:
+                    self._pause(error)
+                    return
+                continue  # the peer has gone already
+            opening = self._loop.create_task(self._open(connection))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+
+    def _pause(self, error: OSError) -> None:
+        _log.error(
+            "can't accept connections: {reason}; trying again in {seconds} s",
+            reason=error.strerror,
+            seconds=_SHORTAGE_SECONDS,
+        )
+        self._loop.remove_reader(self._listening)
+        self._retry = self._loop.call_later(_SHORTAGE_SECONDS, self._watch)
+
+    async def _open(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: LoopTransport(self._loop, self._factory), connection
+            )
+        except OSError:
+            connection.close()  # the peer has gone already
 
     async def _stop(self) -> None:
-        self._server.close()
-        # The loop closes the socket in its next turn.
-        await asyncio.sleep(0)
+        if self._retry is not None:
+            self._retry.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        if self._opening:
+            await asyncio.wait(self._opening)
         self._factory.doStop()
 
     def stopListening(self) -> Deferred[None]:
@@ -297,28 +359,14 @@ class LoopPort:
 
 @implementer(IStreamServerEndpoint)
 class LoopEndpoint:
-    """Listens on a socket that already does, through an asyncio loop."""
+    """Serves a socket that already listens, through an asyncio loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         self._loop = loop
         self._listening = listening
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Accept connections, and take the socket over.
-
-        :returns: the port, in the loop's first turn.
-        """
-        return Deferred.fromFuture(asyncio.ensure_future(self._listen(protocolFactory)))
-
-    async def _listen(self, factory: IProtocolFactory) -> LoopPort:
-        host = _address(self._listening.family, self._listening.getsockname())
-        create = (
-            self._loop.create_unix_server
-            if self._listening.family == socket.AF_UNIX
-            else self._loop.create_server
-        )
-        factory.doStart()
-        server = await create(
-            lambda: LoopTransport(self._loop, factory), sock=self._listening, backlog=BACKLOG
-        )
-        return LoopPort(server, factory, host)
+        """Accept connections, and take the socket over."""
+        port = LoopPort(self._loop, self._listening, protocolFactory)
+        port.startListening()
+        return succeed(port)

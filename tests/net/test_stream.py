@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.logger import ILogObserver, capturedLogs, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -558,3 +559,56 @@ def test_the_loop_endpoint_is_the_one_that_is_used() -> None:
     (opened,) = open_sockets([Bind("127.0.0.1")])
     assert isinstance(make_endpoint(reactor, opened), LoopEndpoint)
     opened.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_burst_of_callers_is_let_in_together(harness: Harness) -> None:
+    """One by one, callers would wait for a turn of all busy connections each."""
+    factory = Servers(Recorder)
+    port: Any = await harness.serve(factory)
+    made: list[Deferred[Recorder]] = [Deferred() for _ in range(100)]
+    factory.waiting.extend(made)
+    for _ in made:
+        host = port.getHost()
+        harness.clients.append(socket.create_connection((host.host, host.port)))
+    for _turn in range(8):
+        await _soon(0)
+    assert len(factory.addresses) == 100
+    for one in made:
+        await one
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_open_files_callers_wait_instead_of_the_processor_burning() -> None:
+    """Twisted's own port keeps a spare file and turns callers away instead."""
+    harness = Harness(ENDPOINTS["loop"])
+    factory = Servers(Recorder)
+    port: Any = await harness.serve(factory)
+    made: Deferred[Recorder] = Deferred()
+    factory.waiting.append(made)
+    with socket.socket() as client, capturedLogs() as logged:
+        with _no_more_files():
+            client.connect((port.getHost().host, port.getHost().port))
+            await _soon(0.1)
+        assert ["can't accept connections" in formatEvent(event) for event in logged] == [True]
+        server = await made
+        client.close()
+        await server.lost
+    await port.stopListening()
+
+
+@contextlib.contextmanager
+def _no_more_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in taken:
+            os.close(number)
