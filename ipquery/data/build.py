@@ -350,6 +350,9 @@ def main() -> int:
     """Carry out the order on standard input. Returns the exit status."""
     # Stopped, it removes what it hasn't finished.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The workers are answering meanwhile: a build takes what they leave, and a tenth
+    # of a core that they keep busy.
+    os.nice(10)
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301 # from the process that started us
     try:
         path = served_snapshot(

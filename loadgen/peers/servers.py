@@ -32,17 +32,18 @@ def _python(*arguments: str) -> tuple[str | Path, ...]:
     return (sys.executable, *arguments)
 
 
-def _ipquery(port: int, *flags: str) -> tuple[str | Path, ...]:
+def ipquery_command(port: int, database: str, *flags: str) -> tuple[str | Path, ...]:
+    """The daemon with one worker."""
     bind = f"127.0.0.1:{port}"
     return (
         _COMMANDS / "twistd",
-        *("-n", "--pidfile=", "ipquery", "-w", "1", "-b", bind, "--db", "{snapshot}"),
+        *("-n", "--pidfile=", "ipquery", "-w", "1", "-b", bind, "--db", database),
         *flags,
     )
 
 
-IPQUERY = Server("ipquery", _ipquery(18081), 18081)
-ROUTES = Server("ipquery --no-express", _ipquery(18082, "--no-express"), 18082)
+IPQUERY = Server("ipquery", ipquery_command(18081, "{snapshot}"), 18081)
+ROUTES = Server("ipquery --no-express", ipquery_command(18082, "{snapshot}", "--no-express"), 18082)
 KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "18083"), 18083)
 OLD = Server(
     "Flask, gunicorn, gevent (the old design)",
@@ -140,6 +141,11 @@ class Running:
             ["ps", "-o", "pid=", "--sid", str(leader)], capture_output=True, text=True, check=True
         )
         return [int(pid) for pid in listed.stdout.split()]
+
+    def send_signal(self, server: Server, number: int) -> None:
+        """Tell a server's first process something."""
+        # It is taskset, which has become the server.
+        self._started[server.command].send_signal(number)
 
     def cpu_seconds(self, server: Server) -> float:
         """Processor time that a server has used."""
