@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -549,6 +550,50 @@ def test_5_replacements_lose_nothing(start: Start, tmp_path: Path) -> None:
     assert load.result.lost == []
     assert set(load.result.statuses) == {200}
     assert set(load.result.answers) == {ONE_ANSWER}
+
+
+@pytest.mark.soak
+def test_three_minutes_of_everything_at_once(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    kills, configured = 0, 0
+
+    def configure() -> None:
+        config.write_text(
+            f"workers = 2\n[[database]]\npath = 'db.xdb'\n"
+            f"[http]\nbody_bytes = {4096 + configured}\n"
+        )
+
+    configure()
+    daemon = start("--config", config)
+    with Load(daemon.port) as load:
+        begun = time.monotonic()
+        while time.monotonic() < begun + 180:
+            match random.randrange(4):
+                case 0:
+                    os.kill(random.choice(workers_of(daemon)), signal.SIGKILL)
+                    kills += 1
+                    time.sleep(2)
+                case 1:
+                    (tmp_path / "db.xdb").write_bytes(random.choice([ONE, OTHER]))
+                    _reload(daemon)
+                case 2:
+                    configured += 1
+                    configure()
+                    _reload(daemon)
+                case 3:
+                    (tmp_path / "db.xdb").write_bytes(b"broken")
+                    _reload(daemon, "reload refused, the old state keeps serving: ")
+                    (tmp_path / "db.xdb").write_bytes(ONE)
+            load.wait_for(100)
+    result = load.result
+    assert set(result.statuses) == {200}
+    assert set(result.answers) <= {ONE_ANSWER, OTHER_ANSWER}
+    assert result.refused == 0
+    assert len(result.lost) <= kills * 10
+    assert all("after b''" in lost for lost in result.lost), result.lost
+    print(
+        f"{len(result.lost)} of {result.answered} lost to {kills} kills; {configured} replacements"
+    )
 
 
 def test_changed_code_is_taken_over_by_replacement(tmp_path: Path, cached: dict[str, str]) -> None:
