@@ -91,7 +91,7 @@ def _open(config: Config, databases: Sequence[str]) -> Snapshot:
     if not sources:
         raise DataError("no database given; name one with --db, or a --config that does")
     path = build.ensure_snapshot(
-        sources, config.cache, reporter(sys.stderr), config.lists, config.build
+        sources, config.cache_dir, reporter(sys.stderr), config.lists, config.build
     )
     try:
         return Snapshot(path)

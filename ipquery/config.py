@@ -5,6 +5,7 @@ Every key is explained in ``conf/ipquery.toml``.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ipquery.data.record import FIELDS, DataError
 from ipquery.data.sources import FORMAT_NAMES, Source, parse_source
 from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.serve.limits import HttpLimits
+from ipquery.serve.upstreams import CacheSettings, FallbackSettings, UpstreamError
 
 
 class ConfigError(Exception):
@@ -48,11 +50,13 @@ class Config:
     databases: tuple[Source, ...] = ()
     workers: int = attrs.field(factory=cores)
     express: bool = True
-    cache: Path = attrs.field(factory=default_cache)
+    cache_dir: Path = attrs.field(factory=default_cache)
     access_log: Path | None = None
     lists: ListPaths = ListPaths()
     build: Limits = Limits()
     http: HttpLimits = HttpLimits()
+    cache: CacheSettings = CacheSettings()
+    fallback: tuple[FallbackSettings, ...] = ()
 
 
 def load(path: Path) -> Config:
@@ -71,7 +75,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     try:
         return _config(tables, path.parent)
-    except (ConfigError, BindError, DataError) as error:
+    except (ConfigError, BindError, DataError, UpstreamError) as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
@@ -89,6 +93,8 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             "codes",
             "build",
             "http",
+            "cache",
+            "fallback",
         ),
     )
     codes = top.table("codes", ("countries", "provinces", "cities", "only_lists"))
@@ -102,7 +108,7 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
         databases=tuple(_database(table, folder) for table in top.tables("database")),
         workers=_workers(tables.get("workers", "auto")),
         express=top.get("express", bool, defaults.express),
-        cache=top.path("cache_dir", folder) or defaults.cache,
+        cache_dir=top.path("cache_dir", folder) or defaults.cache_dir,
         access_log=top.path("access_log", folder),
         lists=ListPaths(
             countries=codes.path("countries", folder),
@@ -115,7 +121,76 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             seconds=build.number("time_limit", defaults.build.seconds),
         ),
         http=HttpLimits(**limits),
+        cache=_cache(tables.get("cache", {}), folder),
+        fallback=tuple(_fallback(table, folder) for table in top.tables("fallback")),
     )
+
+
+def _cache(given: object, folder: Path) -> CacheSettings:
+    table = _Table("cache", given, [field.name for field in attrs.fields(CacheSettings)])
+    numbers: dict[str, Any] = {
+        name: table.number(name) for name in table.given if name not in _CACHE_TEXTS
+    }
+    redis = table.get("redis", str, None)
+    return CacheSettings(
+        redis=None if redis is None else expand(redis, "cache.redis"),
+        scope=table.get("scope", str, CacheSettings().scope),
+        ca_file=_path_text(table, folder),
+        **numbers,
+    )
+
+
+_CACHE_TEXTS = ("redis", "scope", "ca_file")
+
+
+def _fallback(given: object, folder: Path) -> FallbackSettings:
+    table = _Table("fallback", given, [field.name for field in attrs.fields(FallbackSettings)])
+    url = table.get("url", str, "")
+    if not url:
+        raise ConfigError("a [[fallback]] needs a `url`")
+    numbers = ("deadline_ms", "concurrent", "response_bytes")
+    return FallbackSettings(
+        url,
+        headers=[(name, expand(text, url)) for name, text in table.pairs("headers")],
+        fields=table.pairs("fields"),
+        ca_file=_path_text(table, folder),
+        **{name: table.number(name) for name in numbers if name in table.given},
+    )
+
+
+def _path_text(table: "_Table", folder: Path) -> str | None:
+    """A file that is only opened later, by who may lack the rights now: better said here."""
+    path = table.path("ca_file", folder)
+    if path is None:
+        return None
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read this ca_file: {error.strerror}") from None
+    return str(path)
+
+
+def expand(text: str, where: str) -> str:
+    """Put secrets in: ``${NAME}`` is of the environment, ``${file:PATH}`` a file's content.
+
+    :raises ConfigError: there is no such variable or file.
+    """
+
+    def secret(match: "re.Match[str]") -> str:
+        name = match[1]
+        if not name.startswith("file:"):
+            try:
+                return os.environ[name]
+            except KeyError:
+                raise ConfigError(f"{where}: {name} isn't set in the environment") from None
+        path = Path(name.removeprefix("file:"))
+        try:
+            return path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text"
+            raise ConfigError(f"{where}: can't read {path}: {reason}") from None
+
+    return re.sub(r"\$\{([^}]+)\}", secret, text)
 
 
 def _workers(given: object) -> int:
@@ -151,7 +226,13 @@ def _database(given: object, folder: Path) -> Source:
     )
 
 
-_KINDS = {str: "a text", bool: "true or false", int: "a whole number", list: "a list"}
+_KINDS = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    list: "a list",
+    dict: "a table",
+}
 
 
 class _Table:
@@ -184,6 +265,12 @@ class _Table:
         if not all(isinstance(value, str) for value in values):
             raise ConfigError(f"{self._prefix}{key} must be a list of texts")
         return values
+
+    def pairs(self, key: str) -> list[tuple[str, str]]:
+        values: dict[str, Any] = self.get(key, dict, {})
+        if not all(isinstance(value, str) for value in values.values()):
+            raise ConfigError(f"{self._prefix}{key} must be a table of texts")
+        return list(values.items())
 
     def path(self, key: str, folder: Path) -> Path | None:
         text = self.get(key, str, None)

@@ -13,7 +13,7 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 from twisted.python import usage
 
-from ipquery.config import Config, ConfigError, load, parse_workers
+from ipquery.config import Config, ConfigError, expand, load, parse_workers
 from ipquery.data.build import served_snapshot
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
@@ -25,6 +25,7 @@ from ipquery.net.sockets import Bind, BindError, Listeners, parse_bind
 from ipquery.net.systemd import Notifier, take_sockets
 from ipquery.progress import reporter
 from ipquery.serve import contract
+from ipquery.serve.upstreams import CacheSettings, UpstreamError
 
 _log = Logger()
 
@@ -50,6 +51,7 @@ class Options(usage.Options):
         self.binds: list[Bind] = []
         self.databases: list[Source] = []
         self.workers: int | None = None
+        self.redis: str | None = None
 
     def opt_bind(self, text: str) -> None:
         """Address to listen on: HOST:PORT or unix:PATH. May be given several times.
@@ -78,6 +80,14 @@ class Options(usage.Options):
         except DataError as error:
             raise usage.UsageError(str(error)) from None
 
+    def opt_redis(self, text: str) -> None:
+        """Keep results in this Redis: redis://HOST, rediss://HOST, unix:PATH or
+        redis+sentinel://HOST,.../MASTER. ${NAME} is taken from the environment."""
+        try:
+            self.redis = attrs.evolve(CacheSettings(), redis=expand(text, "--redis")).redis
+        except (ConfigError, UpstreamError) as error:
+            raise usage.UsageError(str(error)) from None
+
     def load_config(self) -> Config:
         """The configuration file, if there is one, with the flags over it.
 
@@ -91,6 +101,8 @@ class Options(usage.Options):
             config = attrs.evolve(config, databases=tuple(self.databases))
         if self.workers is not None:
             config = attrs.evolve(config, workers=self.workers)
+        if self.redis is not None:
+            config = attrs.evolve(config, cache=attrs.evolve(config.cache, redis=self.redis))
         if self["no-express"]:
             config = attrs.evolve(config, express=False)
         if not config.databases:
@@ -132,7 +144,7 @@ def make_service(load_config: Callable[[], Config], reactor: Any, terminal: Text
     try:
         _check_access_log(config.access_log)
         path = served_snapshot(
-            config.databases, config.cache, reporter(terminal), config.lists, config.build
+            config.databases, config.cache_dir, reporter(terminal), config.lists, config.build
         )
         about = _about(path)
     except BaseException:

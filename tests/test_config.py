@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 
 from ipquery.config import Config, ConfigError, load
@@ -10,6 +11,7 @@ from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import Source, default_source
 from ipquery.net.sockets import Bind
 from ipquery.serve.limits import HttpLimits
+from ipquery.serve.upstreams import CacheSettings, FallbackSettings
 
 EXAMPLE = Path(__file__).parents[1] / "conf/ipquery.toml"
 
@@ -29,16 +31,28 @@ def test_the_example_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config == Config(databases=(default_source(),))
 
 
-def test_the_example_explains_every_key(tmp_path: Path) -> None:
+def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every commented-out key switched on, it is still valid, and nothing is missing."""
-    text = re.sub(r"^# (\w+ = )", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    monkeypatch.setenv("GEO_TOKEN", "secret")
+    (tmp_path / "ca.pem").touch()
+    text = re.sub(r"^# (\w+ = |\[\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    text = text.replace("/etc/ipquery/ca.pem", "ca.pem")
     config = _load(tmp_path, text)
-    assert config.cache == Path("/var/cache/ipquery")
+    assert config.cache_dir == Path("/var/cache/ipquery")
     assert config.access_log == Path("/var/log/ipquery/access.log")
     assert config.lists.countries == tmp_path / "countries.txt"
     assert config.databases[0].columns == ("country", "", "province", "city", "isp")
     for table in (HttpLimits(), Limits()):
         assert table in (config.http, config.build)
+    assert config.cache == CacheSettings(
+        redis="redis://127.0.0.1:6379", ca_file=str(tmp_path / "ca.pem")
+    )
+    (source,) = config.fallback
+    assert source.headers == (("Authorization", "Bearer secret"),)
+    assert {name for name, _ in source.fields} == {"country", "country_code", "province"}
+    assert attrs.evolve(source, headers=(), fields=()) == FallbackSettings(
+        source.url, ca_file=str(tmp_path / "ca.pem")
+    )
     unknown = _complaint(tmp_path, "x = 1")
     for key in unknown.split("keys: ")[1].split(", "):
         assert re.search(rf"^(# )?(\[+)?{key}\b", EXAMPLE.read_text("utf-8"), re.MULTILINE), key
@@ -83,6 +97,24 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         requests_per_connection = 8
         connections = 9
         drain_seconds = 10
+        [cache]
+        redis = "rediss://h"
+        scope = "all"
+        found_seconds = 1
+        unknown_seconds = 2
+        deadline_ms = 3
+        connections = 4
+        commands = 5
+        entries = 6
+        [[fallback]]
+        url = "http://a/{ip}"
+        [[fallback]]
+        url = "http://b/{ip}"
+        headers = { A = "b", C = "d" }
+        fields = { org = "x" }
+        deadline_ms = 1
+        concurrent = 2
+        response_bytes = 3
         """,
     )
     assert config == Config(
@@ -94,11 +126,16 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ),
         workers=3,
         express=False,
-        cache=tmp_path / "cache",
+        cache_dir=tmp_path / "cache",
         access_log=Path("/log"),
         lists=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
         build=Limits(10 << 20, 20),
         http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+        cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
+        fallback=(
+            FallbackSettings("http://a/{ip}"),
+            FallbackSettings("http://b/{ip}", (("A", "b"), ("C", "d")), (("org", "x"),), 1, 2, 3),
+        ),
     )
 
 
@@ -136,6 +173,42 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("[http]\nbody_bytes = 1.5", "http.body_bytes must be a whole number"),
         ("[build]\ntime_limit = -1", "build.time_limit must be more than 0"),
         ("[codes]\nonly_lists = 1", "codes.only_lists must be true or false"),
+        ("[cache]\nredis = 'http://x'", "http://x: not an address of Redis; give redis://"),
+        ("[cache]\nredis = 'redis://:secret@'", "redis://...@: not an address of Redis"),
+        ("[cache]\nredis = 'redis://h:x'", "redis://h:x: not an address of Redis"),
+        ("[cache]\nredis = 'redis://h/x'", "not an address of Redis"),
+        ("[cache]\nredis = 'redis+sentinel://h'", "not an address of Redis"),
+        ("[cache]\nredis = 'unix:'", "not an address of Redis"),
+        ("[cache]\nredis = 'redis://:${NOT_SET}@h'", "redis: NOT_SET isn't set in the environment"),
+        ("[cache]\nredis = '${file:/missing}'", "redis: can't read /missing: No such file"),
+        ("[cache]\nscope = 'some'", "some: no such scope; scopes: fallback, all"),
+        ("[cache]\nentries = 0", "cache.entries must be more than 0"),
+        ("[cache]\nca_file = '/missing'", "/missing: can't read this ca_file: No such file"),
+        ("[[fallback]]\nfields = {}", "a [[fallback]] needs a `url`"),
+        ("[[fallback]]\nurl = 'ftp://a/{ip}'", "ftp://a/{ip}: not an http:// or https:// URL"),
+        ("[[fallback]]\nurl = 'http://a/'", "http://a/: write {ip} where the address goes"),
+        ("[[fallback]]\nurl = 'http://{ip}/'", "write {ip} where the address goes"),
+        (
+            "[[fallback]]\nurl = 'http://u:p@a/{ip}'",
+            "http://a: name and password belong into headers",
+        ),
+        (
+            "[[fallback]]\nurl = 'http://a/{ip}'\nheaders = {'a b' = 'c'}",
+            "can't be sent as a header",
+        ),
+        (
+            '[[fallback]]\nurl = "http://a/{ip}"\nheaders = {a = "b\\n"}',
+            "can't be sent as a header",
+        ),
+        (
+            "[[fallback]]\nurl = 'http://a/{ip}'\nheaders = {a = 1}",
+            "headers must be a table of texts",
+        ),
+        (
+            "[[fallback]]\nurl = 'http://a/{ip}'\nfields = {town = 'b'}",
+            "unknown field town; fields: ",
+        ),
+        ("[[fallback]]\nuri = 'x'", "unknown key fallback.uri; did you mean fallback.url?"),
         ("http = 1", "http must be a table"),
         ("database = 1", "database must be a list"),
         ("database = [1]", "database must be a table"),

@@ -61,6 +61,19 @@ class Record:
         )
 
 
+def is_answer(data: bytes) -> bool:
+    """Whether this is an array as :meth:`Record.to_answer` writes it."""
+    try:
+        row = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return (
+        isinstance(row, list)
+        and len(row) == len(FIELDS)
+        and all(isinstance(value, str) for value in row)
+    )
+
+
 FIELDS = tuple(field.name for field in attrs.fields(Record))
 """Names of the eight fields, in the contract's order."""
 

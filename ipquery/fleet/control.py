@@ -29,6 +29,8 @@ class Start:
     http: Mapping[str, int]
     express: bool
     access_log: str | None
+    cache: Mapping[str, Any]
+    fallback: list[Mapping[str, Any]]
 
 
 @attrs.frozen

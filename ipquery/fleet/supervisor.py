@@ -289,6 +289,8 @@ class Supervisor(Service):
                 attrs.asdict(config.http),
                 config.express,
                 str(config.access_log) if config.access_log else None,
+                attrs.asdict(config.cache),
+                [attrs.asdict(settings) for settings in config.fallback],
             )
         )
         worker.ended.addCallback(self._ended, worker)
@@ -416,7 +418,7 @@ class Supervisor(Service):
 
         :returns: fails with RuntimeError, saying why.
         """
-        order = Order(config.databases, config.cache, config.lists, config.build)
+        order = Order(config.databases, config.cache_dir, config.lists, config.build)
         self._builder = _Builder(order)
         command = order_command()
         self._reactor.spawnProcess(self._builder, command[0], command, env=None)

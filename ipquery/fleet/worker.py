@@ -38,6 +38,7 @@ from ipquery.fleet.control import (
 from ipquery.net.sockets import BindError, listen
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.service import HttpService
+from ipquery.serve.upstreams import CacheSettings, FallbackSettings
 
 _log = Logger()
 
@@ -113,6 +114,8 @@ class Worker(Protocol):
                 HttpLimits(**start.http),
                 start.express,
                 Path(start.access_log) if start.access_log else None,
+                CacheSettings(**start.cache),
+                [FallbackSettings(**settings) for settings in start.fallback],
             )
             listen(listening)
         except (OSError, DataError, BindError) as error:

@@ -4,6 +4,7 @@ from typing import Any, BinaryIO, cast
 
 import attrs
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -13,6 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from ipquery.serve import contract
 from ipquery.serve.contract import BadRequest, Reply
 from ipquery.serve.resolver import Resolver
+from ipquery.serve.upstreams import LOOP_HEADER, LOOP_TOKEN
 
 _log = Logger()
 
@@ -37,6 +39,10 @@ def _send(request: IRequest, reply: Reply) -> bytes:
     return reply.body
 
 
+def _send_found(request: IRequest, ip: str, answer: bytes | None) -> bytes:
+    return _send(request, contract.no_record(ip) if answer is None else Reply(200, answer))
+
+
 class Api:
     """The service's routes, over a resolver."""
 
@@ -49,23 +55,23 @@ class Api:
         self._readiness = readiness
 
     @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
-    def query(self, request: IRequest) -> bytes:
+    def query(self, request: IRequest) -> bytes | Deferred[bytes]:
         """Answer ``?ip=``."""
         return self._answer(request, contract.ip_of_query(_arguments(request)))
 
     @app.route(contract.QUERY_PATH, methods=["POST"])
-    def query_body(self, request: IRequest) -> bytes:
+    def query_body(self, request: IRequest) -> bytes | Deferred[bytes]:
         """Answer the ``ip`` of a JSON object."""
         return self._answer(request, contract.ip_of_body(_body(request)))
 
-    def _answer(self, request: IRequest, ip: str) -> bytes:
+    def _answer(self, request: IRequest, ip: str) -> bytes | Deferred[bytes]:
         try:
-            answer = self._resolver.resolve(ip)
+            answer = self._resolver.resolve(ip, ask=not _asked_by_node(request))
         except ValueError:
             raise contract.bad_address(ip) from None
-        if answer is None:
-            return _send(request, contract.no_record(ip))
-        return _send(request, Reply(200, answer))
+        if isinstance(answer, Deferred):
+            return answer.addCallback(lambda found: _send_found(request, ip, found))
+        return _send_found(request, ip, answer)
 
     @app.route(contract.HEALTH_PATH, methods=["GET", "HEAD"])
     def health(self, request: IRequest) -> bytes:
@@ -77,7 +83,7 @@ class Api:
         """Whether it should get traffic."""
         why_not = self._readiness.why_not
         if why_not is None:
-            return _send(request, contract.status("ready"))
+            return _send(request, contract.status("ready", self._resolver.state))
         return _send(request, contract.unavailable(why_not))
 
     @app.handle_errors(BadRequest)
@@ -100,6 +106,14 @@ class Api:
         """A fault of ours."""
         _log.failure("answering {request}", failure, request=request)
         return _send(request, contract.INTERNAL_ERROR)
+
+
+def _asked_by_node(request: IRequest) -> bool:
+    """Whether the caller is another ipquery that has no record itself."""
+    lines = cast(Request, request).requestHeaders.getRawHeaders(LOOP_HEADER, [])
+    # RFC 8586 section 2: a list of cdn-info, each an identifier and parameters.
+    tokens = (part.split(b";")[0].strip() for line in lines for part in line.split(b","))
+    return LOOP_TOKEN in tokens
 
 
 def _arguments(request: IRequest) -> list[bytes]:

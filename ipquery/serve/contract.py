@@ -48,9 +48,9 @@ def unavailable(why: str) -> Reply:
     return message(503, why, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def status(text: str) -> Reply:
+def status(text: str, more: Mapping[str, object] | None = None) -> Reply:
     """A good answer of a health check."""
-    return Reply(200, json.dumps({"status": text}).encode())
+    return Reply(200, json.dumps({"status": text, **(more or {})}).encode())
 
 
 INTERNAL_ERROR = message(500, "internal error")

@@ -15,8 +15,9 @@ from ipquery.serve.access_log import AccessLog
 from ipquery.serve.app import Api, Readiness
 from ipquery.serve.express import after_date
 from ipquery.serve.limits import HttpLimits
-from ipquery.serve.resolver import Resolver
+from ipquery.serve.resolver import Resolver, fingerprint
 from ipquery.serve.site import ApiSite
+from ipquery.serve.upstreams import CacheSettings, FallbackSettings
 
 
 class HttpService(Service):
@@ -30,15 +31,19 @@ class HttpService(Service):
         limits: HttpLimits,
         express: bool = True,
         access_log: Path | None = None,
+        cache: CacheSettings = CacheSettings(),
+        fallback: Sequence[FallbackSettings] = (),
     ) -> None:
         """
         :param reactor: sockets and time.
-        :raises OSError: the access log can't be opened.
+        :raises OSError: the access log or a certificate file can't be opened.
         """
         self._reactor = reactor
         self._listening = listening
         self._snapshot = snapshot
-        self._resolver = Resolver(snapshot)
+        self._resolver = _make_resolver(reactor, snapshot, cache, fallback)
+        # With everything in the cache, look-ups go there first, by the routes.
+        express = express and not _caches_all(cache)
         self._readiness = Readiness()
         self._access_log = AccessLog(access_log) if access_log else None
         self._api = Api(self._resolver, self._readiness)
@@ -98,4 +103,28 @@ class HttpService(Service):
         await self._site.drain()
         if self._access_log is not None:
             self._access_log.close()
+        await self._resolver.stop()
         self._snapshot.close()
+
+
+def _caches_all(cache: CacheSettings) -> bool:
+    return cache.redis is not None and cache.scope == "all"
+
+
+def _make_resolver(
+    reactor: Any, snapshot: Snapshot, settings: CacheSettings, sources: Sequence[FallbackSettings]
+) -> Resolver:
+    if not (sources or _caches_all(settings)):
+        return Resolver(snapshot)
+    # Not above: most services ask nobody, and txredisapi, TLS and an HTTP client
+    # would take 6 MB in each worker.
+    from ipquery.serve.cache import LocalCache, RedisCache
+    from ipquery.serve.fallback import make_sources
+
+    return Resolver(
+        snapshot,
+        RedisCache(reactor, settings) if settings.redis else LocalCache(settings, reactor.seconds),
+        _caches_all(settings),
+        make_sources(reactor, sources) if sources else None,
+        fingerprint(sources),
+    )

@@ -31,6 +31,8 @@ MESSAGES = st.one_of(
         st.dictionaries(st.text(), st.integers()),
         st.booleans(),
         st.none() | st.text(),
+        st.dictionaries(st.text(), st.integers() | st.text()),
+        st.lists(st.dictionaries(st.text(), st.integers() | st.text())),
     ),
 )
 

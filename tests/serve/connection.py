@@ -36,6 +36,8 @@ KNOWN = '["中国","CN","河南省","410000","商丘市","411400","","联通"]'.
 class FakeSnapshot:
     """Knows 1.0.0.0/8 and 2000::/8."""
 
+    identity = "0123456789abcdef" * 4
+
     def answer_number(self, version: int, number: int) -> int:
         return int(number >> (24 if version == 4 else 120) == (1 if version == 4 else 0x20))
 

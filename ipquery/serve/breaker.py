@@ -1,0 +1,70 @@
+"""A circuit breaker: who doesn't answer is left alone for a while."""
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+_log = Logger()
+
+# One failure may be an accident; so many in a row are not.
+_FAILURES = 5
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+
+
+class Breaker:
+    """Says whether to ask something that may be down.
+
+    ``closed``: ask. ``open``: don't, until the pause is over. ``half-open``:
+    one asks, and its outcome counts for all. Each pause is twice as long as
+    the one before, up to 30 seconds.
+    """
+
+    def __init__(self, name: str, seconds: Callable[[], float], is_open: bool = False) -> None:
+        """
+        :param name: what is asked, for the log.
+        :param seconds: the time now.
+        :param is_open: begin by trying.
+        """
+        self.state = "open" if is_open else "closed"
+        self.pause = 0.0 if is_open else _FIRST_PAUSE
+        """Seconds that it stays open."""
+        self._name = name
+        self._seconds = seconds
+        self._failures = 0
+        self._since = seconds()
+        self._said: str | None = None
+
+    def allows(self) -> bool:
+        """Whether to ask now. Who was told yes reports the outcome."""
+        if self.state == "open" and self._seconds() - self._since >= self.pause:
+            self.probe()
+            return True
+        return self.state == "closed"
+
+    def probe(self) -> None:
+        """The pause is over: the next outcome counts for all."""
+        self.state = "half-open"
+
+    def succeeded(self) -> None:
+        """It answered."""
+        self._failures = 0
+        if self.state != "half-open":
+            return  # closed, or an answer from before it opened
+        self.state = "closed"
+        self.pause = _FIRST_PAUSE
+        if self._said is not None:
+            _log.info("{name} answers again", name=self._name)
+            self._said = None
+
+    def failed(self, reason: str) -> None:
+        """It didn't, for this reason."""
+        self._failures += 1
+        if self.state == "open" or (self.state == "closed" and self._failures < _FAILURES):
+            return
+        if self.state == "half-open":
+            self.pause = min(max(self.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self.state = "open"
+        self._since = self._seconds()
+        if reason != self._said:
+            self._said = reason
+            _log.warn("{name} is left alone for now: {reason}", name=self._name, reason=reason)

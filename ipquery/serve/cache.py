@@ -1,0 +1,357 @@
+"""Results kept for the next caller: in Redis, which nodes share, or in this process."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ipquery.data.record import is_answer
+from ipquery.serve.breaker import Breaker
+from ipquery.serve.resolver import Cached
+from ipquery.serve.upstreams import CacheSettings, RedisAddress, parse_redis
+
+_log = Logger()
+
+
+class LocalCache:
+    """The results used last, in this process."""
+
+    state = "closed"
+
+    def __init__(self, settings: CacheSettings, seconds: Callable[[], float]) -> None:
+        self._settings = settings
+        self._seconds = seconds
+        self._kept: OrderedDict[str, tuple[float, Cached]] = OrderedDict()
+
+    def get(self, key: str) -> Deferred[Cached | None]:
+        """What is kept, ``None`` if nothing is."""
+        return succeed(self._get(key))
+
+    def _get(self, key: str) -> Cached | None:
+        until, result = self._kept.get(key, (0.0, None))
+        if result is None:
+            return None
+        if until <= self._seconds():
+            del self._kept[key]
+            return None
+        self._kept.move_to_end(key)
+        return result
+
+    def put(self, key: str, result: Cached) -> None:
+        """Keep a result, in place of the one that was used longest ago."""
+        self._kept[key] = (self._seconds() + life_time(self._settings, result), result)
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._settings.entries:
+            self._kept.popitem(last=False)
+
+    def stop(self) -> Deferred[None]:
+        """There is nothing to close."""
+        return succeed(None)
+
+
+def life_time(settings: CacheSettings, result: Cached) -> int:
+    """Seconds that a result is kept."""
+    return settings.unknown_seconds if result.answer is None else settings.found_seconds
+
+
+# How long the first connection after a pause may take, TLS included. Nobody waits for it.
+_PROBE_SECONDS = 1.0
+
+# Closing waits for what is still to be written, which a hung Redis never reads.
+_STOP_SECONDS = 1.0
+
+
+class _WrongReply(txredisapi.RedisError):  # type: ignore[misc] # it has no types
+    """A reply that isn't to our question."""
+
+
+class RedisCache:
+    """Results in Redis.
+
+    What goes wrong with Redis is never the caller's problem: there is nothing
+    in the cache then. A command that isn't answered in time closes its
+    connection, as its reply could otherwise pass for the next one's. Pauses
+    are ended by a probe of our own, so no caller waits for it. Meanwhile, what
+    is found out is kept in this process.
+    """
+
+    def __init__(self, reactor: Any, settings: CacheSettings) -> None:
+        """
+        :param settings: with ``redis`` set.
+        """
+        assert settings.redis is not None
+        self._reactor = reactor
+        self._settings = settings
+        self._address = parse_redis(settings.redis)
+        self._meanwhile = LocalCache(settings, reactor.seconds)
+        self._breaker = Breaker(f"the cache at {self._address}", reactor.seconds, is_open=True)
+        self._pool: _Pool | None = None
+        self._closing: set[Deferred[None]] = set()
+        self._commands = 0
+        self._put_failed: str | None = None
+        self._probing: Any = reactor.callLater(0, self._probe)
+
+    @property
+    def state(self) -> str:
+        """Of its circuit breaker."""
+        return self._breaker.state
+
+    def get(self, key: str) -> Deferred[Cached | None]:
+        """What is kept, ``None`` if nothing is, or Redis can't say."""
+        if not self._may_ask:
+            return self._meanwhile.get(key)
+        return Deferred.fromCoroutine(self._get(key))
+
+    @property
+    def _may_ask(self) -> bool:
+        return self._breaker.state == "closed" and self._commands < self._settings.commands
+
+    async def _get(self, key: str) -> Cached | None:
+        try:
+            value = await self._command("get", key)
+            result = None if value is None else _decode(key, value)
+        except txredisapi.RedisError as error:
+            self._failed(error)
+            return await self._meanwhile.get(key)
+        self._breaker.succeeded()
+        return result
+
+    def put(self, key: str, result: Cached) -> None:
+        """Keep a result; nobody waits until it is."""
+        if not self._may_ask:
+            self._meanwhile.put(key, result)
+            return
+        Deferred.fromCoroutine(self._put(key, result))
+
+    async def _put(self, key: str, result: Cached) -> None:
+        seconds = life_time(self._settings, result)
+        try:
+            await self._command("setex", key, seconds, _encode(key, result))
+        except txredisapi.ResponseError as error:
+            # Full, or read-only: reading may work as ever.
+            self._meanwhile.put(key, result)
+            self._say_put_failed(str(error).strip())
+        except txredisapi.RedisError as error:
+            self._meanwhile.put(key, result)
+            self._failed(error)
+        else:
+            self._say_put_failed(None)
+
+    def _say_put_failed(self, reason: str | None) -> None:
+        if reason == self._put_failed:
+            return
+        self._put_failed = reason
+        if reason is None:
+            _log.info("the cache at {address} takes results again", address=self._address)
+            return
+        _log.warn(
+            "the cache at {address} takes no results: {reason}",
+            address=self._address,
+            reason=reason,
+        )
+
+    async def _command(self, name: str, *arguments: Any) -> Any:
+        assert self._pool is not None
+        self._commands += 1
+        try:
+            return await self._pool.command(name, *arguments)
+        finally:
+            self._commands -= 1
+
+    def _failed(self, error: BaseException | None) -> None:
+        self._breaker.failed(_reason(error))
+        if isinstance(error, _WrongReply):
+            self._renew_pool()  # the next replies would be wrong, too
+        if self._breaker.state == "open" and self._probing is None:
+            self._probing = self._reactor.callLater(self._breaker.pause, self._probe)
+
+    # Coming back
+
+    def _probe(self) -> None:
+        self._probing = None
+        self._breaker.probe()
+        if self._pool is None or not self._pool.is_connected:
+            self._renew_pool()
+        assert self._pool is not None
+        self._pool.ping(_PROBE_SECONDS).addCallbacks(self._probed, self._probe_failed)
+
+    def _probed(self, _: object) -> None:
+        self._breaker.succeeded()
+
+    def _probe_failed(self, failure: Failure) -> None:
+        if self._pool is not None:  # else stopped meanwhile
+            self._failed(failure.value)
+
+    def _renew_pool(self) -> None:
+        """Connect anew: txredisapi gives up for good when it isn't let in once."""
+        self._close_pool()
+        self._pool = _Pool(self._reactor, self._address, self._settings)
+
+    def _close_pool(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            closing = pool.close(_STOP_SECONDS)
+            self._closing.add(closing)
+            closing.addBoth(lambda _: self._closing.discard(closing))
+
+    def stop(self) -> Deferred[None]:
+        """Fires when all connections are closed."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+        # Nothing is asked from now on.
+        self._breaker.state = "open"
+        self._close_pool()
+        for closing in list(self._closing):
+            await closing
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, CancelledError):
+        return "no answer in time"
+    return str(error).strip() or type(error).__name__
+
+
+def _encode(key: str, result: Cached) -> bytes:
+    # With the key, so that a reply to another question is noticed.
+    return key.encode() + b" " + (result.answer or b"")
+
+
+def _decode(key: str, value: object) -> Cached:
+    """
+    :raises _WrongReply: it isn't what was kept under this key.
+    """
+    begin = f"{key} "
+    if not isinstance(value, str) or not value.startswith(begin):
+        raise _WrongReply("it answers something that wasn't asked")
+    answer = value.removeprefix(begin).encode("latin-1")
+    if answer and not is_answer(answer):
+        raise _WrongReply("it answers what isn't an answer")
+    return Cached(answer or None)
+
+
+class _Guarded(txredisapi.RedisProtocol):  # type: ignore[misc] # it has no types
+    """Closes the connection to what doesn't speak Redis, instead of logging a traceback."""
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        try:
+            super().dataReceived(data, unpause)
+        except (ValueError, TypeError, LookupError):
+            self.transport.abortConnection()
+
+
+class _Pool:
+    """Some connections to one Redis."""
+
+    def __init__(self, reactor: Any, address: RedisAddress, settings: CacheSettings) -> None:
+        self._reactor = reactor
+        self._why: str | None = None
+        options = {
+            "password": address.password,
+            "username": address.username,
+            # Bytes as they are. None would do that, too, but then txredisapi doesn't
+            # recognise a master that a sentinel names.
+            "charset": "latin-1",
+            "convertNumbers": False,
+            "replyTimeout": settings.deadline_ms / 1000,
+        }
+        database = address.database or None
+        self._sentinel: Any = None
+        if address.master is not None:
+            # Sentinels have passwords of their own, if any.
+            self._sentinel = txredisapi.Sentinel(address.hosts)
+            made: list[Any] = []
+
+            def keep(**named: Any) -> Any:
+                made.append(txredisapi.SentinelConnectionFactory(**named))
+                return made[0]
+
+            self._sentinel.master_for(
+                address.master, keep, database, settings.connections, **options
+            )
+            self._factory = made[0]
+        else:
+            self._factory = txredisapi.RedisFactory(
+                str(address), database, settings.connections, **options
+            )
+            self._factory.protocol = _Guarded
+            self._factory.startConnecting(_endpoint(reactor, address, settings))
+        self._factory.deferred.addErrback(self._refused)
+
+    def _refused(self, failure: Failure) -> None:
+        self._why = failure.getErrorMessage()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a command could be sent now."""
+        return bool(self._factory.size)
+
+    async def command(self, name: str, *arguments: Any) -> Any:
+        """One command and its reply.
+
+        :raises txredisapi.RedisError: it can't be sent, isn't answered in time, or refused.
+        """
+        if not self.is_connected:
+            raise txredisapi.ConnectionError("not connected")
+        return await getattr(self._factory.handler, name)(*arguments)
+
+    def ping(self, seconds: float) -> Deferred[None]:
+        """Wait for a connection, and for an answer on it.
+
+        :returns: fails with RedisError or CancelledError.
+        """
+        waiting: Deferred[Any] = self._factory.handler.ping()
+        waiting.addTimeout(seconds, self._reactor, self._late)
+        return waiting
+
+    def _late(self, result: object, seconds: float) -> object:
+        if self._why is not None:
+            raise txredisapi.ConnectionError(self._why)
+        if not self.is_connected:
+            raise txredisapi.ConnectionError("can't connect")
+        return result
+
+    def close(self, seconds: float) -> Deferred[None]:
+        """Fires when all connections are closed, or the time is over."""
+        return Deferred.fromCoroutine(self._close(seconds))
+
+    async def _close(self, seconds: float) -> None:
+        for part in (self._factory, self._sentinel):
+            if part is not None:
+                closing: Deferred[Any] = part.disconnect()
+                await closing.addTimeout(seconds, self._reactor).addErrback(lambda _: None)
+
+
+def _endpoint(
+    reactor: Any, address: RedisAddress, settings: CacheSettings
+) -> IStreamClientEndpoint:
+    if address.path is not None:
+        return UNIXClientEndpoint(reactor, address.path, timeout=_PROBE_SECONDS)
+    ((host, port),) = address.hosts
+    plain = HostnameEndpoint(reactor, host, port, timeout=_PROBE_SECONDS)
+    if not address.tls:
+        return plain
+    # Verifies the certificate and, by service-identity, that it is the host's.
+    return wrapClientTLS(optionsForClientTLS(host, trust_root(settings.ca_file)), plain)
+
+
+def trust_root(ca_file: str | None) -> Any:
+    """The certificates of a file in PEM, or ``None``, which means the system's.
+
+    :raises OSError: the file can't be read.
+    """
+    if ca_file is None:
+        return None
+    end = b"-----END CERTIFICATE-----"
+    *given, _ = Path(ca_file).read_bytes().split(end)
+    return trustRootFromCertificates([Certificate.loadPEM(part + end) for part in given])

@@ -1,0 +1,275 @@
+"""Second opinions: remote sources, asked for what the snapshot has no record for."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredSemaphore,
+    gatherResults,
+    succeed,
+)
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+
+from ipquery.data.record import UNKNOWN, Record, is_answer
+from ipquery.serve.breaker import Breaker
+from ipquery.serve.cache import trust_root
+from ipquery.serve.resolver import Opinion
+from ipquery.serve.upstreams import LOOP_HEADER, LOOP_TOKEN, FallbackSettings
+
+_REDIRECTS = {301, 302, 307, 308}
+_MOST_REDIRECTS = 3
+
+
+class SourceError(Exception):
+    """A source that gave no answer, and why."""
+
+
+class Source:
+    """One remote source over HTTP(S)."""
+
+    def __init__(self, settings: FallbackSettings, agent: IAgent, clock: Any) -> None:
+        """
+        :param agent: makes the requests.
+        :param clock: time, for deadlines and pauses.
+        """
+        self.breaker = Breaker(f"the fallback {settings.name}", clock.seconds)
+        self.name = settings.name
+        self._settings = settings
+        self._agent = agent
+        self._clock = clock
+        self._turns = DeferredSemaphore(settings.concurrent)
+        headers = Headers({b"Accept": [b"application/json"], b"User-Agent": [b"ipquery"]})
+        if settings.is_node:
+            headers.setRawHeaders(LOOP_HEADER, [LOOP_TOKEN])
+        for name, value in settings.headers:
+            headers.setRawHeaders(name.encode(), [value.encode()])
+        self._headers = headers
+
+    def ask(self, ip: str) -> Deferred[bytes | None]:
+        """Ask for an address.
+
+        :returns: the contract's array, ``None`` if the source has no record;
+            fails with SourceError.
+        """
+        seconds = self._settings.deadline_ms / 1000
+        asking: Deferred[bytes | None] = self._turns.run(self._begin, ip)
+        asking.addTimeout(seconds, self._clock, self._late)
+        return asking.addCallbacks(self._answered, self._failed)
+
+    def _begin(self, ip: str) -> Deferred[bytes | None]:
+        return Deferred.fromCoroutine(self._ask(ip))
+
+    async def _ask(self, ip: str) -> bytes | None:
+        url = self._settings.url.replace("{ip}", quote(ip, safe=""))
+        for _ in range(_MOST_REDIRECTS):
+            response: IResponse = await self._agent.request(b"GET", url.encode(), self._headers)
+            body = await _read(response, self._settings.response_bytes)
+            if response.code not in _REDIRECTS:
+                return self._answer(response.code, body)
+            url = _redirected(url, response)
+        raise SourceError(f"more than {_MOST_REDIRECTS - 1} redirects")
+
+    def _answer(self, status: int, body: bytes) -> bytes | None:
+        """The contract's array of a whole response."""
+        no_record = (501,) if self._settings.is_node else (204, 404)
+        if status in no_record:
+            return None
+        if status != 200:
+            raise SourceError(f"status {status}")
+        try:
+            record = self._record(body)
+            return None if record == UNKNOWN else record.to_answer()
+        except UnicodeEncodeError:
+            raise SourceError("the response holds half a character") from None
+
+    def _record(self, body: bytes) -> Record:
+        if self._settings.is_node:
+            if not is_answer(body):
+                raise SourceError("the response isn't an answer of ipquery")
+            return Record.from_answer(body)
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            raise SourceError("the response isn't JSON") from None
+        return Record(**{field: _text_at(content, path) for field, path in self._settings.fields})
+
+    def _late(self, result: object, seconds: float) -> object:
+        if isinstance(result, Failure) and result.check(CancelledError, ResponseFailed):
+            raise SourceError(f"no answer within {self._settings.deadline_ms} ms")
+        return result
+
+    def _answered(self, answer: bytes | None) -> bytes | None:
+        self.breaker.succeeded()
+        return answer
+
+    def _failed(self, failure: Failure) -> bytes | None:
+        reason = _reason(failure)
+        self.breaker.failed(reason)
+        raise SourceError(reason)
+
+
+def _reason(failure: Failure) -> str:
+    """In a line, what went wrong between us and a source.
+
+    :raises Exception: it is a fault of ours.
+    """
+    failure.trap(
+        SourceError,
+        ConnectError,
+        ConnectionClosed,
+        DNSLookupError,
+        ResponseFailed,
+        RequestTransmissionFailed,
+        VerificationError,
+        SSLError,
+    )
+    error = failure.value
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        return _reason(reasons[0])
+    return str(error).strip() or type(error).__name__
+
+
+def _text_at(content: Any, path: str) -> str | None:
+    """The text at a place, as in ``subdivisions.0.name``; ``None`` if there is none."""
+    for step in path.split("."):
+        if isinstance(content, dict):
+            content = content.get(step)
+        elif isinstance(content, list) and step.isdecimal() and int(step) < len(content):
+            content = content[int(step)]
+        else:
+            return None
+    if isinstance(content, bool) or not isinstance(content, str | int | float):
+        return None
+    return str(content)
+
+
+def _redirected(url: str, response: Any) -> str:
+    """Where to ask instead.
+
+    :raises SourceError: it is another host, where our headers don't belong.
+    """
+    (location,) = response.headers.getRawHeaders(b"Location", [b""])[:1]
+    target: str = urljoin(url, location.decode("latin-1"))
+    before, after = urlsplit(url), urlsplit(target)
+    is_same = before[:2] == after[:2]
+    is_safer = after.scheme == "https" and after.netloc == before.hostname
+    if not (is_same or is_safer):
+        raise SourceError(f"redirects to {after.scheme}://{after.netloc}, which isn't followed")
+    return target
+
+
+class _Body(Protocol):
+    """Collects a body, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._cut_off())
+        self._limit = limit
+        self._received = b""
+        self._done = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+        if len(self._received) > self._limit and not self._done:
+            self._cut_off()
+            self.whole.errback(SourceError(f"the response is longer than {self._limit} bytes"))
+
+    def _cut_off(self) -> None:
+        self._done = True
+        transport: Any = self.transport
+        transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._done:
+            return
+        self._done = True
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.whole.callback(self._received)
+        else:
+            self.whole.errback(reason)
+
+
+def _read(response: IResponse, limit: int) -> Deferred[bytes]:
+    body = _Body(limit)
+    response.deliverBody(body)
+    return body.whole
+
+
+class Sources:
+    """All remote sources, in order."""
+
+    def __init__(
+        self, sources: Sequence[Source], close: Callable[[], Deferred[Any]] = lambda: succeed(None)
+    ) -> None:
+        """
+        :param close: closes connections that are kept; fires when they are.
+        """
+        self._sources = sources
+        self._close = close
+
+    async def ask(self, ip: str) -> Opinion:
+        """The first record that a source has for an address."""
+        sure = True
+        for source in self._sources:
+            if not source.breaker.allows():
+                sure = False
+                continue
+            try:
+                answer = await source.ask(ip)
+            except SourceError:
+                sure = False
+                continue
+            if answer is not None:
+                return Opinion(answer, True)
+        return Opinion(None, sure)
+
+    @property
+    def states(self) -> list[dict[str, str]]:
+        """Of each source's circuit breaker."""
+        return [{"name": one.name, "breaker": one.breaker.state} for one in self._sources]
+
+    def stop(self) -> Deferred[Any]:
+        """Fires when all connections are closed."""
+        return self._close()
+
+
+def make_sources(reactor: Any, all_settings: Sequence[FallbackSettings]) -> Sources:
+    """The sources, with connections that are kept.
+
+    :raises OSError: a certificate file can't be read.
+    """
+    sources, pools = [], []
+    for settings in all_settings:
+        pool = HTTPConnectionPool(reactor)
+        pool.maxPersistentPerHost = settings.concurrent
+        pools.append(pool)
+        agent = Agent(
+            reactor,
+            # Verifies the certificate and, by service-identity, that it is the host's.
+            BrowserLikePolicyForHTTPS(trust_root(settings.ca_file)),
+            connectTimeout=settings.deadline_ms / 1000,
+            pool=pool,
+        )
+        sources.append(Source(settings, agent, reactor))
+    return Sources(
+        sources, lambda: gatherResults([pool.closeCachedConnections() for pool in pools])
+    )

@@ -1,0 +1,49 @@
+"""A remote source for tests: answers what it is told, and counts."""
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+
+class Remote:
+    """An HTTP server on loopback. ``url`` has the address's place in it."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status, self.body = status, body
+        self.delay = 0.0
+        self.asked: list[str] = []
+        remote = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = 65536
+
+            def do_GET(self) -> None:
+                remote.asked.append(self.path)
+                time.sleep(remote.delay)
+                self.send_response(remote.status)
+                self.send_header("Content-Length", str(len(remote.body)))
+                self.end_headers()
+                self.wfile.write(remote.body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # its name
+                """Nothing: what was asked is kept."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/ask?ip={{ip}}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()

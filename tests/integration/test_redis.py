@@ -1,0 +1,323 @@
+"""The cache in a real Redis, and everything that may be wrong with it."""
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.certificates import self_signed
+from tests.integration.daemon import Daemon
+from tests.integration.load import Load
+from tests.integration.redis_server import RedisServer, free_port
+from tests.integration.remote import Remote
+from tests.integration.test_fleet import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
+from tests.serve.connection import get
+
+UNKNOWN = get("/api/ip_query?ip=9.9.9.9")
+REMOTE_ANSWER = b'["","DE","","None","","None","",""]'
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture
+def start(tmp_path: Path, cached: dict[str, str]) -> Iterator[Callable[..., Daemon]]:
+    """Starts daemons of one worker on the database ``db.xdb``, and stops them."""
+    (tmp_path / "db.xdb").write_bytes(ONE)
+    started: list[Daemon] = []
+
+    def call(cache: str, fallback: str | None = None, **more: str) -> Daemon:
+        folder = tmp_path / f"daemon{len(started)}"
+        folder.mkdir()
+        text = f"workers = 1\n[[database]]\npath = '{tmp_path}/db.xdb'\n[cache]\n{cache}\n"
+        if fallback:
+            text += f"[[fallback]]\nurl = '{fallback}'\n"
+        (folder / "c.toml").write_text(text)
+        environment = {**cached, **more}
+        started.append(Daemon(folder, "--config", "c.toml", environment=environment))
+        return started[-1].wait_until_up()
+
+    yield call
+    for one in started:
+        one.stop()
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as running:
+        yield running
+
+
+def _cache_is(daemon: Daemon, *states: str, seconds: float = 20) -> None:
+    """Wait until its breaker is in one of these states."""
+    deadline = time.monotonic() + seconds
+    while (state := daemon.ask(get("/readyz")).json["cache"]) not in states:
+        assert time.monotonic() < deadline, f"the cache is {state}"
+        time.sleep(0.05)
+
+
+def _everything(redis: RedisServer) -> str:
+    return f"redis = 'redis://127.0.0.1:{redis.port}'\nscope = 'all'"
+
+
+def test_nodes_share_what_remote_sources_say(start: Start, redis: RedisServer) -> None:
+    with Remote(200, REMOTE_ANSWER) as remote:
+        cache = f"redis = 'redis://127.0.0.1:{redis.port}'"
+        for _ in range(2):
+            daemon = start(cache, remote.url)
+            _cache_is(daemon, "closed")
+            for _ in range(3):
+                assert daemon.ask(UNKNOWN).body == REMOTE_ANSWER
+        assert remote.asked == ["/ask?ip=9.9.9.9"]
+        # Nothing else is in it, and everything goes away.
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+        assert redis.ask("DBSIZE").startswith(b":1\r\n")
+        key = redis.ask("KEYS", "*").split(b"\r\n")[2].decode()
+        assert 86_000 < int(redis.ask("TTL", key).split(b"\r\n")[0][1:]) <= 86_400
+
+
+def test_that_nobody_knows_is_kept_for_a_shorter_time(start: Start, redis: RedisServer) -> None:
+    with Remote(501, b"{}") as remote:
+        daemon = start(f"redis = 'redis://127.0.0.1:{redis.port}'", remote.url)
+        _cache_is(daemon, "closed")
+        for _ in range(3):
+            assert daemon.ask(UNKNOWN).status == 501
+        assert len(remote.asked) == 1
+        key = redis.ask("KEYS", "*").split(b"\r\n")[2].decode()
+        assert 200 < int(redis.ask("TTL", key).split(b"\r\n")[0][1:]) <= 300
+
+
+def test_a_reload_never_serves_old_answers(
+    start: Start, redis: RedisServer, tmp_path: Path
+) -> None:
+    daemon = start(_everything(redis))
+    _cache_is(daemon, "closed")
+    for content, answer in ((ONE, ONE_ANSWER), (OTHER, OTHER_ANSWER), (ONE, ONE_ANSWER)):
+        (tmp_path / "db.xdb").write_bytes(content)
+        before = daemon.log.count("reloaded; answering")
+        daemon.process.send_signal(signal.SIGHUP)
+        while daemon.log.count("reloaded; answering") == before:
+            time.sleep(0.02)
+        for _ in range(3):
+            assert daemon.ask(QUERY).body == answer
+    assert redis.ask("DBSIZE").startswith(b":2\r\n")
+
+
+def test_over_a_unix_socket_with_a_password_in_a_database(start: Start, tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--requirepass", "secret") as redis:
+        url = f"unix:{redis.socket}?db=3"
+        # A UNIX socket's URL has no place for a password; see the next test.
+        daemon = start(f"redis = '{url}'\nscope = 'all'")
+        daemon.wait_for_log("is left alone for now: .*(NOAUTH|Authentication required)")
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+    with RedisServer(tmp_path) as redis:
+        daemon = start(f"redis = 'unix:{redis.socket}?db=3'\nscope = 'all'")
+        _cache_is(daemon, "closed")
+        daemon.ask(QUERY)
+        assert b"db3:keys=1" in redis.ask("INFO", "keyspace")
+
+
+def test_a_password(start: Start, tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--requirepass", "se/cret") as redis:
+        cache = f"redis = 'redis://:${{REDIS_PASSWORD}}@127.0.0.1:{redis.port}'\nscope = 'all'"
+        right = start(cache, REDIS_PASSWORD="se%2Fcret")
+        _cache_is(right, "closed")
+        wrong = start(cache, REDIS_PASSWORD="wrong")
+        wrong.wait_for_log("is left alone for now: .*(WRONGPASS|invalid)")
+        for daemon in (right, wrong):
+            assert daemon.ask(QUERY).body == ONE_ANSWER
+            assert "cret" not in daemon.log
+        # It comes back when it is let in, although txredisapi gives up at the first refusal.
+        redis.ask("AUTH se/cret\r\nCONFIG SET requirepass wrong")
+        _cache_is(wrong, "closed")
+
+
+def _tls(certificate: Path, key: Path) -> list[str]:
+    return [
+        *("--tls-cert-file", str(certificate), "--tls-key-file", str(key)),
+        *("--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no"),
+    ]
+
+
+def test_tls_is_verified_by_the_hosts_name(start: Start, tmp_path: Path) -> None:
+    for host, state in (("localhost", "closed"), ("other.example", "open")):
+        certificate, key = self_signed(tmp_path, host)
+        with RedisServer(tmp_path, *_tls(certificate, key)) as redis:
+            daemon = start(
+                f"redis = 'rediss://localhost:{redis.port}'\nscope = 'all'\n"
+                f"ca_file = '{certificate}'"
+            )
+            if state == "open":
+                daemon.wait_for_log("is left alone for now")
+            _cache_is(daemon, state)
+            assert daemon.ask(QUERY).body == ONE_ANSWER
+            daemon.stop()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(start: Start, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "localhost")
+    with RedisServer(tmp_path, *_tls(certificate, key)) as redis:
+        daemon = start(f"redis = 'rediss://localhost:{redis.port}'\nscope = 'all'")
+        daemon.wait_for_log("is left alone for now")
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_the_master_that_sentinels_know(start: Start, tmp_path: Path, redis: RedisServer) -> None:
+    config = tmp_path / "sentinel.conf"
+    config.write_text(f"sentinel monitor main 127.0.0.1 {redis.port} 1\n")
+    with RedisServer(tmp_path, sentinel=config) as sentinel:
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}"
+        daemon = start(f"redis = 'redis+sentinel://{hosts}/main'\nscope = 'all'")
+        _cache_is(daemon, "closed")
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+        assert redis.ask("DBSIZE").startswith(b":1\r\n")
+
+
+# Faults, under load
+
+
+@pytest.fixture
+def loaded(start: Start, redis: RedisServer) -> Iterator[Daemon]:
+    """A daemon that asks Redis for everything and is asked all the time; no answer is lost."""
+    daemon = start(_everything(redis))
+    _cache_is(daemon, "closed")
+    with Load(daemon.port) as load:
+        load.wait_for(200)
+        yield daemon
+        load.wait_for(200)
+    assert load.result.lost == []
+    assert set(load.result.statuses) == {200}
+    assert set(load.result.answers) == {ONE_ANSWER}
+    assert "Traceback" not in daemon.log
+    assert "Unhandled" not in daemon.log
+
+
+def test_stopped_and_started(loaded: Daemon, redis: RedisServer) -> None:
+    for _ in range(2):
+        redis.stop()
+        _cache_is(loaded, "open")
+        redis.start()
+        _cache_is(loaded, "closed")
+    assert "is left alone for now" in loaded.log
+    assert "answers again" in loaded.log
+
+
+def test_frozen(loaded: Daemon, redis: RedisServer) -> None:
+    redis.send_signal(signal.SIGSTOP)
+    _cache_is(loaded, "open")
+    redis.send_signal(signal.SIGCONT)
+    _cache_is(loaded, "closed")
+    assert "is left alone for now: Not received Redis response in 0.05 seconds" in loaded.log
+
+
+def test_slow(loaded: Daemon, redis: RedisServer) -> None:
+    for _ in range(3):
+        redis.ask("DEBUG", "SLEEP", "0.3")
+    _cache_is(loaded, "closed")
+
+
+def test_full(loaded: Daemon, redis: RedisServer) -> None:
+    redis.ask("CONFIG", "SET", "maxmemory", "1")
+    redis.ask("FLUSHALL")
+    loaded.wait_for_log("takes no results: OOM command not allowed")
+    _cache_is(loaded, "closed")
+    redis.ask("CONFIG", "SET", "maxmemory", "0")
+    loaded.wait_for_log("takes results again")
+
+
+def test_a_password_that_is_asked_for_all_at_once(loaded: Daemon, redis: RedisServer) -> None:
+    redis.ask("CONFIG", "SET", "requirepass", "new")
+    redis.ask("AUTH new\r\nCLIENT KILL TYPE normal SKIPME yes")
+    _cache_is(loaded, "open")
+    redis.ask("AUTH new\r\nCONFIG SET requirepass ''")
+    _cache_is(loaded, "closed")
+
+
+def test_somebody_elses_values_under_our_keys(loaded: Daemon, redis: RedisServer) -> None:
+    key = redis.ask("KEYS", "*").split(b"\r\n")[2].decode()
+    for value in ('["a","b"]', "x", f'"{key} [1,2,3,4,5,6,7,8]"'):
+        redis.ask("SET", key, value)
+        time.sleep(0.3)
+    redis.ask("DEL", key)
+    redis.ask("LPUSH", key, "x")
+    time.sleep(0.3)
+    redis.ask("DEL", key)
+    _cache_is(loaded, "closed")
+
+
+class Babbler:
+    """Listens, and answers everything with the same bytes."""
+
+    def __init__(self, words: bytes) -> None:
+        self._words = words
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._babble, args=(connection,), daemon=True).start()
+
+    def _babble(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                while connection.recv(65536):
+                    connection.sendall(self._words)
+            except OSError:
+                return
+
+    def stop(self) -> None:
+        self._listening.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\xff\xfe\r\n",
+        b"$-x\r\n",
+        b"$1000000000\r\n",
+        b"+PONG\r\n+PONG\r\n+PONG\r\n",
+        b":1\r\n",
+        b"*2\r\n$1\r\na\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"",
+    ],
+)
+def test_garbage(start: Start, words: bytes) -> None:
+    babbler = Babbler(words)
+    daemon = start(f"redis = 'redis://127.0.0.1:{babbler.port}'\nscope = 'all'")
+    with Load(daemon.port) as load:
+        load.wait_for(500)
+    babbler.stop()
+    assert load.result.lost == []
+    assert set(load.result.answers) == {ONE_ANSWER}
+    assert "Traceback" not in daemon.log
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_none_at_the_start(start: Start, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    daemon = start(_everything(redis))
+    daemon.wait_for_log("is left alone for now: can't connect")
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+    with redis:
+        _cache_is(daemon, "closed")
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_no_redis_means_no_state(start: Start) -> None:
+    assert start("").ask(get("/readyz")).json == {"status": "ready"}
