@@ -1,16 +1,23 @@
 """A remote source for tests: answers what it is told, and counts."""
 
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+Files = tuple[Path, Path]
 
 
 class Remote:
     """An HTTP server on loopback. ``url`` has the address's place in it."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, certificate: "Files | None" = None) -> None:
+        """
+        :param certificate: its file and the key's, for HTTPS.
+        """
         self.status, self.body = status, body
         self.delay = 0.0
         self.asked: list[str] = []
@@ -33,7 +40,13 @@ class Remote:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/ask?ip={{ip}}"
+        scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            scheme = "https"
+        self.url = f"{scheme}://localhost:{self._server.server_port}/ask?ip={{ip}}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
