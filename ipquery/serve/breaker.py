@@ -19,13 +19,21 @@ class Breaker:
     the one before, up to 30 seconds.
     """
 
-    def __init__(self, name: str, seconds: Callable[[], float], is_open: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        seconds: Callable[[], float],
+        is_open: bool = False,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         """
         :param name: what is asked, for the log.
         :param seconds: the time now.
         :param is_open: begin by trying.
+        :param on_change: called when the state is another.
         """
         self.state = "open" if is_open else "closed"
+        self._on_change = on_change
         self.pause = 0.0 if is_open else _FIRST_PAUSE
         """Seconds that it stays open."""
         self._name = name
@@ -43,14 +51,18 @@ class Breaker:
 
     def probe(self) -> None:
         """The pause is over: the next outcome counts for all."""
-        self.state = "half-open"
+        self._become("half-open")
+
+    def _become(self, state: str) -> None:
+        self.state = state
+        self._on_change()
 
     def succeeded(self) -> None:
         """It answered."""
         self._failures = 0
         if self.state != "half-open":
             return  # closed, or an answer from before it opened
-        self.state = "closed"
+        self._become("closed")
         self.pause = _FIRST_PAUSE
         if self._said is not None:
             _log.info("{name} answers again", name=self._name)
@@ -63,8 +75,8 @@ class Breaker:
             return
         if self.state == "half-open":
             self.pause = min(max(self.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self.state = "open"
         self._since = self._seconds()
+        self._become("open")
         if reason != self._said:
             self._said = reason
             _log.warn("{name} is left alone for now: {reason}", name=self._name, reason=reason)

@@ -83,16 +83,24 @@ class RedisCache:
     is found out is kept in this process.
     """
 
-    def __init__(self, reactor: Any, settings: CacheSettings) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: CacheSettings,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         """
         :param settings: with ``redis`` set.
+        :param on_change: called when :attr:`state` is another.
         """
         assert settings.redis is not None
         self._reactor = reactor
         self._settings = settings
         self._address = parse_redis(settings.redis)
         self._meanwhile = LocalCache(settings, reactor.seconds)
-        self._breaker = Breaker(f"the cache at {self._address}", reactor.seconds, is_open=True)
+        self._breaker = Breaker(
+            f"the cache at {self._address}", reactor.seconds, is_open=True, on_change=on_change
+        )
         self._pool: _Pool | None = None
         self._closing: set[Deferred[None]] = set()
         self._commands = 0

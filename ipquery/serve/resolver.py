@@ -102,12 +102,17 @@ class Resolver:
         """
         version, number = parse(ip)
         answer = self._from_snapshot(version, number)
-        if self._cache is None or (answer is not None and not self._caches_all):
+        if self._cache is None or (answer is not None and not self.asks_cache_first):
             return answer
         asks = ask and self._fallback is not None and not is_special(version, number)
-        if not (asks or self._caches_all):
+        if not (asks or self.asks_cache_first):
             return None
         return self._together(self._cache, version, number, answer, asks)
+
+    @property
+    def asks_cache_first(self) -> bool:
+        """Whether the cache comes before the snapshot now: not while it can't be had."""
+        return self._caches_all and self._cache is not None and self._cache.state == "closed"
 
     def _from_snapshot(self, version: int, number: int) -> bytes | None:
         found = self.snapshot.answer_number(version, number)

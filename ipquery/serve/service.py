@@ -1,7 +1,7 @@
 """HttpService: the HTTP side of one process, from listening to drained."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,7 @@ class HttpService(Service):
         self._reactor = reactor
         self._listening = listening
         self._snapshot = snapshot
-        self._resolver = _make_resolver(reactor, snapshot, cache, fallback)
-        # With everything in the cache, look-ups go there first, by the routes.
-        express = express and not _caches_all(cache)
+        self._resolver = _make_resolver(reactor, snapshot, cache, fallback, self._aim_lane)
         self._readiness = Readiness()
         self._access_log = AccessLog(access_log) if access_log else None
         self._api = Api(self._resolver, self._readiness)
@@ -54,7 +52,15 @@ class HttpService(Service):
             self._access_log.write if self._access_log else None,
             snapshot.finder(after_date) if express else None,
         )
+        self._aim_lane()
         self._ports: list[IListeningPort] = []
+
+    def _aim_lane(self) -> None:
+        """While the cache comes first, the lane finds nothing, and so leaves all to the routes."""
+        if self._resolver.asks_cache_first:
+            self._site.lane.find = lambda ip: None
+        else:
+            self._site.lane.find = self._snapshot.finder(after_date)
 
     def startService(self) -> None:
         """Accept connections, see :meth:`start`."""
@@ -80,7 +86,7 @@ class HttpService(Service):
         """Answer from another snapshot from now on, and close the one before."""
         before, self._snapshot = self._snapshot, snapshot
         self._resolver.snapshot = snapshot
-        self._site.lane.find = snapshot.finder(after_date)
+        self._aim_lane()
         before.close()
 
     def reopen_log(self) -> None:
@@ -112,7 +118,11 @@ def _caches_all(cache: CacheSettings) -> bool:
 
 
 def _make_resolver(
-    reactor: Any, snapshot: Snapshot, settings: CacheSettings, sources: Sequence[FallbackSettings]
+    reactor: Any,
+    snapshot: Snapshot,
+    settings: CacheSettings,
+    sources: Sequence[FallbackSettings],
+    on_change: Callable[[], None],
 ) -> Resolver:
     if not (sources or _caches_all(settings)):
         return Resolver(snapshot)
@@ -123,7 +133,9 @@ def _make_resolver(
 
     return Resolver(
         snapshot,
-        RedisCache(reactor, settings) if settings.redis else LocalCache(settings, reactor.seconds),
+        RedisCache(reactor, settings, on_change)
+        if settings.redis
+        else LocalCache(settings, reactor.seconds),
         _caches_all(settings),
         make_sources(reactor, sources) if sources else None,
         fingerprint(sources),

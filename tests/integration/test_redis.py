@@ -1,5 +1,6 @@
 """The cache in a real Redis, and everything that may be wrong with it."""
 
+import re
 import signal
 import socket
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.certificates import self_signed
-from tests.integration.daemon import Daemon
+from tests.integration.daemon import Daemon, exchange
 from tests.integration.load import Load
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.remote import Remote
@@ -317,6 +318,29 @@ def test_none_at_the_start(start: Start, tmp_path: Path) -> None:
     with redis:
         _cache_is(daemon, "closed")
         assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_without_redis_everything_takes_the_short_way_again(
+    start: Start, redis: RedisServer
+) -> None:
+    daemon = start(_everything(redis))
+    with daemon.connect() as connection:
+        for _ in range(2):
+            _cache_is(daemon, "closed")
+            asked = _gets(redis)
+            for _ in range(3):
+                assert exchange(connection, QUERY).body == ONE_ANSWER
+            assert _gets(redis) == asked + 3
+            redis.stop()
+            for _ in range(10):
+                assert exchange(connection, QUERY).body == ONE_ANSWER
+            _cache_is(daemon, "open")
+            redis.start()
+
+
+def _gets(redis: RedisServer) -> int:
+    found = re.search(rb"cmdstat_get:calls=(\d+)", redis.ask("INFO", "commandstats"))
+    return int(found[1]) if found else 0
 
 
 def test_no_redis_means_no_state(start: Start) -> None:
