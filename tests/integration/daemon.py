@@ -103,6 +103,36 @@ class Daemon:
         self.stop()
 
 
+class Daemons:
+    """Starts daemons, each in a folder of its own, and stops them all."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder, self._environment = folder, environment
+        self._started: list[Daemon] = []
+
+    def start(
+        self, *flags: object, bind: str | None = "127.0.0.1:0", config: str = "", **more: str
+    ) -> Daemon:
+        """A daemon that is up.
+
+        :param config: the content of its configuration file.
+        :param more: environment variables.
+        """
+        folder = self._folder / f"daemon{len(self._started)}"
+        folder.mkdir()
+        if config:
+            (folder / "c.toml").write_text(config)
+            flags = ("--config", "c.toml", *flags)
+        environment = {**self._environment, **more}
+        self._started.append(Daemon(folder, *flags, bind=bind, environment=environment))
+        return self._started[-1].wait_until_up()
+
+    def stop(self) -> None:
+        """Stop them."""
+        for one in self._started:
+            one.stop()
+
+
 def exchange(connection: socket.socket, request: bytes, heads_only: bool = False) -> Response:
     """Send a request, and read one response, head and body."""
     connection.sendall(request)

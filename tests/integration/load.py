@@ -95,6 +95,10 @@ class Load:
         while not self._stopping.is_set():
             try:
                 reader, writer = await asyncio.open_connection(self._host, self._port)
+            except ConnectionResetError as error:
+                # A worker had accepted it, and was gone before we noticed.
+                self.result.lost.append(f"{type(error).__name__} after b''")
+                continue
             except OSError as error:
                 self.result.refused += 1
                 self.result.lost.append(f"not connected: {error}")

@@ -34,11 +34,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-
-
 def _databases(folder: Path) -> list[object]:
     return ["--db", folder / "v4.xdb", "--db", folder / "v6.xdb"]
 

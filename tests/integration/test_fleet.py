@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ipquery
 from tests.data.files import xdb
-from tests.integration.daemon import Daemon, exchange
+from tests.integration.daemon import Daemon, Daemons, exchange
 from tests.integration.load import Load
 from tests.serve.connection import get
 
@@ -36,28 +37,15 @@ ONE_ANSWER = '["中国","CN","河南省","410000","商丘市","411400","","联�
 OTHER_ANSWER = '["美国","US","","None","","None","","谷歌"]'.encode()
 
 
-@pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-
-
 @pytest.fixture
-def start(tmp_path: Path, cached: dict[str, str]) -> Iterator[Callable[..., Daemon]]:
-    """Starts daemons on the database ``db.xdb``, and stops them."""
+def start(tmp_path: Path, daemons: Daemons) -> Callable[..., Daemon]:
+    """Starts daemons on the database ``db.xdb``."""
     (tmp_path / "db.xdb").write_bytes(ONE)
-    started: list[Daemon] = []
 
-    def call(*arguments: object, bind: str | None = "127.0.0.1:0", **more: str) -> Daemon:
-        folder = tmp_path / f"daemon{len(started)}"
-        folder.mkdir()
-        flags = arguments or ("--db", tmp_path / "db.xdb", "-w", 2)
-        environment = {**cached, **more}
-        started.append(Daemon(folder, *flags, bind=bind, environment=environment))
-        return started[-1].wait_until_up()
+    def call(*flags: object, **more: Any) -> Daemon:
+        return daemons.start(*(flags or ("--db", tmp_path / "db.xdb", "-w", 2)), **more)
 
-    yield call
-    for one in started:
-        one.stop()
+    return call
 
 
 Start = Callable[..., Daemon]

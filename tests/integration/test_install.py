@@ -33,23 +33,34 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_source(tmp_path_factory.mktemp("source"))
 
 
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of commands of a new, empty environment."""
+    folder = tmp_path_factory.mktemp("environment")
+    _run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+    yield folder / "venv/bin"
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="module", params=["wheel", "folder", "editable"])
 def installed(
-    request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """The folder of commands of a new environment."""
+    request: pytest.FixtureRequest,
+    commands: Path,
+    source: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of commands after one way to install; each takes the place of the one before."""
     folder = tmp_path_factory.mktemp(request.param)
-    _run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
-    commands = folder / "venv/bin"
-    what: list[object] = [f"{source}"]
+    what: list[object] = [source]
     if request.param == "wheel":
         _run(commands / "pip", "wheel", "--no-deps", "-w", folder, source, cwd=folder)
         what = [next(folder.glob("*.whl"))]
     elif request.param == "editable":
         what = ["--editable", source]
     _run(commands / "pip", "install", *what, cwd=folder)
-    yield commands
-    shutil.rmtree(folder)
+    (origin,) = commands.parent.glob("lib/*/site-packages/ipquery-*.dist-info/direct_url.json")
+    assert json.loads(origin.read_text())["url"] == f"file://{what[-1]}"
+    return commands
 
 
 def test_it_works_outside_the_repository(

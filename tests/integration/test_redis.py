@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.certificates import self_signed
-from tests.integration.daemon import Daemon, exchange
+from tests.integration.daemon import Daemon, Daemons, exchange
 from tests.integration.load import Load
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.remote import Remote
@@ -22,31 +22,18 @@ UNKNOWN = get("/api/ip_query?ip=9.9.9.9")
 REMOTE_ANSWER = b'["","DE","","None","","None","",""]'
 
 
-@pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-
-
 @pytest.fixture
-def start(tmp_path: Path, cached: dict[str, str]) -> Iterator[Callable[..., Daemon]]:
-    """Starts daemons of one worker on the database ``db.xdb``, and stops them."""
+def start(tmp_path: Path, daemons: Daemons) -> Callable[..., Daemon]:
+    """Starts daemons of one worker on the database ``db.xdb``."""
     (tmp_path / "db.xdb").write_bytes(ONE)
-    started: list[Daemon] = []
 
     def call(cache: str, fallback: str | None = None, **more: str) -> Daemon:
-        folder = tmp_path / f"daemon{len(started)}"
-        folder.mkdir()
         text = f"workers = 1\n[[database]]\npath = '{tmp_path}/db.xdb'\n[cache]\n{cache}\n"
         if fallback:
             text += f"[[fallback]]\nurl = '{fallback}'\n"
-        (folder / "c.toml").write_text(text)
-        environment = {**cached, **more}
-        started.append(Daemon(folder, "--config", "c.toml", environment=environment))
-        return started[-1].wait_until_up()
+        return daemons.start(config=text, **more)
 
-    yield call
-    for one in started:
-        one.stop()
+    return call
 
 
 Start = Callable[..., Daemon]

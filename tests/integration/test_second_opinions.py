@@ -4,13 +4,13 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration.certificates import self_signed
-from tests.integration.daemon import Daemon, exchange, receive
+from tests.integration.daemon import Daemon, Daemons, exchange, receive
 from tests.integration.remote import Remote
 from tests.integration.test_fleet import ONE, ONE_ANSWER, QUERY
 from tests.serve.connection import get, post
@@ -19,29 +19,16 @@ ANSWER = b'["","DE","","None","","None","",""]'
 UNKNOWN = get("/api/ip_query?ip=9.9.9.9")
 
 
-@pytest.fixture(scope="module")
-def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-
-
 @pytest.fixture
-def start(tmp_path: Path, cached: dict[str, str]) -> Iterator[Callable[..., Daemon]]:
-    """Starts daemons of one worker with remote sources, and stops them."""
+def start(tmp_path: Path, daemons: Daemons) -> Callable[..., Daemon]:
+    """Starts daemons of one worker with remote sources."""
     (tmp_path / "db.xdb").write_bytes(ONE)
-    started: list[Daemon] = []
 
-    def call(*sources: str, bind: str = "127.0.0.1:0") -> Daemon:
-        folder = tmp_path / f"daemon{len(started)}"
-        folder.mkdir()
+    def call(*sources: str) -> Daemon:
         text = f"workers = 1\n[[database]]\npath = '{tmp_path}/db.xdb'\n"
-        text += "".join(f"[[fallback]]\n{source}\n" for source in sources)
-        (folder / "c.toml").write_text(text)
-        started.append(Daemon(folder, "--config", "c.toml", bind=bind, environment=cached))
-        return started[-1].wait_until_up()
+        return daemons.start(config=text + "".join(f"[[fallback]]\n{one}\n" for one in sources))
 
-    yield call
-    for one in started:
-        one.stop()
+    return call
 
 
 Start = Callable[..., Daemon]
