@@ -1,6 +1,8 @@
 """One node: the real daemon, which can be killed, frozen and started again."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -19,12 +21,23 @@ def write_database(path: Path) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+    """Ports of loopback that nobody listens on, nor will come to have by connecting.
+
+    A port of the range for outgoing connections might be taken by one while its
+    node is down, and the node couldn't come back.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    for port in random.sample(range(max(lowest - 8000, 1024), lowest), 500):
+        if len(found) == count:
+            break
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    assert len(found) == count
+    return found
 
 
 class Node:
@@ -78,6 +91,10 @@ class Node:
     def thaw(self) -> None:
         """It goes on."""
         self.signal_all(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Let it answer what was asked, and end."""
+        self.daemon.stop()
 
     def upgrade(self) -> None:
         """As a package manager restarts it."""

@@ -3,6 +3,8 @@
 Each test runs once in `make test`, and three times more in `make soak`.
 """
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -60,6 +62,11 @@ class Span:
         """In seconds."""
         return self._load.result.percentile(0.99, self._begin, self._end)
 
+    @property
+    def slowest(self) -> float:
+        """In seconds."""
+        return self._load.result.percentile(1, self._begin, self._end)
+
 
 def check(pair: Pair, load: Load) -> None:
     """No caller has seen anything."""
@@ -89,7 +96,7 @@ def _start(
         for number in (0, 1)
     ]
     for node in nodes:
-        stack.callback(lambda node=node: node.daemon.stop())
+        stack.callback(node.stop)
     for node in nodes:
         node.daemon.wait_until_up()
     replaced = {"10.0.0.11:8080": addresses[0], "10.0.0.12:8080": addresses[1]}
@@ -139,6 +146,18 @@ def test_both_nodes_are_upgraded_one_right_after_the_other(pair: Pair, repetitio
 
 
 @REPEATED
+def test_a_worker_of_each_node_is_killed_at_the_same_time(pair: Pair, repetition: int) -> None:
+    """Both nodes are marked then, although both answer: what the last resort is for."""
+    with pair.ask() as load:
+        killed = Span(load)
+        for node in pair.nodes:
+            os.kill(node.daemon.children[0], signal.SIGKILL)
+        killed.end_after(2)
+    check(pair, load)
+    assert killed.p99 < QUICK
+
+
+@REPEATED
 def test_a_node_freezes_and_goes_on(pair: Pair, repetition: int) -> None:
     node = pair.nodes[0]
     with pair.ask() as load:
@@ -152,7 +171,7 @@ def test_a_node_freezes_and_goes_on(pair: Pair, repetition: int) -> None:
         back.end_after(1)
     check(pair, load)
     print(f"p99 {frozen.p99:.3f} s frozen, {noticed.p99:.3f} s noticed, {back.p99:.3f} s back")
-    assert frozen.p99 < SILENT
+    assert frozen.p99 <= frozen.slowest < SILENT
     assert noticed.p99 < QUICK
     assert back.p99 < QUICK
 
@@ -179,6 +198,6 @@ def test_the_link_of_a_node_is_cut_and_mended(
             back.end_after(1)
     check(pair, load)
     print(f"p99 {cut.p99:.3f} s cut, {noticed.p99:.3f} s noticed, {back.p99:.3f} s back")
-    assert cut.p99 < SILENT
+    assert cut.p99 <= cut.slowest < SILENT
     assert noticed.p99 < QUICK
     assert back.p99 < QUICK

@@ -28,7 +28,7 @@ HIGHEST_SECONDS = 2.0
 def _configuration(folder: Path, host: Host, other: Host) -> Path:
     """What is shipped, with the places of this test in it."""
     folder.mkdir()
-    script = shutil.copy2(CONF / "keepalived/check-ipquery", folder)
+    script = str(shutil.copy2(CONF / "keepalived/check-ipquery", folder))
     # The script's user is nobody, and pytest's folders are for ours alone.
     text = (CONF / "keepalived/keepalived.conf").read_text()
     for before, after in {
