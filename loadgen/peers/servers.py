@@ -32,7 +32,8 @@ def _python(*arguments: str) -> tuple[str | Path, ...]:
     return (sys.executable, *arguments)
 
 
-def _ipquery(port: int, *flags: str) -> tuple[str | Path, ...]:
+def ipquery_command(port: int, *flags: str) -> tuple[str | Path, ...]:
+    """A daemon with one worker on a port of loopback."""
     bind = f"127.0.0.1:{port}"
     return (
         _COMMANDS / "twistd",
@@ -41,8 +42,8 @@ def _ipquery(port: int, *flags: str) -> tuple[str | Path, ...]:
     )
 
 
-IPQUERY = Server("ipquery", _ipquery(18081), 18081)
-ROUTES = Server("ipquery --no-express", _ipquery(18082, "--no-express"), 18082)
+IPQUERY = Server("ipquery", ipquery_command(18081), 18081)
+ROUTES = Server("ipquery --no-express", ipquery_command(18082, "--no-express"), 18082)
 KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "18083"), 18083)
 OLD = Server(
     "Flask, gunicorn, gevent (the old design)",

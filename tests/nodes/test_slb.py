@@ -39,7 +39,7 @@ def _plain(value: object) -> Any:
 
 
 def _resources(kind: str) -> dict[str, dict[str, Any]]:
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for block in _read("main.tf")["resource"]:
         for name, body in _named([block]).items():
             if name == kind:
