@@ -82,6 +82,29 @@ def test_redis_is_a_cache_and_nothing_else(redis: RedisConnection) -> None:
     assert redis.ask("GET", "x") == "$1\r\n1\r\n"
 
 
+def test_the_handbook_names_files_and_values_that_are_there() -> None:
+    text = (CONF.parent / "docs/operations.md").read_text("utf-8")
+    paths = set(re.findall(r"\b(?:conf|tests|docs)/[\w./-]*[\w]", text))
+    assert len(paths) > 10
+    for path in paths:
+        assert (CONF.parent / path).exists(), path
+    nodes = (CONF / "nginx/nodes.conf").read_text()
+    nginx = (CONF / "nginx/nginx.conf").read_text()
+    for address in ("10.0.0.11:8080", "10.0.0.12:8080"):
+        assert address in text
+        assert address in nodes
+    for said, value in {
+        "wait 1 s (`proxy_read_timeout`)": "proxy_read_timeout 1s;",
+        "after two of them": "max_fails=2 ",
+        "tried every 5 s": "fail_timeout=5s;",
+    }.items():
+        assert said in text
+        assert value in nodes + nginx
+    shared = (CONF / "keepalived/keepalived.conf").read_text()
+    assert "10.0.0.10:9000" in text
+    assert "10.0.0.10/24" in shared
+
+
 def test_the_kernels_settings_satisfy_the_doctor(tmp_path: Path) -> None:
     text = (CONF / "sysctl/ipquery.conf").read_text()
     settings = dict(re.findall(r"^([a-z0-9_.]+) = (.+)$", text, re.MULTILINE))
