@@ -95,7 +95,7 @@ class Host:
         return self._network.addresses(self)
 
     def cut(self) -> None:
-        """Pull its cable. Its own end doesn't know."""
+        """Pull its cable: it sees that there is no carrier, the others see nothing."""
         self._network.plug(self, "down")
 
     def mend(self) -> None:

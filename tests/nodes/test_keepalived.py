@@ -52,6 +52,7 @@ class Front:
         self._folder = folder
         replaced = {"10.0.0.11:8080": node, "10.0.0.12:8080": node}
         self._nginx_configuration = nginx_configuration(folder / "nginx", 9000, replaced)
+        self._nginx_pid = folder / "nginx/nginx.pid"
         self._configuration = _configuration(folder / "keepalived", host, other)
         self.start_nginx()
         self.start_keepalived()
@@ -90,9 +91,17 @@ class Front:
 
     def kill(self) -> None:
         """What a power failure does to the host."""
-        self.host.cut()
         _kill(self.keepalived)
         _kill(self.nginx.process)
+        self.host.cut()
+
+    def come_back(self) -> None:
+        """As after a reboot: what was in /run is gone."""
+        for left in (*self._configuration.parent.glob("*pid"), self._nginx_pid):
+            left.unlink(missing_ok=True)
+        self.host.mend()
+        self.start_nginx()
+        self.start_keepalived()
 
     def stop(self) -> None:
         self.keepalived.terminate()
@@ -191,11 +200,12 @@ def hosts(tmp_path: Path) -> Iterator[tuple[Front, Front, Caller]]:
         yield fronts[0], fronts[1], asking
 
 
-def _until(condition: Callable[[], object], seconds: float) -> float:
+def _until(condition: Callable[[], object], seconds: float, *fronts: Front) -> float:
     """Wait for something; how long it took."""
     begin = time.monotonic()
     while not condition():
-        assert time.monotonic() < begin + seconds, "waited in vain"
+        logs = "\n".join(front.log for front in fronts)
+        assert time.monotonic() < begin + seconds, f"waited in vain\n{logs}"
         time.sleep(0.01)
     return time.monotonic() - begin
 
@@ -217,11 +227,13 @@ def test_the_address_leaves_a_host_that_dies(hosts: tuple[Front, Front, Caller])
     assert answered < HIGHEST_SECONDS
 
     # The host that comes back leaves the address where it is.
-    master.host.mend()
-    master.start_nginx()
-    master.start_keepalived()
+    master.come_back()
     back = time.monotonic()
-    _until(lambda: "Entering BACKUP STATE" in master.log.rpartition("Starting VRRP")[2], 10)
+    _until(
+        lambda: "Entering BACKUP STATE" in master.log.rpartition("Starting Keepalived")[2],
+        10,
+        master,
+    )
     time.sleep(1.5)
     wrong = [wrong for when, wrong in caller.asked if when > back and wrong]
     assert wrong == []

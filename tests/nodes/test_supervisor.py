@@ -73,33 +73,34 @@ class Supervised:
             time.sleep(0.05)
 
 
-@pytest.fixture
-def supervised(tmp_path: Path) -> Iterator[Supervised]:
+@pytest.fixture(scope="module")
+def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
+    folder = tmp_path_factory.mktemp("supervised")
     (port,) = free_ports(1)
-    (tmp_path / "ipquery.toml").write_text(
+    (folder / "ipquery.toml").write_text(
         f'bind = ["127.0.0.1:{port}"]\nworkers = 2\ncache_dir = "cache"\n'
-        f'[[database]]\npath = "{write_database(tmp_path / "db.xdb")}"\n'
+        f'[[database]]\npath = "{write_database(folder / "db.xdb")}"\n'
     )
     program = SHIPPED.read_text()
     for before, after in {
         "/opt/ipquery/bin/": f"{COMMANDS}/",
-        "/etc/ipquery/": f"{tmp_path}/",
-        "/var/log/ipquery/": f"{tmp_path}/",
+        "/etc/ipquery/": f"{folder}/",
+        "/var/log/ipquery/": f"{folder}/",
         "user=ipquery": f"user={getpass.getuser()}",
         # Soon enough for a test, and still later than it is up.
         "startsecs=3": "startsecs=1",
     }.items():
         assert before in program, before
         program = program.replace(before, after)
-    configuration = tmp_path / "supervisord.conf"
+    configuration = folder / "supervisord.conf"
     configuration.write_text(
-        f"[supervisord]\nlogfile={tmp_path}/supervisord.log\npidfile={tmp_path}/pid\n"
-        f"[unix_http_server]\nfile={tmp_path}/control.sock\n"
-        f"[supervisorctl]\nserverurl=unix://{tmp_path}/control.sock\n"
+        f"[supervisord]\nlogfile={folder}/supervisord.log\npidfile={folder}/pid\n"
+        f"[unix_http_server]\nfile={folder}/control.sock\n"
+        f"[supervisorctl]\nserverurl=unix://{folder}/control.sock\n"
         "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = "
         "supervisor.rpcinterface:make_main_rpcinterface\n" + program
     )
-    with (tmp_path / "output.log").open("wb") as log:
+    with (folder / "output.log").open("wb") as log:
         process = subprocess.Popen(
             [COMMANDS / "supervisord", "--nodaemon", "-c", configuration],
             stdin=subprocess.DEVNULL,
