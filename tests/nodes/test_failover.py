@@ -77,6 +77,12 @@ def check(pair: Pair, load: Load) -> None:
     assert set(result.answers) == {ANSWER}
 
 
+def _tell(**spans: Span) -> None:
+    """For `pytest -s`: what the bounds leave room for."""
+    for name, span in spans.items():
+        print(f"{name}: p99 {span.p99 * 1e3:.0f} ms, slowest {span.slowest * 1e3:.0f} ms")
+
+
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
@@ -128,7 +134,7 @@ def test_a_node_is_killed_and_comes_back(pair: Pair, repetition: int) -> None:
         # Longer than fail_timeout would take: it must not matter.
         back.end_after(1.5)
     check(pair, load)
-    print(f"p99 {killed.p99:.3f} s killed, {back.p99:.3f} s back")
+    _tell(killed=killed, back=back)
     assert killed.p99 < QUICK
     assert back.p99 < QUICK
 
@@ -141,7 +147,7 @@ def test_both_nodes_are_upgraded_one_right_after_the_other(pair: Pair, repetitio
             node.upgrade()
         upgraded.end_after(0.5)
     check(pair, load)
-    print(f"p99 {upgraded.p99:.3f} s")
+    _tell(upgraded=upgraded)
     assert upgraded.p99 < QUICK
 
 
@@ -154,6 +160,7 @@ def test_a_worker_of_each_node_is_killed_at_the_same_time(pair: Pair, repetition
             os.kill(node.daemon.children[0], signal.SIGKILL)
         killed.end_after(2)
     check(pair, load)
+    _tell(killed=killed)
     assert killed.p99 < QUICK
 
 
@@ -170,7 +177,7 @@ def test_a_node_freezes_and_goes_on(pair: Pair, repetition: int) -> None:
         node.thaw()
         back.end_after(1)
     check(pair, load)
-    print(f"p99 {frozen.p99:.3f} s frozen, {noticed.p99:.3f} s noticed, {back.p99:.3f} s back")
+    _tell(frozen=frozen, noticed=noticed, back=back)
     assert frozen.p99 <= frozen.slowest < SILENT
     assert noticed.p99 < QUICK
     assert back.p99 < QUICK
@@ -197,7 +204,7 @@ def test_the_link_of_a_node_is_cut_and_mended(
             one.mend()
             back.end_after(1)
     check(pair, load)
-    print(f"p99 {cut.p99:.3f} s cut, {noticed.p99:.3f} s noticed, {back.p99:.3f} s back")
+    _tell(cut=cut, noticed=noticed, back=back)
     assert cut.p99 <= cut.slowest < SILENT
     assert noticed.p99 < QUICK
     assert back.p99 < QUICK
