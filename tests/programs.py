@@ -1,7 +1,10 @@
-"""Programs that a test runs."""
+"""Programs that a test runs, and what else of the machine it needs."""
 
+import functools
 import os
 import shutil
+import subprocess
+from typing import NoReturn
 
 import pytest
 
@@ -11,10 +14,32 @@ def require(program: str, package: str) -> str:
 
     :param package: the Debian package to name.
     """
-    path = shutil.which(program)
+    # Debian has root's commands where a user's path doesn't lead.
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if path is None:
-        reason = f"{program} is missing: apt-get install {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _missing(f"{program} is missing: apt-get install {package}")
     return path
+
+
+def require_namespaces() -> None:
+    """Network namespaces can be made; without them a user's run skips, and CI fails."""
+    why_not = _no_namespaces(require("ip", "iproute2"))
+    if why_not:
+        _missing(f"no network namespaces can be made (they need root): {why_not}")
+
+
+@functools.cache
+def _no_namespaces(ip: str) -> str:
+    """Why there are none."""
+    name = f"ipquery-try-{os.getpid()}"
+    for command in (["netns", "add", name], ["netns", "delete", name]):
+        done = subprocess.run([ip, *command], capture_output=True, text=True, check=False)
+        if done.returncode:
+            return done.stderr.strip()
+    return ""
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -80,7 +80,8 @@ CONSTANT = Server("nginx, constant answer", _NGINX, 18088)
 class Running:
     """Servers that have been started on one core."""
 
-    def __init__(self, folder: Path, snapshot: Path, mmdb: Path | None, core: int) -> None:
+    def __init__(self, folder: Path, snapshot: Path, mmdb: Path | None, core: int | str) -> None:
+        """:param core: the core to run on, or several as taskset has them."""
         self._folder, self._snapshot, self._mmdb, self._core = folder, snapshot, mmdb, core
         self._started: dict[Sequence[str | Path], subprocess.Popen[bytes]] = {}
 

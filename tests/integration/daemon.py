@@ -29,10 +29,12 @@ class Daemon:
         environment: Mapping[str, str] | None = None,
         twistd: Path = TWISTD,
         twistd_flags: Sequence[str] = (),
+        within: Sequence[str] = (),
     ) -> None:
+        """:param within: a command that runs another, as in a network namespace."""
         self._log_path = folder / "twistd.log"
         binds = ["-b", bind] if bind else []
-        command = [str(twistd), "-n", "--pidfile=", *twistd_flags, "ipquery", *binds]
+        command = [*within, str(twistd), "-n", "--pidfile=", *twistd_flags, "ipquery", *binds]
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *map(str, arguments)],
@@ -71,6 +73,17 @@ class Daemon:
     def port(self) -> int:
         """The TCP port it listens on."""
         return int(self.wait_for_log(r"listening on \S+:(\d+)")[1])
+
+    @property
+    def children(self) -> list[int]:
+        """Process numbers of the processes that it has started and that run."""
+        pid = self.process.pid
+        try:
+            return [
+                int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            ]
+        except FileNotFoundError:
+            return []
 
     def connect(self) -> socket.socket:
         """A new connection."""

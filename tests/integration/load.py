@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -52,7 +53,9 @@ class Load:
         pause: float = 0.002,
         ip: str = "1.2.3.4",
         host: str = "127.0.0.1",
+        enter: Callable[[], None] = lambda: None,
     ) -> None:
+        """:param enter: called by the thread that asks, before it does."""
         self.result = Result()
         self._host, self._port = host, port
         self._kept, self._one_shot, self._pause = kept, one_shot, pause
@@ -61,7 +64,8 @@ class Load:
         self._post = b"POST /api/ip_query HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n" % len(body)
         self._body = body
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._enter = enter
+        self._thread = threading.Thread(target=self._work)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -84,6 +88,10 @@ class Load:
         while self.result.answered < target:
             assert time.monotonic() < deadline, "no answers"
             time.sleep(0.005)
+
+    def _work(self) -> None:
+        self._enter()
+        asyncio.run(self._run())
 
     async def _run(self) -> None:
         await asyncio.gather(

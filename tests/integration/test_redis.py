@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.certificates import self_signed
+from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange
 from tests.integration.load import Load
 from tests.integration.redis_server import RedisServer, free_port

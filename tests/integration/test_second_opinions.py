@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.certificates import self_signed
+from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange, receive
 from tests.integration.remote import Remote
 from tests.integration.test_fleet import ONE, ONE_ANSWER, QUERY

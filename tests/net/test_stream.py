@@ -1,7 +1,6 @@
 """Twisted protocols on the loop's own streams, and on Twisted's: the same tests for both."""
 
 import contextlib
-import datetime
 import os
 import resource
 import socket
@@ -12,9 +11,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -41,6 +37,7 @@ from zope.interface.verify import verifyObject
 from ipquery.net.endpoint import make_endpoint
 from ipquery.net.sockets import Bind, listen, open_sockets
 from ipquery.net.stream import LoopEndpoint
+from tests.certificates import self_signed
 
 ENDPOINTS: dict[str, Callable[[socket.socket], IStreamServerEndpoint]] = {
     "loop": lambda listening: make_endpoint(reactor, listening),
@@ -485,29 +482,9 @@ async def test_twisted_webs_own_site(harness: Harness) -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[CertificateOptions, Path]:
     """A certificate for localhost, and the file a client verifies it with."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    certificate = made.public_bytes(serialization.Encoding.PEM)
-    path.write_bytes(certificate)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return PrivateCertificate.loadPEM(private + certificate).options(), path
+    certificate, key = self_signed(tmp_path_factory.mktemp("tls"), "localhost")
+    both = key.read_bytes() + certificate.read_bytes()
+    return PrivateCertificate.loadPEM(both).options(), certificate
 
 
 @pytest_twisted.ensureDeferred
