@@ -340,6 +340,9 @@ class LoopPort:
         if self._retry is not None:
             self._retry.cancel()
         self._loop.remove_reader(self._listening)
+        # Who is in the queue by now has been let in by the kernel: to close it over
+        # them would break their connections.
+        self._accept()
         self._listening.close()
         if self._opening:
             await asyncio.wait(self._opening)

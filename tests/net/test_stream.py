@@ -556,6 +556,29 @@ async def test_a_burst_of_callers_is_let_in_together(harness: Harness) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_waits_when_the_port_is_closed_is_let_in() -> None:
+    harness = Harness(ENDPOINTS["loop"])
+    factory = Servers(Recorder)
+    port: Any = await harness.serve(factory)
+    made: list[Deferred[Recorder]] = [Deferred() for _ in range(20)]
+    factory.waiting.extend(made)
+    host = port.getHost()
+    clients: list[socket.socket] = []
+
+    def connect() -> None:
+        clients.extend(socket.create_connection((host.host, host.port)) for _ in made)
+
+    # In the same turn as the stop, so that the loop has no chance to accept before.
+    loop: Any = reactor
+    loop.loop.call_soon(connect)
+    await port.stopListening()
+    for client, waiting in zip(clients, made, strict=True):
+        server = await waiting
+        client.close()
+        await server.lost
+
+
+@pytest_twisted.ensureDeferred
 async def test_without_open_files_callers_wait_instead_of_the_processor_burning() -> None:
     """Twisted's own port keeps a spare file and turns callers away instead."""
     harness = Harness(ENDPOINTS["loop"])
