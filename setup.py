@@ -31,6 +31,8 @@ setup(
         # loading no longer follows paths out of its folder (CVE-2021-42771 is 2.9.1).
         "Babel>=2.12",
         "click>=8.1",
+        # 0.10: counts in C.
+        "hdrhistogram>=0.10",
         # 0.9: refuses every ambiguous framing listed in the tests of serve/.
         "httptools>=0.9",
         # 24.8: typed routes.
@@ -75,7 +77,9 @@ setup(
             "treq>=24.9",
         ],
     },
-    entry_points={"console_scripts": ["ipquery = ipquery.cli:main"]},
+    entry_points={
+        "console_scripts": ["ipquery = ipquery.cli:main", "ipquery-load = loadgen.cli:main"]
+    },
     classifiers=[
         "Framework :: Twisted",
         "License :: OSI Approved :: MIT License",
