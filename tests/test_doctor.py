@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -33,10 +34,11 @@ HEALTHY = {
 GIGABYTE = 1 << 20  # in kB, as meminfo has it
 
 
-def _machine(folder: Path, memory: int = 16 * GIGABYTE, **settings: str | None) -> Path:
+def _machine(
+    folder: Path, settings: Mapping[str, str | None] | None = None, memory: int = 16 * GIGABYTE
+) -> Path:
     """A /proc with these settings; None for one that isn't there."""
-    named = {name.replace("__", "."): value for name, value in settings.items()}
-    for name, value in {**HEALTHY, **named}.items():
+    for name, value in {**HEALTHY, **(settings or {})}.items():
         if value is not None:
             path = folder / "sys" / name.replace(".", "/")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,7 @@ def test_a_machine_with_high_settings_has_nothing_to_mend(tmp_path: Path, needs:
     ],
 )
 def test_what_is_too_low_for_a_server(tmp_path: Path, setting: str, found: str, mend: str) -> None:
-    finding = _only(check(_machine(tmp_path, **{setting: found}), SERVER, 65536))
+    finding = _only(check(_machine(tmp_path, {setting: found}), SERVER, 65536))
     assert (finding.what, finding.found, finding.mend) == (setting, found, mend)
     assert finding.wanted in mend
 
@@ -88,7 +90,7 @@ def test_the_limit_on_open_files_is_of_one_process(tmp_path: Path) -> None:
 
 def test_a_load_generator_needs_ports(tmp_path: Path) -> None:
     name = "net.ipv4.ip_local_port_range"
-    machine = _machine(tmp_path, **{name: "40000\t50000"})
+    machine = _machine(tmp_path, {name: "40000\t50000"})
     assert check(machine, SERVER, 65536) == [], "who only answers needs none"
     finding = _only(check(machine, CLIENT, 65536))
     assert finding.found == "40000 to 50000, 10001 ports"
@@ -104,18 +106,18 @@ def test_cookies_are_for_production_and_not_for_measuring(tmp_path: Path) -> Non
     cookies = _only(check(_machine(tmp_path), BENCH, 65536))
     assert cookies.wanted == "0 while you measure"
     assert cookies.mend.endswith("# afterwards: net.ipv4.tcp_syncookies=1")
-    assert check(_machine(tmp_path, net__ipv4__tcp_syncookies="0"), BENCH, 65536) == []
+    assert check(_machine(tmp_path, {"net.ipv4.tcp_syncookies": "0"}), BENCH, 65536) == []
 
 
 def test_the_syn_backlog_counts_only_without_cookies(tmp_path: Path) -> None:
     low = {"net.ipv4.tcp_max_syn_backlog": "256"}
-    assert check(_machine(tmp_path, **low), SERVER, 65536) == []
-    off = _machine(tmp_path, **low, net__ipv4__tcp_syncookies="0")
+    assert check(_machine(tmp_path, low), SERVER, 65536) == []
+    off = _machine(tmp_path, low | {"net.ipv4.tcp_syncookies": "0"})
     assert _only(check(off, BENCH, 65536)).mend == "sysctl -w net.ipv4.tcp_max_syn_backlog=5461"
 
 
 def test_few_connections_need_little(tmp_path: Path) -> None:
-    small = _machine(tmp_path, 1 * GIGABYTE, net__core__somaxconn="128", fs__nr_open="1024")
+    small = _machine(tmp_path, {"net.core.somaxconn": "128", "fs.nr_open": "1024"}, 1 * GIGABYTE)
     assert check(small, Needs(connections=100), 1024) == []
 
 
@@ -127,7 +129,7 @@ def test_memory_is_said_roughly(tmp_path: Path) -> None:
 
 def test_what_the_machine_does_not_show_is_left_out(tmp_path: Path) -> None:
     assert check(tmp_path, BENCH, 65536) == []
-    assert check(_machine(tmp_path, **dict.fromkeys(HEALTHY)), SERVER, 65536) == []
+    assert check(_machine(tmp_path, dict.fromkeys(HEALTHY)), SERVER, 65536) == []
     (tmp_path / "meminfo").write_text("nothing known\n")
     assert check(tmp_path, SERVER, 65536) == []
 
@@ -150,17 +152,19 @@ def test_what_it_prints_mends(needs: Needs, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("machine")
     open_files = 1
     mended = dict(low)
-    for finding in check(_machine(folder, 1 << 40, **low), needs, open_files):
+    for finding in check(_machine(folder, low, 1 << 40), needs, open_files):
         if match := re.match(r'sysctl -w (\S+)="?([0-9 ]+)"?', finding.mend):
             mended[match[1]] = match[2]
         else:
             open_files = int(finding.wanted)
-    assert check(_machine(folder, 1 << 40, **mended), needs, open_files) == []
+    assert check(_machine(folder, mended, 1 << 40), needs, open_files) == []
 
 
 def _doctor(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [Path(sys.executable).parent / "ipquery", "doctor", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = Path(sys.executable).parent / "ipquery"
+    return subprocess.run(
+        [command, "doctor", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_command_asks_for_what_is_configured(tmp_path: Path) -> None:
