@@ -112,6 +112,12 @@ class _Process(ProcessProtocol):
                 waiting.errback(Failure(lost))
         self.ended.callback(None)
 
+    @property
+    def pid(self) -> int:
+        """Its number, 0 when it is gone."""
+        pipes: Any = self.transport
+        return pipes.pid or 0
+
     def hang_up(self) -> None:
         """Nothing more to say to it, which it takes for the end."""
         pipes: Any = self.transport
@@ -171,6 +177,11 @@ class Run:
             await self._end()
         intervals = [one.intervals for one in self._processes]
         return combine(self._plan, usable, self._interval, intervals, found)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes."""
+        return [one.pid for one in self._processes]
 
     def stop(self) -> None:
         """End it before its time; the result is of what was until now."""
