@@ -81,6 +81,8 @@ class _Parsed(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+_RAMP_REQUESTS = 20
+
 _DURATION = _Parsed("time", parse_duration)
 _WRITABLE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
@@ -336,6 +338,8 @@ def _write(path: Path, text: str) -> None:
 
 def _ramp(plan: Plan, p99: float, outputs: Outputs) -> None:
     start = plan.rate or ramp.START_RATE
+    # Of fewer requests, the slowest one would decide.
+    least = _RAMP_REQUESTS / plan.seconds
     live = Live(sys.stderr, plan.seconds)
 
     def say(step: ramp.Step) -> None:
@@ -347,7 +351,7 @@ def _ramp(plan: Plan, p99: float, outputs: Outputs) -> None:
             one = Run(reactor, attrs.evolve(plan, rate=rate), live.show)
             return await one.result()
 
-        return await ramp.find_highest(run, p99, start, MOST_RATE, say)
+        return await ramp.find_highest(run, p99, start, MOST_RATE, least, say)
 
     try:
         found: ramp.Ramp = run_in_reactor(work)
@@ -356,6 +360,56 @@ def _ramp(plan: Plan, p99: float, outputs: Outputs) -> None:
     outputs.write(ramp.as_text(found), ramp.as_json(found), ramp.as_html(found))
     if found.highest is None:
         raise SystemExit(1)
+
+
+def _two_cores() -> tuple[int, int]:
+    """One for servers, another for load; the same if there is only one."""
+    available = sorted(os.sched_getaffinity(0))
+    return available[0], available[-1]
+
+
+_JSON = click.option(
+    "--json", "json_to", metavar="FILE|-", type=click.Path(allow_dash=True), help="Write as JSON."
+)
+_HTML = click.option("--html", "html_to", metavar="FILE", type=_WRITABLE, help="Write a page.")
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@main.command("stages")
+@click.option("--db", default="default", show_default=True, help="A snapshot or SOURCE.")
+@click.option("-d", "--duration", "seconds", type=_DURATION, default="2s", show_default=True)
+@click.option("-c", "--connections", default=64, show_default=True, help="Open at the same time.")
+@_JSON
+@_HTML
+def stages_command(
+    db: str, seconds: float, connections: int, json_to: str | None, html_to: Path | None
+) -> None:
+    """Measure each step of a request by itself, and name the bottleneck."""
+    path = snapshot_of(db)
+    assert path is not None
+    server_core, load_core = _two_cores()
+    raise_open_files()
+
+    async def work(reactor: Any) -> None:
+        from loadgen import stages  # Klein, which it measures, imports the reactor
+
+        async def drive(port: int) -> int:
+            plan = Plan(
+                parse_target(f"http://127.0.0.1:{port}/"),
+                connections=connections,
+                seconds=seconds,
+                cores=(load_core,),
+            )
+            return (await Run(reactor, plan).result()).answered
+
+        found = await stages.measure(Path(path), drive, server_core, _note)
+        outputs = Outputs(json_to, html_to)
+        outputs.write(stages.as_text(found), stages.as_json(found), stages.as_html(found))
+
+    run_in_reactor(work)
 
 
 if __name__ == "__main__":

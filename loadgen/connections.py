@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
@@ -296,7 +298,9 @@ class OneShots:
 def explain(reason: Failure) -> str:
     """Why a connection was lost or not made, in a line."""
     error: Any = reason.value
-    # pyOpenSSL's: a list of library, function, reason
-    if error.args and isinstance(error.args[0], list):
-        return ", ".join(str(one[-1]) for one in error.args[0] if one) or type(error).__name__
+    if isinstance(error, VerificationError):
+        return "the server's certificate is not for this host"
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        # Library, function and reason of each
+        return ", ".join(str(one[-1]) for one in error.args[0]) or "TLS failed"
     return " ".join(reason.getErrorMessage().split())

@@ -53,6 +53,8 @@ class Ramp:
 def why_not(result: Result, target: float) -> str:
     """Why a run doesn't keep a p99; empty if it does."""
     p99 = result.latency.percentiles[99]
+    if not result.answered:
+        return "no answers"
     if result.failed:
         return f"{result.failed:,} failed"
     if result.mismatches:
@@ -69,6 +71,7 @@ async def find_highest(
     target: float,
     start: float,
     most: float,
+    least: float = 1,
     say: Callable[[Step], None] = lambda step: None,
 ) -> Ramp:
     """Find the highest rate that keeps a p99.
@@ -77,6 +80,7 @@ async def find_highest(
     :param target: the p99 to keep, in seconds.
     :param start: the rate to begin with.
     :param most: no rate above.
+    :param least: if this isn't kept, none is.
     """
     steps: list[Step] = []
     kept, broken = 0.0, None
@@ -95,7 +99,7 @@ async def find_highest(
                 break
             rate = min(rate * 2, most)
             continue
-        if broken - kept <= _NEAR * broken or broken < 1:
+        if broken - kept <= _NEAR * broken or (not kept and broken <= least):
             break
         rate = (kept + broken) / 2
     return Ramp(target, tuple(steps))

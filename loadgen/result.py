@@ -17,6 +17,8 @@ _BUSY = 0.95
 _LATE_SECONDS = 0.005
 # Less than this share of what was due has been sent by the end.
 _SENT = 0.98
+# What is unanswered at the end for less than this is only the last that was sent.
+_UNNOTICED = 0.1
 
 
 @attrs.frozen
@@ -110,7 +112,7 @@ class Result:
                 f"{self.plan.connections:,} connections waited for answers: this server, on so "
                 "many connections, does not keep up with the rate."
             )
-        if self.plan.rate is not None and self.oldest > max(self.latency.most, 1):
+        if self.plan.rate is not None and self.oldest > max(self.latency.most, _UNNOTICED):
             said.append(
                 f"What was unanswered at the end had waited for up to {self.oldest:.1f} s, "
                 "which the latencies don't show."

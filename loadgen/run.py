@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.internet import error as twisted_errors
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -107,10 +106,14 @@ class _Process(ProcessProtocol):
             f"a process of the generator has died: {reason.getErrorMessage()}"
             + (f"\n{errors}" if errors else "")
         )
+        self.fail(lost)
+        self.ended.callback(None)
+
+    def fail(self, error: RunError) -> None:
+        """Nothing is to be expected of it any more."""
         for waiting in (self.up, self.done):
             if not waiting.called:
-                waiting.errback(Failure(lost))
-        self.ended.callback(None)
+                waiting.errback(Failure(error))
 
     @property
     def pid(self) -> int:
@@ -159,7 +162,7 @@ class Run:
         connected = gatherResults([one.up for one in self._processes], consumeErrors=True)
         done = gatherResults([one.done for one in self._processes], consumeErrors=True)
         try:
-            made = await _unwrapped(connected.addTimeout(_PREPARE_SECONDS, self._reactor))
+            made = await self._within(_PREPARE_SECONDS, connected)
             usable = sum(one.usable for one in made)
             if not usable:
                 raise PlanError(f"{self._plan.target.url}: can't connect: {made[0].reason}")
@@ -167,11 +170,7 @@ class Run:
             for process in self._processes:
                 process.say(Begin(at))
             patience = self._plan.seconds + _GRACE_SECONDS
-            found = await _unwrapped(done.addTimeout(patience, self._reactor))
-        except twisted_errors.TimeoutError:
-            raise RunError(
-                "the generator's processes don't answer; is the machine overloaded?"
-            ) from None
+            found = await self._within(patience, done)
         finally:
             done.addErrback(lambda _: None)
             await self._end()
@@ -221,22 +220,31 @@ class Run:
             )
         )
 
+    async def _within(self, seconds: float, gathered: Deferred[Any]) -> Any:
+        """Wait; what failed one of several fails this."""
+        limit = self._reactor.callLater(seconds, self._give_up)
+        try:
+            return await gathered
+        except FirstError as error:
+            failure: Any = error.subFailure
+            failure.raiseException()
+        finally:
+            if limit.active():
+                limit.cancel()
+
+    def _give_up(self) -> None:
+        lost = RunError("the generator's processes don't answer; is the machine overloaded?")
+        for process in self._processes:
+            process.fail(lost)
+
     async def _end(self) -> None:
         for process in self._processes:
             process.hang_up()
-        ended: Deferred[Any] = gatherResults([one.ended for one in self._processes])
-        try:
-            await ended.addTimeout(_END_SECONDS, self._reactor)
-        except twisted_errors.TimeoutError:
-            for process in self._processes:
-                process.kill()
-            await gatherResults([one.ended for one in self._processes])
+        limit = self._reactor.callLater(_END_SECONDS, self._kill)
+        await gatherResults([one.ended for one in self._processes])
+        if limit.active():
+            limit.cancel()
 
-
-async def _unwrapped(gathered: Deferred[Any]) -> Any:
-    """Wait; what failed one of several fails this."""
-    try:
-        return await gathered
-    except FirstError as error:
-        failure: Any = error.subFailure
-        failure.raiseException()
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()
