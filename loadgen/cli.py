@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +21,7 @@ from ipquery.data.sources import parse_source
 from ipquery.net import reactor as loop_reactor
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen import ramp
+from loadgen import ramp, sweep
 from loadgen.addresses import NOTATION
 from loadgen.page import as_html
 from loadgen.plan import (
@@ -82,6 +83,7 @@ class _Parsed(click.ParamType[Any]):
 
 
 _RAMP_REQUESTS = 20
+_MOST_WORKERS = 64
 
 _DURATION = _Parsed("time", parse_duration)
 _WRITABLE = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -410,6 +412,117 @@ def stages_command(
         outputs.write(stages.as_text(found), stages.as_json(found), stages.as_html(found))
 
     run_in_reactor(work)
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """Read ``1,2,4``.
+
+    :raises PlanError: these aren't numbers of workers.
+    """
+    parts = text.split(",")
+    if not all(part.isdecimal() and 1 <= int(part) <= _MOST_WORKERS for part in parts):
+        raise PlanError(f"{text}: not numbers of workers; give for example 1,2,4")
+    return tuple(map(int, parts))
+
+
+def parse_variant(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read ``NAME=FLAGS``, as in ``cached=--redis redis://127.0.0.1``.
+
+    :raises PlanError: there is no name.
+    """
+    name, _, flags = text.partition("=")
+    if not name:
+        raise PlanError(f"{text}: give NAME=FLAGS")
+    return name, tuple(shlex.split(flags))
+
+
+@main.command("sweep")
+@click.option(
+    "-w",
+    "--workers",
+    "counts",
+    type=_Parsed("counts", parse_counts),
+    default="1,2,4,10",
+    show_default=True,
+    help="Numbers of workers.",
+)
+@click.option(
+    "--transport",
+    "transports",
+    multiple=True,
+    type=click.Choice(["uvloop", "stock"]),
+    default=["uvloop"],
+    show_default=True,
+    help="The loop's own or Twisted's; both may be given.",
+)
+@click.option(
+    "--lane",
+    "lanes",
+    multiple=True,
+    type=click.Choice(["on", "off"]),
+    default=["on", "off"],
+    show_default=True,
+    help="The express lane; both may be given.",
+)
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="NAME=FLAGS",
+    type=_Parsed("variant", parse_variant),
+    help="One more dimension: flags of `twistd ipquery`, as 'cached=--redis URL'. Several times.",
+)
+@click.option("--db", default="default", show_default=True, help="A snapshot or SOURCE.")
+@click.option("-d", "--duration", "seconds", type=_DURATION, default="5s", show_default=True)
+@click.option("-c", "--connections", default=64, show_default=True, help="Open at the same time.")
+@click.option("-t", "--processes", default=1, show_default=True, help="Processes to send from.")
+@_JSON
+@_HTML
+def sweep_command(
+    counts: tuple[int, ...],
+    transports: tuple[str, ...],
+    lanes: tuple[str, ...],
+    variants: tuple[tuple[str, tuple[str, ...]], ...],
+    db: str,
+    seconds: float,
+    connections: int,
+    processes: int,
+    json_to: str | None,
+    html_to: Path | None,
+) -> None:
+    """Start the service in all these ways: rate, latency and memory of each.
+
+    Servers run on all cores but the last, where the load comes from.
+    """
+    path = snapshot_of(db)
+    assert path is not None
+    available = sorted(os.sched_getaffinity(0))
+    raise_open_files()
+    dimensions = [
+        [sweep.workers(count) for count in counts],
+        [sweep.TRANSPORTS[name] for name in dict.fromkeys(transports)],
+        [sweep.LANES[name] for name in dict.fromkeys(lanes)],
+    ]
+    if variants:
+        dimensions.append([sweep.Setting(name, flags) for name, flags in variants])
+
+    async def work(reactor: Any) -> list[sweep.Row]:
+        async def drive(port: int) -> Result:
+            plan = Plan(
+                parse_target(f"http://127.0.0.1:{port}/"),
+                connections=connections,
+                processes=processes,
+                seconds=seconds,
+                cores=(available[-1],),
+            )
+            return await Run(reactor, plan).result()
+
+        cores = ",".join(map(str, available[:-1] or available))
+        return await sweep.sweep(dimensions, Path(path), cores, drive, _note)
+
+    rows: list[sweep.Row] = run_in_reactor(work)
+    outputs = Outputs(json_to, html_to)
+    outputs.write(sweep.as_text(rows), sweep.as_json(rows), sweep.as_html(rows))
 
 
 if __name__ == "__main__":

@@ -21,28 +21,31 @@ _START_SECONDS = 120
 
 @attrs.frozen
 class Server:
-    """A server to measure. ``{port}`` and ``{folder}`` in its command are filled in."""
+    """A server to measure. ``{snapshot}`` and ``{folder}`` in its command and its
+    environment are filled in."""
 
     name: str
     command: tuple[str | Path, ...]
     port: int
+    environment: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def _python(*arguments: str) -> tuple[str | Path, ...]:
     return (sys.executable, *arguments)
 
 
-def _ipquery(port: int, *flags: str) -> tuple[str | Path, ...]:
+def ipquery_command(port: int, *flags: str) -> tuple[str | Path, ...]:
+    """How our own daemon is started."""
     bind = f"127.0.0.1:{port}"
     return (
         _COMMANDS / "twistd",
-        *("-n", "--pidfile=", "ipquery", "-w", "1", "-b", bind, "--db", "{snapshot}"),
+        *("-n", "--pidfile=", "ipquery", "-b", bind, "--db", "{snapshot}"),
         *flags,
     )
 
 
-IPQUERY = Server("ipquery", _ipquery(18081), 18081)
-ROUTES = Server("ipquery --no-express", _ipquery(18082, "--no-express"), 18082)
+IPQUERY = Server("ipquery", ipquery_command(18081, "-w", "1"), 18081)
+ROUTES = Server("ipquery --no-express", ipquery_command(18082, "-w", "1", "--no-express"), 18082)
 KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "18083"), 18083)
 OLD = Server(
     "Flask, gunicorn, gevent (the old design)",
@@ -78,10 +81,13 @@ ECHO = Server("bare echo", _python("-m", "loadgen.echo", "18089"), 18089)
 
 
 class Running:
-    """Servers that have been started on one core."""
+    """Servers that have been started, on one core or some."""
 
-    def __init__(self, folder: Path, snapshot: Path, mmdb: Path | None, core: int) -> None:
-        self._folder, self._snapshot, self._mmdb, self._core = folder, snapshot, mmdb, core
+    def __init__(self, folder: Path, snapshot: Path, mmdb: Path | None, cores: int | str) -> None:
+        """
+        :param cores: as taskset(1) has them.
+        """
+        self._folder, self._snapshot, self._mmdb, self._cores = folder, snapshot, mmdb, cores
         self._started: dict[Sequence[str | Path], subprocess.Popen[bytes]] = {}
 
     def start(self, server: Server) -> None:
@@ -94,16 +100,21 @@ class Running:
         self._wait_for(server, process)
 
     def _spawn(self, server: Server) -> "subprocess.Popen[bytes]":
-        command = [
-            str(part).format(folder=self._folder, snapshot=self._snapshot)
-            for part in server.command
-        ]
+        def fill(text: str | Path) -> str:
+            return str(text).format(folder=self._folder, snapshot=self._snapshot)
+
+        command = [fill(part) for part in server.command]
+        environment = {name: fill(value) for name, value in server.environment.items()}
         with (self._folder / f"{server.port}.log").open("wb") as log:
             return subprocess.Popen(
-                ["taskset", "-c", str(self._core), *command],
+                ["taskset", "-c", str(self._cores), *command],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "IPQUERY_BENCH_SNAPSHOT": str(self._snapshot)},
+                env={
+                    **os.environ,
+                    "IPQUERY_BENCH_SNAPSHOT": str(self._snapshot),
+                    **environment,
+                },
                 start_new_session=True,
             )
 
@@ -150,15 +161,22 @@ class Running:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def worker_pss(self, server: Server) -> int:
-        """Memory of the process of a server that uses most, its share of shared pages, in bytes."""
+    def _pss(self, server: Server) -> list[int]:
         sizes = []
         for pid in self._processes(server):
             match = re.search(
                 r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
             )
             sizes.append(int(match[1]) * 1024 if match else 0)
-        return max(sizes)
+        return sizes
+
+    def worker_pss(self, server: Server) -> int:
+        """Memory of the process of a server that uses most, its share of shared pages, in bytes."""
+        return max(self._pss(server))
+
+    def total_pss(self, server: Server) -> int:
+        """Memory of all processes of a server, in bytes."""
+        return sum(self._pss(server))
 
     def __enter__(self) -> Self:
         return self
