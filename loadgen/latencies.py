@@ -131,5 +131,9 @@ def summarise(of: Any) -> Summary:
         of.get_stddev() / 1e6,
         of.get_min_value() / 1e6,
         of.get_max_value() / 1e6,
-        {share: of.get_value_at_percentile(share) / 1e6 for share in PERCENTILES},
+        # In one pass; one for each takes 0.2 s.
+        {
+            share: value / 1e6
+            for share, value in of.get_percentile_to_value_dict(PERCENTILES).items()
+        },
     )
