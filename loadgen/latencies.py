@@ -125,6 +125,8 @@ def summarise(of: Any) -> Summary:
     count = of.get_total_count()
     if not count:
         return Summary(0, 0, 0, 0, 0, dict.fromkeys(PERCENTILES, 0.0))
+    # In one pass; one for each takes 0.2 s.
+    microseconds = of.get_percentile_to_value_dict(PERCENTILES)
     return Summary(
         count,
         of.get_mean_value() / 1e6,
