@@ -51,8 +51,8 @@ class Connection(Protocol):
         self._depth = depth
         self._keep_alive = keep_alive
         self._write: Any = None
-        self.asked: deque[tuple[int, bytes]] = deque()
-        """Requests without an answer: when they began, in nanoseconds, and the address."""
+        self.asked: deque[tuple[int, Ask]] = deque()
+        """Requests without an answer: when they began, in nanoseconds, and what is asked."""
         self.usable = False
         self.used = False
         """Whether the parser has taken an answer on it."""
@@ -90,24 +90,21 @@ class Connection(Protocol):
         if head is not None and data.startswith(head) and self._between and self.asked:
             now = clock()
             asked = self.asked
-            begun, address = asked.popleft()
+            begun, ask = asked.popleft()
             load.latencies.append(now - begun)
             load.bytes_read += len(data)
-            find = load.find
-            if find is not None:
-                body = data[len(head) :]
-                if find(address) != body:
-                    load.mismatch(address, _FOUND, body)
+            if load.checks and ask[2] != data[len(head) :]:
+                load.mismatch(ask, _FOUND, data[len(head) :])
             if load.paced:
                 load.release(self)
                 return
             try:
-                request, address = load.batch.pop()
+                ask = load.batch.pop()
             except IndexError:
                 self._ask_again(now)
                 return
-            asked.append((now, address))
-            self._write(request)
+            asked.append((now, ask))
+            self._write(ask[0])
             return
         self._parse(data)
 
@@ -138,7 +135,7 @@ class Connection(Protocol):
             if ask is None:
                 break
             pieces.append(ask[0])
-            self.asked.append((now, ask[1]))
+            self.asked.append((now, ask))
         if pieces:
             self._write(b"".join(pieces))
 
@@ -147,7 +144,7 @@ class Connection(Protocol):
 
         :param begun: what its latency counts from.
         """
-        self.asked.append((begun, ask[1]))
+        self.asked.append((begun, ask))
         if self._unsent is not None:
             self._unsent.append(ask[0])
         else:
@@ -266,8 +263,8 @@ class Connection(Protocol):
             self.give_up("protocol", "an answer without a request")
             return
         now = clock()
-        begun, address = self.asked.popleft()
-        self._load.answer(begun, now, address, self._status, b"".join(self._body))
+        begun, ask = self.asked.popleft()
+        self._load.answer(begun, now, ask, self._status, b"".join(self._body))
         kept = self._parser.should_keep_alive() and not self._ends_with_connection
         if self._keep_alive and kept:
             self._ask_again(now)

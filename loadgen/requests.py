@@ -1,11 +1,17 @@
 """Requests as bytes, made beforehand in batches."""
 
+from collections.abc import Callable
+from itertools import repeat
+
 from ipquery.serve import contract
 from loadgen.addresses import Draw, random_of
 from loadgen.plan import Plan
 
-Ask = tuple[bytes, bytes]
-"""A request, and the address it asks for."""
+Ask = tuple[bytes, bytes, bytes | None]
+"""A request, the address it asks for, and the answer that is expected: ``None`` where
+there is no record, or nothing is checked."""
+
+Find = Callable[[bytes], bytes | None]
 
 # The longest text of an address is 45 characters.
 _LONGEST = 45
@@ -35,17 +41,21 @@ class Requests:
             post + b'%d\r\n\r\n{"ip":"' % (length + around) for length in range(_LONGEST + 1)
         ]
 
-    def take(self, count: int) -> list[Ask]:
-        """The next requests, with their addresses."""
+    def take(self, count: int, find: Find | None = None) -> list[Ask]:
+        """The next requests.
+
+        :param find: the answer that is expected for an address. It is looked up here
+            and not when the answer is in: many in a row take half the time.
+        """
         addresses = self._draw(count)
         get, tail, posts = self._get, self._get_tail, self._posts
         if not self._post_share:
-            return [(get + address + tail, address) for address in addresses]
-        methods = (self._chance.random(count) < self._post_share).tolist()
-        return [
-            (
-                posts[len(address)] + address + b'"}' if is_post else get + address + tail,
-                address,
-            )
-            for address, is_post in zip(addresses, methods, strict=True)
-        ]
+            requests = [get + address + tail for address in addresses]
+        else:
+            methods = (self._chance.random(count) < self._post_share).tolist()
+            requests = [
+                posts[len(address)] + address + b'"}' if is_post else get + address + tail
+                for address, is_post in zip(addresses, methods, strict=True)
+            ]
+        expected = repeat(None) if find is None else map(find, addresses)
+        return list(zip(requests, addresses, expected, strict=False))

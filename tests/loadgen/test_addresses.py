@@ -161,7 +161,9 @@ def test_a_country_that_nobody_is_in(default_path: Path) -> None:
 
 def _requests(count: int, **more: Any) -> list[tuple[bytes, bytes]]:
     plan = attrs.evolve(PLAN, **more)
-    return Requests(plan, drawing(plan)).take(count)
+    asks = Requests(plan, drawing(plan)).take(count, bytes.upper)
+    assert all(expected == address.upper() for _, address, expected in asks)
+    return [(request, address) for request, address, _ in asks]
 
 
 def test_a_get() -> None:

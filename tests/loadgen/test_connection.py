@@ -179,7 +179,7 @@ def test_where_no_record_is_expected() -> None:
     connection = Connection(load, Owner(), 1, True)
     connection.makeConnection(Transport())
     connection.start(0)
-    address = connection.asked[0][1].decode()
+    address = connection.asked[0][1][1].decode()
     body = f'{{"message": "no ip info in ip db for ip: {address}"}}'.encode()
     connection.dataReceived(answer(body, status="501 Not Implemented"))
     assert (load.answered, load.mismatches) == (1, 0)

@@ -25,7 +25,7 @@ from tests.programs import require
 
 
 def _plan(url: str, **more: Any) -> Plan:
-    given: dict[str, Any] = {"connections": 8, "seconds": 0.5} | more
+    given: dict[str, Any] = {"connections": 8, "seconds": 0.4} | more
     return Plan(parse_target(url), **given)
 
 
@@ -55,7 +55,7 @@ def at_once(connection: Served, number: int) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"processes": 2}, {"pipeline": 5}, {"keep_alive": False}, {"rate": 1000.0},
+    [{"processes": 2}, {"pipeline": 5}, {"keep_alive": False},
      {"rate": 500.0, "keep_alive": False}, {"rate": 2000.0, "pipeline": 3, "processes": 2}],
     ids=str,
 )  # fmt: skip
@@ -81,8 +81,8 @@ async def test_latencies_are_those_of_the_server() -> None:
         connection.later(0.1 if number % 10 == 0 else 0.02)
 
     for rate in (None, 200.0):
-        result, _ = await _against(act, connections=40, seconds=2, rate=rate)
-        assert result.answered > 300
+        result, _ = await _against(act, connections=40, seconds=1, rate=rate)
+        assert result.answered > 150
         found = result.latency
         # No answer can be early; a busy machine makes some late.
         assert found.least >= 0.0199
@@ -94,8 +94,8 @@ async def test_latencies_are_those_of_the_server() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_open_loop_keeps_its_rate() -> None:
-    result, _ = await _against(at_once, seconds=2, rate=500.0)
-    assert 990 <= result.sent <= 1000
+    result, _ = await _against(at_once, seconds=1, rate=500.0)
+    assert 495 <= result.sent <= 500
     assert result.unsent == 0
     assert result.generator_limit is None
 
@@ -116,14 +116,14 @@ def _stalling(begin: float, end: float) -> Act:
 
 @pytest_twisted.ensureDeferred
 async def test_a_stall_is_seen_by_the_open_loop_and_not_by_the_closed_one() -> None:
-    async with serving(_stalling(1.5, 2.5)) as server:
-        plan = _plan(server.url, connections=10, seconds=4)
+    async with serving(_stalling(1, 2)) as server:
+        plan = _plan(server.url, connections=10, seconds=3)
         both = [_run(plan), _run(attrs.evolve(plan, rate=200.0))]
         closed, opened = await gatherResults(both)
-    # A quarter of all requests were due in that second, and waited for its rest.
+    # A third of all requests were due in that second, and waited for its rest.
     assert opened.latency.percentiles[95] > 0.6
     assert opened.latency.percentiles[90] > 0.4
-    assert opened.answered >= 790
+    assert opened.answered >= 590
     assert closed.latency.percentiles[99] < 0.1, "ten requests of thousands"
 
 
@@ -132,11 +132,11 @@ async def test_a_stall_that_a_run_ends_in_is_seen_by_the_open_loop_and_not_by_wr
     # wrk fills in what it has not asked during a stall that is over ("stats_correct"
     # in its source), but it says nothing of answers that it still waits for.
     require("wrk", "wrk")
-    async with serving(_stalling(2.2, 6)) as server:
-        theirs: Deferred[WrkResult] = deferToThread(run_wrk, parse_target(server.url).port, 10, 3)
+    async with serving(_stalling(1.2, 6)) as server:
+        theirs: Deferred[WrkResult] = deferToThread(run_wrk, parse_target(server.url).port, 10, 2)
         wrk = await theirs
-    async with serving(_stalling(2, 6)) as server:
-        ours = await _run(_plan(server.url, connections=10, seconds=3, rate=200.0))
+    async with serving(_stalling(1, 6)) as server:
+        ours = await _run(_plan(server.url, connections=10, seconds=2, rate=200.0))
     assert wrk.errors == 0
     assert wrk.p999 < 0.1
     assert ours.unsent > 150
@@ -166,16 +166,16 @@ async def test_a_server_that_never_answers() -> None:
     assert any("had waited for up to" in warning for warning in result.warnings)
 
 
-@pytest.mark.parametrize("keep_alive", [True, False])
 @pytest.mark.parametrize(
-    ("act", "kind"),
+    ("act", "kind", "keep_alive"),
     [
-        (lambda connection, number: connection.close(), "closed"),
-        (lambda connection, number: connection.write(b"nonsense\r\n\r\n"), "protocol"),
-        (lambda connection, number: connection.write(answer(b"", "503 Busy")), "status"),
-        (lambda connection, number: None, "timeout"),
+        (lambda connection, number: connection.close(), "closed", True),
+        (lambda connection, number: connection.close(), "closed", False),
+        (lambda connection, number: connection.write(b"nonsense\r\n\r\n"), "protocol", True),
+        (lambda connection, number: connection.write(answer(b"", "503 Busy")), "status", True),
+        (lambda connection, number: None, "timeout", True),
+        (lambda connection, number: None, "timeout", False),
     ],
-    ids=["closed", "protocol", "status", "timeout"],
 )
 @pytest_twisted.ensureDeferred
 async def test_failures_are_told_apart(act: Act, kind: str, keep_alive: bool) -> None:
