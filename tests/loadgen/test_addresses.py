@@ -33,7 +33,7 @@ def test_texts_are_those_of_the_numbers(numbers: list[int]) -> None:
 
 
 # A population of 100,000 is drawn each time.
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(st.sampled_from(["uniform", "zipf", "zipf:1.5"]), st.integers(0, 2**40), st.integers(0, 9))
 def test_the_same_seed_draws_the_same(kind: str, seed: int, number: int) -> None:
     one: dict[str, Any] = {"addresses": kind, "seed": seed, "number": number, "ipv6_share": 0.3}

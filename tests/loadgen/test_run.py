@@ -170,7 +170,6 @@ async def test_a_server_that_never_answers() -> None:
     ("act", "kind", "keep_alive"),
     [
         (lambda connection, number: connection.close(), "closed", True),
-        (lambda connection, number: connection.close(), "closed", False),
         (lambda connection, number: connection.write(b"nonsense\r\n\r\n"), "protocol", True),
         (lambda connection, number: connection.write(answer(b"", "503 Busy")), "status", True),
         (lambda connection, number: None, "timeout", True),
@@ -275,11 +274,10 @@ async def test_a_process_that_dies_is_an_error_and_ends_the_others() -> None:
 # TLS
 
 
-@pytest.mark.parametrize("keep_alive", [True, False])
 @pytest_twisted.ensureDeferred
-async def test_tls_with_a_verified_certificate(certified: Certified, keep_alive: bool) -> None:
+async def test_tls_with_a_verified_certificate(certified: Certified) -> None:
     async with serving(at_once, certified.options) as server:
-        plan = _plan(server.url, authority=str(certified.path), keep_alive=keep_alive)
+        plan = _plan(server.url, authority=str(certified.path))
         result = await _run(plan)
     assert result.answered > 10
     assert not result.failed
