@@ -9,17 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
-from loadgen.wrk import run_wrk
+from loadgen.plan import Plan, parse_target
+from loadgen.run import Run
+from loadgen.wrk import WrkResult, run_wrk
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon
 from tests.loadgen.nginx import Nginx
+from tests.loadgen.servers import Served, serving
 from tests.programs import require
 
 pytestmark = pytest.mark.soak
 
 COMMAND = Path(sys.executable).parent / "ipquery-load"
-ROUNDS = 5
+ROUNDS = 7
 
 
 @pytest.fixture(scope="module")
@@ -52,33 +59,37 @@ def _figure(found: "dict[str, object]", name: str) -> float:
     return float(value)
 
 
-def _latency(found: "dict[str, object]", name: str) -> float:
-    latency = found["latency_seconds"]
-    assert isinstance(latency, dict)
-    return float(latency[name])
-
-
 def test_rates_agree_where_the_server_is_the_limit(daemon: Daemon) -> None:
     require("wrk", "wrk")
-    ratios = []
-    for _ in range(ROUNDS):
-        wrk = run_wrk(daemon.port, 16, 3)
-        ours = _ours(daemon.port, "-c", 16, "-d", "3s")
-        ratios.append(_figure(ours, "requests_per_second") / wrk.rate)
-    assert 0.9 < statistics.median(ratios) < 1.1
+    # In turns, and the best of each: whatever else the machine does only slows.
+    wrk, ours = [], []
+    for _ in range(3 * ROUNDS):
+        wrk.append(run_wrk(daemon.port, 16, 1, core=1).rate)
+        found = _ours(daemon.port, "-c", 16, "-d", "1s", "--cores", 1)
+        ours.append(_figure(found, "requests_per_second"))
+    assert 0.9 < max(ours) / max(wrk) < 1.1, (ours, wrk)
 
 
-def test_latencies_agree_at_a_rate_that_both_hold(daemon: Daemon) -> None:
+@pytest_twisted.ensureDeferred
+async def test_latencies_agree_at_a_rate_that_both_hold() -> None:
     require("wrk", "wrk")
-    # One connection, one request at a time: no queue that either could build.
-    ratios: dict[str, list[float]] = {"p50": [], "p99": []}
-    for _ in range(ROUNDS):
-        wrk = run_wrk(daemon.port, 1, 3)
-        ours = _ours(daemon.port, "-c", 1, "-d", "3s")
-        ratios["p50"].append(_latency(ours, "p50") / wrk.p50)
-        ratios["p99"].append(_latency(ours, "p99") / wrk.p99)
-    assert 0.8 < statistics.median(ratios["p50"]) < 1.25
-    assert 0.6 < statistics.median(ratios["p99"]) < 1.6
+
+    # Nine of ten take 20 ms, and one 100: the rate is what 40 connections make of that.
+    def act(connection: Served, number: int) -> None:
+        connection.later(0.1 if number % 10 == 0 else 0.02)
+
+    ratios: dict[str, list[float]] = {"rate": [], "p50": [], "p99": []}
+    async with serving(act) as server:
+        target = parse_target(server.url)
+        for _ in range(ROUNDS):
+            theirs: Deferred[WrkResult] = deferToThread(run_wrk, target.port, 40, 3)
+            wrk = await theirs
+            ours = await Run(reactor, Plan(target, connections=40, seconds=3)).result()
+            ratios["rate"].append(ours.rate / wrk.rate)
+            ratios["p50"].append(ours.latency.percentiles[50] / wrk.p50)
+            ratios["p99"].append(ours.latency.percentiles[99] / wrk.p99)
+    for found in ratios.values():
+        assert 0.9 < statistics.median(found) < 1.1, ratios
 
 
 def test_one_process_does_most_of_what_a_thread_of_wrk_does(tmp_path: Path) -> None:
