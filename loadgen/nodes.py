@@ -39,7 +39,7 @@ _OLD_AIM = 5000
 
 def _node(name: str, port: int, *flags: str) -> Server:
     bind = f"unix:{{folder}}/{port}.sock"
-    return Server(name, ipquery_command(port, "{snapshot}", "-b", bind, *flags), port)
+    return Server(name, ipquery_command(port, "{snapshot}", "-w", "1", "-b", bind, *flags), port)
 
 
 ONE, OTHER = _node("node 1", 18091), _node("node 2", 18092)

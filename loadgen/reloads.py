@@ -24,7 +24,7 @@ from loadgen.wrk import WrkResult, run_wrk
 _SERVER_CORE, _LOAD_CORE = 0, 1
 _BETWEEN_SECONDS = 2
 
-_SERVER = Server("ipquery", ipquery_command(18089, "{folder}/current"), 18089)
+_SERVER = Server("ipquery", ipquery_command(18089, "{folder}/current", "-w", "1"), 18089)
 
 
 @contextmanager

@@ -1,14 +1,19 @@
-"""Serving a socket that already listens, by the fastest way there is."""
+"""Serving a socket that already listens, and connecting, by the fastest way there is."""
 
 import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, HostnameEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
 
 from ipquery.net.reactor import LoopReactor
-from ipquery.net.stream import LoopEndpoint
+from ipquery.net.stream import LoopClientEndpoint, LoopEndpoint
 
 
 def make_endpoint(reactor: Any, listening: socket.socket) -> IStreamServerEndpoint:
@@ -32,3 +37,15 @@ def serve(
     """
     port: Deferred[IListeningPort] = make_endpoint(reactor, listening).listen(factory)
     return port
+
+
+def make_client_endpoint(
+    reactor: Any, host: str, port: int, timeout: float = 30
+) -> IStreamClientEndpoint:
+    """An endpoint that connects to a TCP port.
+
+    :param timeout: how many seconds a connection may take to be made.
+    """
+    if isinstance(reactor, LoopReactor):
+        return LoopClientEndpoint(reactor.loop, host, port, timeout)
+    return HostnameEndpoint(reactor, host, port, timeout)

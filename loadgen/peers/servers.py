@@ -21,11 +21,13 @@ _START_SECONDS = 120
 
 @attrs.frozen
 class Server:
-    """A server to measure. ``{port}`` and ``{folder}`` in its command are filled in."""
+    """A server to measure. ``{snapshot}`` and ``{folder}`` in its command and its
+    environment are filled in."""
 
     name: str
     command: tuple[str | Path, ...]
     port: int
+    environment: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def _python(*arguments: str) -> tuple[str | Path, ...]:
@@ -33,17 +35,20 @@ def _python(*arguments: str) -> tuple[str | Path, ...]:
 
 
 def ipquery_command(port: int, database: str, *flags: str) -> tuple[str | Path, ...]:
-    """The daemon with one worker."""
+    """How our own daemon is started."""
     bind = f"127.0.0.1:{port}"
     return (
         _COMMANDS / "twistd",
-        *("-n", "--pidfile=", "ipquery", "-w", "1", "-b", bind, "--db", database),
+        *("-n", "--pidfile=", "ipquery", "-b", bind, "--db", database),
         *flags,
     )
 
 
-IPQUERY = Server("ipquery", ipquery_command(18081, "{snapshot}"), 18081)
-ROUTES = Server("ipquery --no-express", ipquery_command(18082, "{snapshot}", "--no-express"), 18082)
+_ONE = ("-w", "1")
+IPQUERY = Server("ipquery", ipquery_command(18081, "{snapshot}", *_ONE), 18081)
+ROUTES = Server(
+    "ipquery --no-express", ipquery_command(18082, "{snapshot}", *_ONE, "--no-express"), 18082
+)
 KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "18083"), 18083)
 OLD = Server(
     "Flask, gunicorn, gevent (the old design)",
@@ -75,14 +80,17 @@ GRANIAN = Server(
 _NGINX = ("nginx", "-c", "{folder}/nginx.conf")
 GEOIP2 = Server("nginx, geoip2", _NGINX, 18087)
 CONSTANT = Server("nginx, constant answer", _NGINX, 18088)
+ECHO = Server("bare echo", _python("-m", "loadgen.echo", "18089"), 18089)
 
 
 class Running:
-    """Servers that have been started on one core."""
+    """Servers that have been started, on one core or some."""
 
-    def __init__(self, folder: Path, snapshot: Path, mmdb: Path | None, core: int | str) -> None:
-        """:param core: the core to run on, or several as taskset has them."""
-        self._folder, self._snapshot, self._mmdb, self._core = folder, snapshot, mmdb, core
+    def __init__(self, folder: Path, snapshot: Path, mmdb: Path | None, cores: int | str) -> None:
+        """
+        :param cores: as taskset(1) has them.
+        """
+        self._folder, self._snapshot, self._mmdb, self._cores = folder, snapshot, mmdb, cores
         self._started: dict[Sequence[str | Path], subprocess.Popen[bytes]] = {}
 
     def start(self, server: Server) -> None:
@@ -95,16 +103,21 @@ class Running:
         self._wait_for(server, process)
 
     def _spawn(self, server: Server) -> "subprocess.Popen[bytes]":
-        command = [
-            str(part).format(folder=self._folder, snapshot=self._snapshot)
-            for part in server.command
-        ]
+        def fill(text: str | Path) -> str:
+            return str(text).format(folder=self._folder, snapshot=self._snapshot)
+
+        command = [fill(part) for part in server.command]
+        environment = {name: fill(value) for name, value in server.environment.items()}
         with (self._folder / f"{server.port}.log").open("wb") as log:
             return subprocess.Popen(
-                ["taskset", "-c", str(self._core), *command],
+                ["taskset", "-c", str(self._cores), *command],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "IPQUERY_BENCH_SNAPSHOT": str(self._snapshot)},
+                env={
+                    **os.environ,
+                    "IPQUERY_BENCH_SNAPSHOT": str(self._snapshot),
+                    **environment,
+                },
                 start_new_session=True,
             )
 
@@ -156,15 +169,22 @@ class Running:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def worker_pss(self, server: Server) -> int:
-        """Memory of the process of a server that uses most, its share of shared pages, in bytes."""
+    def _pss(self, server: Server) -> list[int]:
         sizes = []
         for pid in self._processes(server):
             match = re.search(
                 r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE
             )
             sizes.append(int(match[1]) * 1024 if match else 0)
-        return max(sizes)
+        return sizes
+
+    def worker_pss(self, server: Server) -> int:
+        """Memory of the process of a server that uses most, its share of shared pages, in bytes."""
+        return max(self._pss(server))
+
+    def total_pss(self, server: Server) -> int:
+        """Memory of all processes of a server, in bytes."""
+        return sum(self._pss(server))
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,121 @@
+"""What the processes of a run say to each other: a JSON object a line, over pipes."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+READ_FROM, WRITE_TO = 3, 4
+"""Descriptors of a worker: for what it is told, and for what it has to say."""
+
+Slots = Sequence[tuple[int, int]]
+"""Counts of latencies by slot, see :mod:`loadgen.latencies`."""
+
+
+# To a worker
+
+
+@attrs.frozen
+class Prepare:
+    """Make the connections of a plan, see :class:`loadgen.plan.Plan`."""
+
+    plan: str
+    interval: float
+    """Seconds between two reports."""
+
+
+@attrs.frozen
+class Begin:
+    """Ask from a time of the monotonic clock on, in nanoseconds."""
+
+    at: int
+
+
+@attrs.frozen
+class Stop:
+    """Stop before the time is up."""
+
+
+# From a worker
+
+
+@attrs.frozen
+class Refused:
+    """The plan can't be done."""
+
+    reason: str
+
+
+@attrs.frozen
+class Connected:
+    """As many connections are made as could be."""
+
+    usable: int
+    failed: int
+    reason: str
+
+
+@attrs.frozen
+class Interval:
+    """What happened since the last report."""
+
+    number: int
+    sent: int
+    answered: int
+    failed: int
+    slots: Slots
+
+
+@attrs.frozen
+class Done:
+    """All that happened, but for latencies."""
+
+    seconds: float
+    sent: int
+    answered: int
+    failures: Mapping[str, int]
+    reasons: Mapping[str, int]
+    statuses: Mapping[str, int]
+    in_flight: int
+    unsent: int
+    """Requests that were due and waited for a free connection when time was up."""
+    oldest: float
+    """For how many seconds the oldest of what is unanswered or unsent had been so."""
+    failed_connects: int
+    bytes_read: int
+    mismatches: int
+    samples: Sequence[Mapping[str, Any]]
+    busy: float
+    """Share of the time that the process ran on a core."""
+    waited: float
+    """Share of the time that it could have run, and had to wait for a core."""
+    late: Slots
+    """How late it was itself, each time that something was due."""
+
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (Prepare, Begin, Stop, Refused, Connected, Interval, Done)
+}  # fmt: skip
+
+
+def encode(message: Any) -> bytes:
+    """A message as a line, with its end."""
+    # Not into the values: counts by slot are thousands of pairs.
+    content = attrs.asdict(message, recurse=False)
+    return json.dumps([type(message).__name__, content]).encode() + b"\n"
+
+
+class Messages:
+    """Takes a stream apart into messages."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The messages that are complete with this piece."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            kind, content = json.loads(line)
+            yield _KINDS[kind](**content)

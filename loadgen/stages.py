@@ -1,0 +1,348 @@
+"""What each step of a request takes alone, on this machine, and which of them is the bottleneck.
+
+Steps inside a process are timed by themselves, the best of many rounds, as
+whatever disturbs makes them slower only. Whole servers are run under load, and
+their processor time is divided by the requests they answered. What a server
+takes beyond its steps stands as a step of its own, so that nothing is hidden.
+"""
+
+import socket
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from ipquery import Snapshot, open_snapshot
+from ipquery.address import parse
+from ipquery.net.sockets import BACKLOG
+from ipquery.serve.app import Api, Readiness
+from ipquery.serve.channel import Channel
+from ipquery.serve.express import ADDRESS_AT, GET_START, after_date
+from ipquery.serve.limits import HttpLimits
+from ipquery.serve.message import Incoming
+from ipquery.serve.resolver import Resolver
+from ipquery.serve.site import ApiSite
+from loadgen.addresses import random_of, uniform_v4
+from loadgen.charts import bars
+from loadgen.echo import ANSWER
+from loadgen.page import page
+from loadgen.page import table as html_table
+from loadgen.peers.servers import ECHO, IPQUERY, ROUTES, Running, Server
+from loadgen.report import bar, table
+
+_ROUNDS = 30
+_OPERATIONS = 400
+
+
+@attrs.frozen
+class Stage:
+    """A step, and the processor time it takes for one request."""
+
+    name: str
+    microseconds: float
+    how: str
+
+    @property
+    def capacity(self) -> float:
+        """How many a second one core could do, if it did nothing else."""
+        return 1e6 / self.microseconds if self.microseconds > 0 else float("inf")
+
+
+@attrs.frozen
+class Way:
+    """A way of answering: the lane, or Klein."""
+
+    name: str
+    stages: Sequence[Stage]
+    measured: float
+    """Processor time of the whole service for a request, in microseconds."""
+
+    @property
+    def total(self) -> float:
+        """The steps added up, in microseconds."""
+        return sum(stage.microseconds for stage in self.stages)
+
+    @property
+    def bottleneck(self) -> Stage:
+        """The step that takes most."""
+        return max(self.stages, key=lambda stage: stage.microseconds)
+
+
+@attrs.frozen
+class Stages:
+    """All that was found."""
+
+    ways: Sequence[Way]
+    accept: Stage
+    """For a connection, not for a request."""
+    echo: float
+    """A bare echo on the same transport, in microseconds of processor time."""
+    kernel: float
+    """Receiving and sending over loopback, nothing else."""
+
+
+def best(work: Callable[[int], Any], operations: int = _OPERATIONS) -> float:
+    """Microseconds of one operation, in the round that was disturbed least.
+
+    :param work: does so many operations.
+    """
+    least = float("inf")
+    work(operations)
+    for _ in range(_ROUNDS):
+        begun = time.perf_counter_ns()
+        work(operations)
+        least = min(least, time.perf_counter_ns() - begun)
+    return least / operations / 1000
+
+
+def _each(items: Sequence[Any], work: Callable[[Any], Any]) -> float:
+    """Microseconds of ``work`` for one of the items, without the loop around it."""
+
+    def run(count: int) -> None:
+        for item in items:
+            work(item)
+
+    def nothing(count: int) -> None:
+        for item in items:
+            _pass(item)
+
+    return max(best(run, len(items)) - best(nothing, len(items)), 0)
+
+
+def _pass(item: Any) -> None:
+    """A call that does nothing."""
+
+
+def _pack(ip: bytes) -> bytes:
+    """How the lane reads an address."""
+    return socket.inet_pton(socket.AF_INET, ip.decode())
+
+
+class _Nowhere(StringTransport):
+    """Takes what is written, and forgets it."""
+
+    def write(self, data: bytes) -> None:
+        """It is gone."""
+
+
+def _kernel() -> tuple[float, float, float]:
+    """Receive, send and accept over loopback, in microseconds."""
+    request = GET_START + b"123.123.123.123 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listening:
+        client = socket.create_connection(listening.getsockname())
+        server, _ = listening.accept()
+        spent = [0, 0]
+        least = [float("inf"), float("inf")]
+        for _ in range(_ROUNDS):
+            spent[:] = 0, 0
+            for _ in range(_OPERATIONS):
+                client.send(request)
+                begun = time.perf_counter_ns()
+                server.recv(65536)
+                read = time.perf_counter_ns()
+                server.send(ANSWER)
+                spent[1] += time.perf_counter_ns() - read
+                spent[0] += read - begun
+                client.recv(65536)
+            least = [min(a, b) for a, b in zip(least, spent, strict=True)]
+        client.close()
+        server.close()
+        accept = float("inf")
+        for _ in range(_ROUNDS):
+            waiting = [socket.create_connection(listening.getsockname()) for _ in range(50)]
+            begun = time.perf_counter_ns()
+            for _ in waiting:
+                taken, _ = listening.accept()
+                taken.close()
+            accept = min(accept, (time.perf_counter_ns() - begun) / 50)
+            for one in waiting:
+                one.close()
+    return least[0] / _OPERATIONS / 1e3, least[1] / _OPERATIONS / 1e3, accept / 1e3
+
+
+def _channel(snapshot: Snapshot, express: bool) -> Channel:
+    api = Api(Resolver(snapshot), Readiness(None))
+    find = snapshot.finder(after_date) if express else None
+    limits = attrs.evolve(HttpLimits(), requests_per_connection=10**9)
+    site = ApiSite(api.app.resource(), limits, Clock(), None, find)
+    channel = Channel(site, overloaded=False)
+    channel.makeConnection(_Nowhere())
+    return channel
+
+
+def _inside(snapshot: Snapshot) -> tuple[list[Stage], list[Stage]]:
+    """The steps between read and write: of the lane, and of Klein."""
+    tail = b" HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
+    drawn = uniform_v4(random_of(1))(4 * _OPERATIONS)
+    known = [ip for ip in drawn if snapshot.find(ip.decode())][:_OPERATIONS]
+    requests = [GET_START + ip + tail for ip in known]
+    texts = [ip.decode() for ip in known]
+    numbers = [parse(text) for text in texts]
+    answers = [snapshot.answer_number(*number) for number in numbers]
+    prepared = [after_date(snapshot.answer(number)) for number in answers]
+    head = b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\n"
+    find = snapshot.finder(after_date)
+
+    def recognise(request: bytes) -> bytes:
+        if request.startswith(GET_START) and request.endswith(tail):
+            return request[ADDRESS_AT : -len(tail)]
+        return b""
+
+    address = _each(texts, parse)
+    lane_find = _each(known, find)
+    lane_address = min(
+        _each(known, lambda ip: socket.inet_pton(socket.AF_INET, ip.decode())), lane_find
+    )
+    lane_parse = _each(requests, recognise)
+    lane_copy = _each(prepared, lambda answer: head + answer)
+    lane_whole = _each(requests, _channel(snapshot, True).dataReceived)
+    lane = [
+        Stage("parse", lane_parse, "recognising a known head"),
+        Stage("address parse", lane_address, "inet_pton"),
+        Stage("find", lane_find - lane_address, "two bisections, the prepared answer"),
+        Stage("serialise, copy", lane_copy, "head + prepared answer"),
+        _rest("route", lane_whole, lane_parse + lane_find + lane_copy, "the channel's own rules"),
+    ]
+    incoming = Incoming(HttpLimits(), lambda: None)
+    parsed = _each(requests, incoming.feed)
+    found = _each(numbers, lambda number: snapshot.answer_number(*number))
+    copied = _each(answers, snapshot.answer)
+    whole = _each(requests, _channel(snapshot, False).dataReceived)
+    klein = [
+        Stage("parse", parsed, "llhttp, header fields"),
+        Stage("address parse", address, "address.parse"),
+        Stage("find", found, "two bisections"),
+        Stage("serialise, copy", copied, "the answer's bytes out of the map"),
+        _rest(
+            "route",
+            whole,
+            parsed + address + found + copied,
+            "twisted.web request, Klein, response head",
+        ),
+    ]
+    return lane, klein
+
+
+def _rest(name: str, whole: float, parts: float, how: str) -> Stage:
+    return Stage(name, max(whole - parts, 0), f"{how}; what is left of the whole")
+
+
+Drive = Callable[[int], Awaitable[int]]
+"""Puts a port under load for a while; how many requests were answered."""
+
+
+async def measure(
+    snapshot_path: Path, drive: Drive, core: int, say: Callable[[str], None]
+) -> Stages:
+    """Measure everything.
+
+    :param core: where servers run.
+    """
+    say("timing the steps by themselves")
+    read, write, accept = _kernel()
+    with open_snapshot(snapshot_path) as snapshot:
+        insides = _inside(snapshot)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Running(Path(folder), snapshot_path, None, core) as running,
+    ):
+
+        async def spent(server: Server) -> float:
+            say(f"{server.name} under load")
+            running.start(server)
+            await drive(server.port)  # warm
+            before = running.cpu_seconds(server)
+            answered = await drive(server.port)
+            return (running.cpu_seconds(server) - before) / max(answered, 1) * 1e6
+
+        echo = await spent(ECHO)
+        whole = [await spent(server) for server in (IPQUERY, ROUTES)]
+    ways = []
+    for name, inside, measured in zip(("express lane", "Klein"), insides, whole, strict=True):
+        stages = [
+            Stage("read", read, "recv over loopback"),
+            _rest("transport", echo, read + write, "a bare echo on the loop, less read and write"),
+            *inside,
+            Stage("write", write, "send over loopback, with the kernel's delivery"),
+        ]
+        ways.append(Way(name, stages, measured))
+    return Stages(ways, Stage("accept", accept, "accept and close"), echo, read + write)
+
+
+def describe(found: Stages, way: Way) -> list[str]:
+    """What is to be said of a way, in sentences."""
+    most = way.bottleneck
+    return [
+        f"{way.name}: the bottleneck is {most.name} ({most.how}), {most.microseconds:.2f} of "
+        f"{way.total:.2f} us.",
+        f"Added up: {1e6 / way.total:,.0f} requests/s a core; the whole service, measured: "
+        f"{1e6 / way.measured:,.0f} ({way.measured:.2f} us).",
+        f"That is {found.echo / way.measured:.0%} of a bare echo on the same transport "
+        f"({1e6 / found.echo:,.0f}/s) and {found.kernel / way.measured:.0%} of the kernel's "
+        f"loopback ({1e6 / found.kernel:,.0f}/s).",
+    ]
+
+
+def _rows(way: Way) -> list[list[str]]:
+    rows = [["step", "us", "alone, /s", "how"]]
+    for stage in way.stages:
+        rows.append([stage.name, f"{stage.microseconds:.2f}", f"{stage.capacity:,.0f}", stage.how])
+    rows.append(["all", f"{way.total:.2f}", f"{1e6 / way.total:,.0f}", "added up"])
+    rows.append(["service", f"{way.measured:.2f}", f"{1e6 / way.measured:,.0f}", "measured"])
+    return rows
+
+
+def as_text(found: Stages) -> str:
+    """Bars and sentences, for a terminal."""
+    parts = []
+    for way in found.ways:
+        most = way.bottleneck.microseconds or 1
+        lines = [
+            [stage.name, f"{stage.microseconds:.2f} us", f"{stage.capacity:>12,.0f}/s"]
+            for stage in way.stages
+        ]
+        drawn = table(lines).splitlines()
+        parts.append(f"{way.name}, processor time of each step for a request")
+        parts += (
+            f"  {line}  {bar(stage.microseconds / most)}"
+            for line, stage in zip(drawn, way.stages, strict=True)
+        )
+        parts += (f"  {sentence}" for sentence in describe(found, way))
+        parts.append("")
+    parts.append(_accept_sentence(found))
+    return "\n".join(parts)
+
+
+def _accept_sentence(found: Stages) -> str:
+    return (
+        f"Accepting a connection takes the kernel {found.accept.microseconds:.1f} us: "
+        f"{found.accept.capacity:,.0f} connections/s."
+    )
+
+
+def as_json(found: Stages) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        **attrs.asdict(found),
+        "bottlenecks": {way.name: way.bottleneck.name for way in found.ways},
+        "share_of_echo": {way.name: found.echo / way.measured for way in found.ways},
+        "share_of_kernel": {way.name: found.kernel / way.measured for way in found.ways},
+    }
+
+
+def as_html(found: Stages) -> str:
+    """A page."""
+    parts = []
+    for way in found.ways:
+        named = [(stage.name, stage.microseconds) for stage in way.stages]
+        parts.append(f"<h2>{way.name}: microseconds of each step</h2>")
+        parts.append(bars(named, lambda value: f"{value:.2f} us", way.name))
+        parts += (f"<p>{sentence}</p>" for sentence in describe(found, way))
+        parts.append(html_table([row[:3] for row in _rows(way)]))
+    parts.append(f"<p>{_accept_sentence(found)}</p>")
+    return page("ipquery-load stages", "\n".join(parts))
