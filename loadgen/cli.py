@@ -472,6 +472,16 @@ def parse_variant(text: str) -> tuple[str, tuple[str, ...]]:
     type=_Parsed("variant", parse_variant),
     help="One more dimension: flags of `twistd ipquery`, as 'cached=--redis URL'. Several times.",
 )
+@click.option(
+    "--cache",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["none", "fallback", "all"]),
+    default=["none"],
+    show_default=True,
+    help="What is kept in Redis; several may be given.",
+)
+@click.option("--redis", metavar="URL", help="Where, as for `twistd ipquery --redis`.")
 @click.option("--db", default="default", show_default=True, help="A snapshot or SOURCE.")
 @click.option("-d", "--duration", "seconds", type=_DURATION, default="5s", show_default=True)
 @click.option("-c", "--connections", default=64, show_default=True, help="Open at the same time.")
@@ -483,6 +493,8 @@ def sweep_command(
     transports: tuple[str, ...],
     lanes: tuple[str, ...],
     variants: tuple[tuple[str, tuple[str, ...]], ...],
+    scopes: tuple[str, ...],
+    redis: str | None,
     db: str,
     seconds: float,
     connections: int,
@@ -494,6 +506,9 @@ def sweep_command(
 
     Servers run on all cores but the last, where the load comes from.
     """
+    caches = sweep.caches(redis)
+    if not set(scopes) <= set(caches):
+        raise click.UsageError("to keep results in Redis, say where: --redis URL")
     path = snapshot_of(db)
     assert path is not None
     available = sorted(os.sched_getaffinity(0))
@@ -503,6 +518,8 @@ def sweep_command(
         [sweep.TRANSPORTS[name] for name in dict.fromkeys(transports)],
         [sweep.LANES[name] for name in dict.fromkeys(lanes)],
     ]
+    if set(scopes) != {sweep.NO_CACHE}:
+        dimensions.append([caches[name] for name in dict.fromkeys(scopes)])
     if variants:
         dimensions.append([sweep.Setting(name, flags) for name, flags in variants])
 

@@ -38,6 +38,20 @@ TRANSPORTS = {one.name: one for one in (UVLOOP, STOCK)}
 LANES = {"on": Setting("lane"), "off": Setting("no lane", ("--no-express",))}
 
 
+NO_CACHE = "none"
+
+
+def caches(redis: str | None) -> dict[str, Setting]:
+    """What may be kept in this Redis, by scope; without one, nothing."""
+    settings = {NO_CACHE: Setting("no cache")}
+    if redis is not None:
+        settings["fallback"] = Setting("cache fallback", ("--redis", redis))
+        # The scope has no flag of its own.
+        everything = ("--redis", redis, "--config", "{folder}/cache-all.toml")
+        settings["all"] = Setting("cache all", everything)
+    return settings
+
+
 def workers(count: int) -> Setting:
     """So many workers."""
     return Setting(str(count), ("-w", str(count)))
@@ -94,6 +108,7 @@ async def sweep(
             hidden = Path(folder) / "without-uvloop"
             hidden.mkdir()
             (hidden / "uvloop.py").write_text('raise ImportError("hidden for comparison")\n')
+            (Path(folder) / "cache-all.toml").write_text("[cache]\nscope = 'all'\n")
             server = _server(title, _PORT + place, settings)
             running.start(server)
             result = await drive(server.port)

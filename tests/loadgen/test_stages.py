@@ -86,7 +86,14 @@ def test_a_sweep_as_text_and_as_a_page() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["-w", "0"], ["-w", "x"], ["-w", "1,,2"], ["--lane", "maybe"], ["--variant", "=x"]],
+    [
+        ["-w", "0"],
+        ["-w", "x"],
+        ["-w", "1,,2"],
+        ["--lane", "maybe"],
+        ["--variant", "=x"],
+        ["--cache", "all"],
+    ],
 )
 def test_a_sweep_of_nothing_is_refused(arguments: list[str]) -> None:
     done = subprocess.run(
