@@ -81,6 +81,20 @@ def test_the_configuration_command(tmp_path: Path, cache: Path) -> None:
         running.wait_until_up()
 
 
+def test_the_load_command(tmp_path: Path, shell: str, default_path: Path) -> None:
+    command = next(line for line in COMMANDS if line.startswith("ipquery-load"))
+    with Daemon(tmp_path, "--db", default_path) as running:
+        here = command.replace("127.0.0.1:8080", f"127.0.0.1:{running.wait_until_up().port}")
+        assert here != command
+        assert "Requests/sec" in _run(shell + here)
+
+
+def test_the_doctor_command(shell: str) -> None:
+    command = next(line for line in COMMANDS if line == "ipquery doctor")
+    # 1: something of this machine is too low, which is for its operator to mend.
+    _run(f"{shell} {command} || test $? = 1")
+
+
 def test_the_tables_of_codes(default_db: Snapshot, dat_path: Path, cache: Path) -> None:
     dat = ensure_snapshot([Source(dat_path)], cache, lambda what, done: None)
     with open_snapshot(dat) as dat_db:
