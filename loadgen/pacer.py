@@ -53,9 +53,12 @@ class Timer:
 class Schedule:
     """A constant rate in steps: so many requests at each."""
 
-    def __init__(self, rate: float, begin: int, due: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, rate: float, seconds: float, begin: int, due: Callable[[int, int], None]
+    ) -> None:
         """
         :param rate: requests a second.
+        :param seconds: for how long; nothing is due later.
         :param begin: of the monotonic clock, in nanoseconds.
         :param due: called with a time and how many requests are due then.
         """
@@ -64,6 +67,7 @@ class Schedule:
         self._due = due
         self.period = max(_SHORTEST, round(1e9 / rate))
         self._steps = 0
+        self._last = int(seconds * 1e9 / self.period + 1e-6)
         self._asked = 0
 
     def advance(self, steps: int) -> int:
@@ -72,7 +76,7 @@ class Schedule:
         :returns: when the first of them was to be.
         """
         first = self._begin + (self._steps + 1) * self.period
-        for _ in range(steps):
+        for _ in range(min(steps, self._last - self._steps)):
             self._steps += 1
             since = self._steps * self.period
             # From the beginning each time, so that roundings don't add up. A step

@@ -45,6 +45,7 @@ from loadgen.requests import Requests
 
 # Whether a request is overdue, or all are answered, is looked at this often.
 _LOOK_SECONDS = 0.05
+_STOP_SECONDS = 0.2
 
 
 def _scheduled() -> tuple[int, int]:
@@ -63,6 +64,7 @@ class Worker(Protocol):
         self._load: Load
         self._connections: Connections
         self._timer: Timer | None = None
+        self._schedule: Schedule
         self._interval = 1.0
         self._reports = 0
         self._reported = (0, 0, 0)
@@ -79,7 +81,8 @@ class Worker(Protocol):
                 case Begin(at=at):
                     self._reactor.callLater(max(at - clock(), 0) / 1e9, self._begin, at)
                 case Stop():
-                    self._finish()
+                    # Not before it has begun, which it does within this time.
+                    self._reactor.callLater(_STOP_SECONDS, self._finish)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Whoever started us is gone, so nobody wants the load."""
@@ -122,20 +125,20 @@ class Worker(Protocol):
         self._began = at
         self._ran, self._waited = _scheduled()
         if plan.rate is not None:
-            schedule = Schedule(plan.rate, at, self._load.pace)
-            timer = self._timer = Timer(at, schedule.period)
-            self._reactor.loop.add_reader(timer.fileno(), self._tick, timer, schedule)
+            schedule = Schedule(plan.rate, plan.seconds, at, self._load.pace)
+            self._timer, self._schedule = Timer(at, schedule.period), schedule
+            self._reactor.loop.add_reader(self._timer.fileno(), self._tick)
         self._connections.start()
         left = plan.seconds - (clock() - at) / 1e9
         self._reactor.callLater(max(left, 0), self._finish)
         self._reactor.callLater(_LOOK_SECONDS, self._look)
         self._reactor.callLater(self._interval, self._report)
 
-    def _tick(self, timer: Timer, schedule: Schedule) -> None:
+    def _tick(self) -> None:
         now = clock()
-        steps = timer.passed()
+        steps = self._timer.passed() if self._timer is not None else 0
         if steps:
-            self._late.append(now - schedule.advance(steps))
+            self._late.append(now - self._schedule.advance(steps))
 
     def _look(self) -> None:
         if self._done:
@@ -173,6 +176,8 @@ class Worker(Protocol):
         if self._done:
             return
         self._done = True
+        # What was due until now, and would have been sent in this turn of the loop.
+        self._tick()
         now = clock()
         load, connections = self._load, self._connections
         load.stop()
