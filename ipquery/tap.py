@@ -149,6 +149,11 @@ def make_service(load_config: Callable[[], Config], reactor: Any, terminal: Text
         raise
     supervisor = Supervisor(reactor, config, load_config, listeners, path, Notifier(os.environ))
     _check_open_files(config.http.connections, raise_open_files())
+    if config.cache.redis and config.cache.scope == "fallback" and not config.fallback:
+        _log.warn(
+            "a cache is named, but nothing is kept in it: it is for what remote sources say, "
+            "and there is no [[fallback]]"
+        )
     supervisor.up.addCallback(lambda _: _announce(about, listeners))
     reactor.callWhenRunning(_answer_signals, supervisor, reactor)
     return supervisor

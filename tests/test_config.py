@@ -179,6 +179,7 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("[cache]\nredis = 'redis://h/x'", "not an address of Redis"),
         ("[cache]\nredis = 'redis+sentinel://h'", "not an address of Redis"),
         ("[cache]\nredis = 'unix:'", "not an address of Redis"),
+        ("[cache]\nredis = 'unix:r?db=x&password=hid'", "unix:r?db=x&password=...: not an"),
         ("[cache]\nredis = 'redis://:${NOT_SET}@h'", "redis: NOT_SET isn't set in the environment"),
         ("[cache]\nredis = '${file:/missing}'", "redis: can't read /missing: No such file"),
         ("[cache]\nscope = 'some'", "some: no such scope; scopes: fallback, all"),

@@ -17,7 +17,7 @@ SCOPES = ("fallback", "all")
 
 _REDIS_PORT, _SENTINEL_PORT = 6379, 26379
 _REDIS_FORMS = (
-    "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://..., unix:PATH[?db=N], "
+    "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://..., unix:PATH[?db=N&password=...], "
     "redis+sentinel://HOST[:PORT],.../MASTER[/DB]"
 )
 
@@ -76,7 +76,7 @@ def parse_redis(text: str) -> RedisAddress:
     except ValueError:
         pass
     # Without what may be a password.
-    shown = re.sub(r"//[^@]*@", "//...@", text)
+    shown = re.sub(r"(//)[^@]*(?=@)|(password=)[^&]*", r"\1\2...", text)
     raise UpstreamError(f"{shown}: not an address of Redis; give {_REDIS_FORMS}")
 
 
@@ -84,7 +84,13 @@ def _unix(url: SplitResult) -> RedisAddress:
     path = url.netloc + url.path
     if not path:
         raise ValueError
-    return RedisAddress(path=path, database=_database(parse_qs(url.query).get("db", [""])[0]))
+    query = {name: values[0] for name, values in parse_qs(url.query).items()}
+    return RedisAddress(
+        path=path,
+        database=_database(query.get("db", "")),
+        username=query.get("username"),
+        password=query.get("password"),
+    )
 
 
 def _named(url: SplitResult) -> RedisAddress:

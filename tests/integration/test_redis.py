@@ -103,15 +103,18 @@ def test_a_reload_never_serves_old_answers(
 def test_over_a_unix_socket_with_a_password_in_a_database(start: Start, tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--requirepass", "secret") as redis:
         url = f"unix:{redis.socket}?db=3"
-        # A UNIX socket's URL has no place for a password; see the next test.
-        daemon = start(f"redis = '{url}'\nscope = 'all'")
-        daemon.wait_for_log("is left alone for now: .*(NOAUTH|Authentication required)")
-        assert daemon.ask(QUERY).body == ONE_ANSWER
-    with RedisServer(tmp_path) as redis:
-        daemon = start(f"redis = 'unix:{redis.socket}?db=3'\nscope = 'all'")
+        without = start(f"redis = '{url}'\nscope = 'all'")
+        without.wait_for_log("is left alone for now: .*(NOAUTH|Authentication required)")
+        assert without.ask(QUERY).body == ONE_ANSWER
+        daemon = start(f"redis = '{url}&password=secret'\nscope = 'all'")
         _cache_is(daemon, "closed")
-        daemon.ask(QUERY)
-        assert b"db3:keys=1" in redis.ask("INFO", "keyspace")
+        assert daemon.ask(QUERY).body == ONE_ANSWER
+        assert b"db3:keys=1" in redis.ask("AUTH secret\r\nINFO keyspace")
+
+
+def test_one_that_keeps_nothing_is_said(start: Start, redis: RedisServer) -> None:
+    daemon = start(f"redis = 'redis://127.0.0.1:{redis.port}'")
+    assert "a cache is named, but nothing is kept in it" in daemon.log
 
 
 def test_a_password(start: Start, tmp_path: Path) -> None:

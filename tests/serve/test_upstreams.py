@@ -25,6 +25,11 @@ from ipquery.serve.upstreams import CacheSettings, FallbackSettings, RedisAddres
             "unix:/run/r.sock",
         ),
         (
+            "unix:/r.sock?db=3&password=p%2Fw",
+            RedisAddress(path="/r.sock", database=3, password="p/w"),
+            "unix:/r.sock",
+        ),
+        (
             "redis+sentinel://:pw@a,b:1/main/2",
             RedisAddress((("a", 26379), ("b", 1)), None, "main", 2, None, "pw"),
             "redis+sentinel://a:26379,b:1/main",
