@@ -8,7 +8,6 @@ from urllib.parse import quote, urljoin, urlsplit
 from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
 from twisted.internet.defer import (
-    CancelledError,
     Deferred,
     DeferredSemaphore,
     gatherResults,
@@ -16,6 +15,7 @@ from twisted.internet.defer import (
 )
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
@@ -34,6 +34,8 @@ from ipquery.serve.breaker import Breaker
 from ipquery.serve.cache import trust_root
 from ipquery.serve.resolver import Opinion
 from ipquery.serve.upstreams import LOOP_HEADER, LOOP_TOKEN, FallbackSettings
+
+_log = Logger()
 
 _REDIRECTS = {301, 302, 307, 308}
 _MOST_REDIRECTS = 3
@@ -113,7 +115,7 @@ class Source:
         return Record(**{field: _text_at(content, path) for field, path in self._settings.fields})
 
     def _late(self, result: object, seconds: float) -> object:
-        if isinstance(result, Failure) and result.check(CancelledError, ResponseFailed):
+        if isinstance(result, Failure):
             raise SourceError(f"no answer within {self._settings.deadline_ms} ms")
         return result
 
@@ -123,29 +125,34 @@ class Source:
 
     def _failed(self, failure: Failure) -> bytes | None:
         reason = _reason(failure)
+        if reason is None:
+            # A fault of ours; other sources, and the breaker, go on all the same.
+            _log.failure("asking {name}", failure, name=self.name)
+            reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         self.breaker.failed(reason)
         raise SourceError(reason)
 
 
-def _reason(failure: Failure) -> str:
-    """In a line, what went wrong between us and a source.
+_EXPECTED = (
+    SourceError,
+    ConnectError,
+    ConnectionClosed,
+    DNSLookupError,
+    ResponseFailed,
+    RequestTransmissionFailed,
+    VerificationError,
+    SSLError,
+)
 
-    :raises Exception: it is a fault of ours.
-    """
-    failure.trap(
-        SourceError,
-        ConnectError,
-        ConnectionClosed,
-        DNSLookupError,
-        ResponseFailed,
-        RequestTransmissionFailed,
-        VerificationError,
-        SSLError,
-    )
+
+def _reason(failure: Failure) -> str | None:
+    """In a line, what went wrong between us and a source; ``None``: it isn't of that kind."""
     error = failure.value
+    if not isinstance(error, _EXPECTED):
+        return None
     reasons = getattr(error, "reasons", None)
     if reasons:
-        return _reason(reasons[0])
+        return _reason(reasons[0]) or reasons[0].getErrorMessage()
     return str(error).strip() or type(error).__name__
 
 

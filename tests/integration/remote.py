@@ -1,5 +1,6 @@
-"""A remote source for tests: answers what it is told, and counts."""
+"""Remote servers for tests."""
 
+import socket
 import ssl
 import threading
 import time
@@ -60,3 +61,33 @@ class Remote:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Babbler:
+    """Listens, and answers everything with the same bytes."""
+
+    def __init__(self, words: bytes) -> None:
+        self._words = words
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._babble, args=(connection,), daemon=True).start()
+
+    def _babble(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                while connection.recv(65536):
+                    connection.sendall(self._words)
+            except OSError:
+                return
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._listening.close()

@@ -2,8 +2,6 @@
 
 import re
 import signal
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange
 from tests.integration.load import Load
 from tests.integration.redis_server import RedisServer, free_port
-from tests.integration.remote import Remote
+from tests.integration.remote import Babbler, Remote
 from tests.integration.test_fleet import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
 from tests.serve.connection import get
 
@@ -243,35 +241,6 @@ def test_somebody_elses_values_under_our_keys(loaded: Daemon, redis: RedisServer
     time.sleep(0.3)
     redis.ask("DEL", key)
     _cache_is(loaded, "closed")
-
-
-class Babbler:
-    """Listens, and answers everything with the same bytes."""
-
-    def __init__(self, words: bytes) -> None:
-        self._words = words
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._babble, args=(connection,), daemon=True).start()
-
-    def _babble(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                while connection.recv(65536):
-                    connection.sendall(self._words)
-            except OSError:
-                return
-
-    def stop(self) -> None:
-        self._listening.close()
 
 
 @pytest.mark.parametrize(

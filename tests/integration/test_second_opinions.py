@@ -11,7 +11,7 @@ import pytest
 
 from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange, receive
-from tests.integration.remote import Remote
+from tests.integration.remote import Babbler, Remote
 from tests.integration.test_fleet import ONE, ONE_ANSWER, QUERY
 from tests.serve.connection import get, post
 
@@ -102,6 +102,20 @@ def test_one_that_is_gone_costs_nothing_but_its_answers(start: Start) -> None:
         assert daemon.ask(QUERY).body == ONE_ANSWER
     assert _breakers(daemon) == ["open"]
     assert re.search("is left alone for now: .*(refused|failed)", daemon.log)
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize(
+    "words", [b"+PONG\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", b"\xff" * 100_000, b""]
+)
+def test_one_that_does_not_speak_http(start: Start, words: bytes) -> None:
+    babbler = Babbler(words)
+    url = f"http://127.0.0.1:{babbler.port}/{{ip}}"
+    daemon = start(f"url = '{url}'\ndeadline_ms = 200")
+    for number in range(5):
+        assert daemon.ask(get(f"/api/ip_query?ip=9.9.9.{number}")).status == 501
+    babbler.stop()
+    assert _breakers(daemon) == ["open"]
     assert "Traceback" not in daemon.log
 
 

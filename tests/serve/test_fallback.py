@@ -8,17 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
+from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer
 
 from ipquery.data.record import Record
 from ipquery.serve.fallback import Source, SourceError, Sources
 from ipquery.serve.resolver import Opinion
 from ipquery.serve.upstreams import FallbackSettings
-from tests.serve.connection import KNOWN
+from tests.serve.connection import KNOWN, PEER
 
 NODE = FallbackSettings("http://node/api/ip_query?ip={ip}")
 FIELDS = (
@@ -203,6 +207,45 @@ def test_the_deadline_covers_the_whole_answer() -> None:
     out = asking.begin()
     asking.clock.advance(0.5)
     assert _reason(out[0]) == "no answer within 500 ms"
+
+
+@implementer(IAgent)
+class Endless:
+    """An agent that never gets a connection, and says so in its own way when cancelled."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def request(self, *_: object) -> Deferred[Any]:
+        return Deferred(lambda waiting: waiting.errback(self._error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectingCancelledError(PEER), ConnectionLost(), CancelledError(), RuntimeError("a bug")],
+)
+def test_the_deadline_covers_connecting(error: Exception) -> None:
+    clock = Clock()
+    source = Source(NODE, Endless(error), clock)
+    out: list[Any] = []
+    source.ask("9.9.9.9").addBoth(out.append)
+    clock.advance(0.5)
+    assert _reason(out[0]) == "no answer within 500 ms"
+
+
+def test_a_fault_of_ours_is_logged_and_costs_no_more_than_the_source() -> None:
+    class Broken(Endless):
+        def request(self, *_: object) -> Deferred[Any]:
+            raise RuntimeError("a bug")
+
+    source = Source(NODE, Broken(RuntimeError()), Clock())
+    out: list[Any] = []
+    with capturedLogs() as logged:
+        for _ in range(5):
+            source.ask("9.9.9.9").addBoth(out.append)
+    assert {_reason(one) for one in out} == {"RuntimeError: a bug"}
+    assert source.breaker.state == "open"
+    assert "log_failure" in logged[0]
 
 
 def test_the_deadline_covers_the_wait_for_a_turn() -> None:
