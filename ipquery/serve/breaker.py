@@ -40,6 +40,7 @@ class Breaker:
         self._seconds = seconds
         self._failures = 0
         self._since = seconds()
+        self._cause = ""
         self._said: str | None = None
 
     def allows(self) -> bool:
@@ -69,14 +70,16 @@ class Breaker:
             self._said = None
 
     def failed(self, reason: str) -> None:
-        """It didn't, for this reason."""
+        """It didn't, for this reason. Of several in a row the first is the one to tell."""
         self._failures += 1
+        if self._failures == 1 or self.state == "half-open":
+            self._cause = reason
         if self.state == "open" or (self.state == "closed" and self._failures < _FAILURES):
             return
         if self.state == "half-open":
             self.pause = min(max(self.pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._since = self._seconds()
         self._become("open")
-        if reason != self._said:
-            self._said = reason
-            _log.warn("{name} is left alone for now: {reason}", name=self._name, reason=reason)
+        if self._cause != self._said:
+            self._said = self._cause
+            _log.warn("{name} is left alone for now: {reason}", name=self._name, reason=self._cause)

@@ -107,6 +107,8 @@ class ApiSite(Site):
         """
         self.draining = True
         self._drained = Deferred()
+        # It is up to a second behind, and what is given to idle connections is no more.
+        self._read_clock()
         deadline = self.reactor.callLater(self.limits.drain_seconds, self._abort)
         for channel in list(self.connections):
             channel.drain()

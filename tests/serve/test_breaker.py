@@ -85,6 +85,18 @@ def test_the_log_says_each_reason_once_and_when_it_is_over() -> None:
     ]
 
 
+def test_the_first_reason_is_the_one_that_is_said() -> None:
+    """What follows is often only its consequence."""
+    breaker = Breaker("it", Clock().seconds)
+    breaker.failed("an accident")
+    breaker.succeeded()
+    with capturedLogs() as logged:
+        for reason in ("no answer", *["not connected"] * 4):
+            breaker.failed(reason)
+    (event,) = logged
+    assert formatEvent(event) == "it is left alone for now: no answer"
+
+
 def test_one_that_begins_open_is_tried_at_once_and_says_nothing_when_well() -> None:
     breaker = Breaker("it", Clock().seconds, is_open=True)
     assert breaker.state == "open"

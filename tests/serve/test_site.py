@@ -27,6 +27,18 @@ def test_draining_closes_idle_connections_soon() -> None:
     assert idle.transport.closed
 
 
+def test_idle_connections_have_a_whole_second_to_be_used_again() -> None:
+    """Wherever between two looks at the clock draining begins."""
+    server = Server()
+    idle = server.connect()
+    idle.ask(QUERY)
+    server.clock.advance(0.9)
+    server.site.drain()
+    server.clock.advance(0.1)
+    server.clock.advance(0.8)
+    assert idle.ask(QUERY).headers["Connection"] == "close"
+
+
 def test_a_request_on_its_way_when_draining_begins_is_answered() -> None:
     server = Server()
     unused, idle = server.connect(), server.connect()
