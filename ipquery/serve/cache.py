@@ -175,6 +175,8 @@ class RedisCache:
             self._commands -= 1
 
     def _failed(self, error: BaseException | None) -> None:
+        if self._pool is None:
+            return  # stopped meanwhile; there is nothing to try again
         self._breaker.failed(_reason(error))
         if isinstance(error, _WrongReply):
             self._renew_pool()  # the next replies would be wrong, too
@@ -195,8 +197,7 @@ class RedisCache:
         self._breaker.succeeded()
 
     def _probe_failed(self, failure: Failure) -> None:
-        if self._pool is not None:  # else stopped meanwhile
-            self._failed(failure.value)
+        self._failed(failure.value)
 
     def _renew_pool(self) -> None:
         """Connect anew: txredisapi gives up for good when it isn't let in once."""

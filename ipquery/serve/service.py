@@ -50,15 +50,17 @@ class HttpService(Service):
             limits,
             reactor,
             self._access_log.write if self._access_log else None,
-            snapshot.finder(after_date) if express else None,
+            _nothing if express else None,
         )
         self._aim_lane()
         self._ports: list[IListeningPort] = []
 
     def _aim_lane(self) -> None:
         """While the cache comes first, the lane finds nothing, and so leaves all to the routes."""
+        if not self._site.express:
+            return
         if self._resolver.asks_cache_first:
-            self._site.lane.find = lambda ip: None
+            self._site.lane.find = _nothing
         else:
             self._site.lane.find = self._snapshot.finder(after_date)
 
@@ -111,6 +113,10 @@ class HttpService(Service):
             self._access_log.close()
         await self._resolver.stop()
         self._snapshot.close()
+
+
+def _nothing(ip: bytes) -> None:
+    """What the lane finds when it isn't to answer."""
 
 
 def _caches_all(cache: CacheSettings) -> bool:
