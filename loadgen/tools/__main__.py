@@ -153,10 +153,27 @@ def run_tsung(scenario: Scenario) -> Found:
     logs = sorted((scenario.folder / "tsung").glob("*/tsung.log"))
     if not logs:
         raise click.ClickException(f"tsung wrote no log:\n{said[-2000:]}")
-    # Every ten seconds, and at the end: count, mean in ms, ..., mean and count of all
-    rows = re.findall(r"^stats: request (.*)$", logs[-1].read_text(), re.MULTILINE)
-    counts = [int(float(row.split()[-1])) + int(float(row.split()[0])) for row in rows[-1:]]
-    return Found(counts[0] / scenario.seconds, None, None, 0)
+    counts = _tsung_counts(logs[-1].read_text())
+    errors = sum(
+        count
+        for name, count in counts.items()
+        # Whoever is in the middle of something when the time is up counts as aborted.
+        if (name.startswith("error_") and name != "error_abort")
+        or (name.isdigit() and name not in ("200", "501"))
+    )
+    answers = sum(count for name, count in counts.items() if name.isdigit())
+    return Found(answers / scenario.seconds, None, None, errors)
+
+
+def _tsung_counts(log: str) -> dict[str, int]:
+    """What a log has counted until its end: HTTP statuses and errors by name.
+
+    A line of them, every ten seconds and at the end, is ``stats: NAME IN_THESE_SECONDS IN_ALL``.
+    """
+    return {
+        name: int(count)
+        for name, count in re.findall(r"^stats: (\w+) \d+ (\d+)$", log, re.MULTILINE)
+    }
 
 
 def run_jmeter(scenario: Scenario) -> Found:
@@ -233,7 +250,7 @@ def main(seconds: int, connections: int, only: Sequence[str]) -> None:
         scenario = Scenario(IPQUERY.port, connections, seconds, Path(folder))
         for tool in chosen:
             if shutil.which(tool.program) is None:
-                click.echo(f"{tool.name}: not installed; see loadgen/tools/provision", err=True)
+                click.echo(f"{tool.name}: not installed; see loadgen/tools/README.md", err=True)
                 continue
             click.echo(f"{tool.name} ...", err=True)
             try:

@@ -8,6 +8,9 @@ from typing import Self
 
 from ipquery.net.sockets import Bind, open_sockets
 
+# In the contract's form, as long as most.
+ANSWER = '["中国","CN","河南省","410000","商丘市","411400","","联通"]'
+
 _CONFIGURATION = """
 worker_processes 1;
 worker_rlimit_nofile 20000;
@@ -27,7 +30,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        location / {{ return 200 '["China","CN","Henan","410000","Shangqiu","411400","",""]'; }}
+        location / {{ return 200 '{answer}'; }}
     }}
 }}
 """
@@ -43,7 +46,9 @@ class Nginx:
         # Its worker is somebody else.
         for parent in (folder, *folder.parents[:2]):
             parent.chmod(0o755)
-        (folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=folder, port=self.port))
+        (folder / "nginx.conf").write_text(
+            _CONFIGURATION.format(folder=folder, port=self.port, answer=ANSWER)
+        )
         self._command = ["taskset", "-c", "0", program, "-c", str(folder / "nginx.conf")]
 
     def __enter__(self) -> Self:
