@@ -30,7 +30,8 @@ setup(
         # Names of countries in everyday Chinese and English. 2.12: data file
         # loading no longer follows paths out of its folder (CVE-2021-42771 is 2.9.1).
         "Babel>=2.12",
-        "click>=8.1",
+        # 8.4: parameter types are generic.
+        "click>=8.4",
         # 0.10: counts in C.
         "hdrhistogram>=0.10",
         # 0.9: refuses every ambiguous framing listed in the tests of serve/.
@@ -45,7 +46,8 @@ setup(
         "service-identity>=24.1",
         # Security floor.
         "twisted[tls]>=26.10",
-        "txredisapi>=1.4.10",
+        # 1.6: connects by endpoints, and logs in with a user name.
+        "txredisapi>=1.6",
         # 0.21: writes without waiting for the next turn, wheels for Python 3.13.
         "uvloop>=0.21",
     ],
@@ -68,16 +70,18 @@ setup(
             # A real .dat file of 2015-10; its reader isn't used.
             "17MonIP==0.2.7",
             "hypothesis>=6.100",
-            "mypy>=1.11",
+            # 1.20: the first that finds nothing wrong with the annotations as they are.
+            "mypy>=1.20",
             "mypy-zope>=1.0.9",
             # 1.14: runs on pytest 8 and later.
             "pytest-twisted>=1.14.3",
             "pytest>=8",
             # The vendor's own reader, to compare with.
             "py-ip2region>=3.0",
-            # 8: texts keep their quotes, which tells them from expressions.
-            "python-hcl2>=8",
-            "ruff>=0.6",
+            # 8: texts keep their quotes, which tells them from expressions; 8.1.3: typed.
+            "python-hcl2>=8.1.3",
+            # 0.13: the rules of pyproject.toml, as they are now.
+            "ruff>=0.13",
             # 4.3: works without setuptools, which Python 3.12 doesn't bring.
             "supervisor>=4.3",
             "treq>=24.9",

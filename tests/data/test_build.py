@@ -191,8 +191,8 @@ def test_where_it_cannot_write_is_said(tmp_path: Path, china: Source) -> None:
 
 
 def test_too_much_memory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"needs more than 180 MB of memory.*memory_limit"):
-        build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(memory=180 << 20))
+    with pytest.raises(DataError, match=r"needs more than 120 MB of memory.*memory_limit"):
+        build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(memory=120 << 20))
     assert not _left(tmp_path)
 
 
