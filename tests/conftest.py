@@ -21,6 +21,15 @@ settings.register_profile("ipquery", deadline=None)
 settings.load_profile("ipquery")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A name for a test's parameter; ``None`` for pytest's own.
+
+    pytest 8 takes all of it and puts it into the environment, where two million
+    zeros leave no room to start a program.
+    """
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 100 else None
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder for the whole run."""

@@ -224,8 +224,6 @@ def test_a_configuration_names_databases_and_codes(
         ("zeros.dat", bytes(2_000_000), "zero bytes"),
         ("cut.xdb", xdb([(0, 5, "a|b|c|d|e")])[:-3], "the file is cut short"),
     ],
-    # pytest puts them into the environment, which has no room for two million zeros.
-    ids=["missing", "empty", "page", "zeros", "cut"],
 )
 def test_a_bad_file(
     run: Run, tmp_path: Path, name: str, content: bytes | None, complaint: str
