@@ -34,7 +34,7 @@ serve: $(VENV)/ready-to-serve
 test: $(VENV)/ready-to-test
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-programs lint test-rooms
 
-PROGRAMS := tests/integration tests/nodes
+PROGRAMS := tests/integration
 
 test-programs: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q $(PROGRAMS)

@@ -67,7 +67,7 @@ class Schedule:
         self._due = due
         self.period = max(_SHORTEST, round(1e9 / rate))
         self._steps = 0
-        self._last = int(seconds * 1e9 / self.period + 1e-6)
+        self._last = round(seconds * 1e9) // self.period
         self._asked = 0
 
     def advance(self, steps: int) -> int:

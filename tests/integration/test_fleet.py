@@ -142,7 +142,7 @@ def test_without_uvloop_it_works_and_says_so(start: Start, tmp_path: Path) -> No
     hidden.mkdir()
     (hidden / "uvloop.py").write_text("raise ImportError('hidden for a test')\n")
     daemon = start(PYTHONPATH=str(hidden))
-    assert "uvloop is not installed" in daemon.log
+    daemon.wait_for_log("uvloop is not installed")
     assert daemon.ask(QUERY).body == ONE_ANSWER
 
 

@@ -86,12 +86,12 @@ def test_a_slow_source_is_not_waited_for(start: Start) -> None:
             assert time.monotonic() - begun < 0.8
         assert len(remote.asked) == 5
         assert _breakers(daemon) == ["open"]
-        assert f"the fallback {remote.url.split('/ask')[0]} is left alone" in daemon.log
+        daemon.wait_for_log(f"the fallback {remote.url.split('/ask')[0]} is left alone")
         remote.delay = 0
         time.sleep(1)
         assert daemon.ask(UNKNOWN).body == ANSWER
         assert _breakers(daemon) == ["closed"]
-        assert "answers again" in daemon.log
+        daemon.wait_for_log("answers again")
 
 
 def test_one_that_is_gone_costs_nothing_but_its_answers(start: Start) -> None:
