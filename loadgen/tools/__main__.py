@@ -153,27 +153,23 @@ def run_tsung(scenario: Scenario) -> Found:
     logs = sorted((scenario.folder / "tsung").glob("*/tsung.log"))
     if not logs:
         raise click.ClickException(f"tsung wrote no log:\n{said[-2000:]}")
-    counts = _tsung_counts(logs[-1].read_text())
-    errors = sum(
-        count
-        for name, count in counts.items()
-        # Whoever is in the middle of something when the time is up counts as aborted.
-        if (name.startswith("error_") and name != "error_abort")
-        or (name.isdigit() and name not in ("200", "501"))
-    )
-    answers = sum(count for name, count in counts.items() if name.isdigit())
-    return Found(answers / scenario.seconds, None, None, errors)
+    return read_tsung(logs[-1].read_text(), scenario.seconds)
 
 
-def _tsung_counts(log: str) -> dict[str, int]:
-    """What a log has counted until its end: HTTP statuses and errors by name.
+def read_tsung(log: str, seconds: int) -> Found:
+    """What a log of Tsung has at its end.
 
-    A line of them, every ten seconds and at the end, is ``stats: NAME IN_THESE_SECONDS IN_ALL``.
+    Each count, of a status or an error, is ``stats: NAME IN_THESE_SECONDS IN_ALL``
+    there, every ten seconds and at the end.
     """
-    return {
-        name: int(count)
-        for name, count in re.findall(r"^stats: (\w+) \d+ (\d+)$", log, re.MULTILINE)
-    }
+    lines = re.findall(r"^stats: (\w+) \d+ (\d+)$", log, re.MULTILINE)
+    counts = {name: int(count) for name, count in lines}
+    answers = sum(count for name, count in counts.items() if name.isdigit())
+    good = counts.get("200", 0) + counts.get("501", 0)
+    failed = sum(count for name, count in counts.items() if name.startswith("error_"))
+    # Whoever is in the middle of something when the time is up counts as aborted.
+    failed -= counts.get("error_abort", 0)
+    return Found(answers / seconds, None, None, failed + answers - good)
 
 
 def run_jmeter(scenario: Scenario) -> Found:
