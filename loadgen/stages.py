@@ -22,7 +22,7 @@ from ipquery.address import parse
 from ipquery.net.sockets import BACKLOG
 from ipquery.serve.app import Api, Readiness
 from ipquery.serve.channel import Channel
-from ipquery.serve.express import ADDRESS_AT, GET_START, after_date
+from ipquery.serve.express import ADDRESS_AT, GET_START, Lane, after_date
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.message import Incoming
 from ipquery.serve.resolver import Resolver
@@ -167,9 +167,9 @@ def _kernel() -> tuple[float, float, float]:
 
 def _channel(snapshot: Snapshot, express: bool) -> Channel:
     api = Api(Resolver(snapshot), Readiness(None))
-    find = snapshot.finder(after_date) if express else None
+    lane = Lane(snapshot.finder(after_date)) if express else None
     limits = attrs.evolve(HttpLimits(), requests_per_connection=10**9)
-    site = ApiSite(api.app.resource(), limits, Clock(), None, find)
+    site = ApiSite(api.app.resource(), limits, Clock(), None, lane)
     channel = Channel(site, overloaded=False)
     channel.makeConnection(_Nowhere())
     return channel

@@ -146,13 +146,14 @@ class Channel(Protocol):
             # The express lane's second door for GET, in this body: it is what a
             # busy worker does all day, and a call more takes 5 % of it.
             if data.startswith(GET_START) and data.endswith(self._tail):
-                lane = self._lane
-                answer = lane.find(data[ADDRESS_AT : self._tail_at])
+                lane, address = self._lane, data[ADDRESS_AT : self._tail_at]
+                found = lane.find(address)
+                answer = lane.head + found if found is not None else lane.missing(address)
                 if answer is not None:
                     self._requests_left -= 1
                     if not self._requests_left:
                         self._resting = False
-                    self._write(lane.head + answer)
+                    self._write(answer)
                     return
             elif self._answer_known(data):
                 return
@@ -191,13 +192,13 @@ class Channel(Protocol):
             address = body_address(body)
         else:
             return False
-        answer = lane.find(address) if address else None
+        answer = lane.answer(address) if address else None
         if answer is None:
             return False
         self._requests_left -= 1
         if not self._requests_left:
             self._resting = False
-        self._write(lane.head + answer)
+        self._write(answer)
         return True
 
     def _refuse(self, refused: Refused) -> None:
@@ -327,14 +328,14 @@ class Channel(Protocol):
         """Answer through the express lane's first door, if that can be done here and now."""
         if self._request is not None or self._waiting or not self._requests_left:
             return False
-        incoming, lane = self._incoming, self._lane
+        incoming = self._incoming
         address = plain_address(incoming.method, incoming.target, incoming.body)
-        answer = lane.find(address) if address else None
+        answer = self._lane.answer(address) if address else None
         if answer is None:
             return False
         self._requests_left -= 1
         self._at_once = True
-        self._unsent.append(lane.head + answer)
+        self._unsent.append(answer)
         return True
 
     # The requests' side

@@ -16,11 +16,17 @@ from collections.abc import Callable
 
 import attrs
 
+from ipquery.address import parse
 from ipquery.serve import contract
 
 Find = Callable[[bytes], bytes | None]
 """From the text of an address to the rest of the response, from behind the
 Date header; ``None`` for whatever has to go the other way."""
+
+
+def nothing(ip: bytes) -> None:
+    """What the lane finds when it isn't to answer."""
+
 
 _PATH = contract.QUERY_PATH.encode()
 _TARGET = _PATH + b"?ip="
@@ -49,6 +55,26 @@ def after_date(answer: bytes) -> bytes:
         len(answer),
         answer,
     )
+
+
+# An address is made of characters that stand for themselves in JSON.
+_MISSING_START, _MISSING_END = contract.no_record("0").body.split(b"0")
+
+
+def without_record(answer_number: Callable[[int, int], int]) -> Find:
+    """What finds the rest of the response for an address that has no record.
+
+    :param answer_number: of a snapshot, by IP version and address; 0 for no record.
+    """
+
+    def find(ip: bytes) -> bytes | None:
+        try:
+            found = answer_number(*parse(ip.decode()))
+        except ValueError:
+            return None
+        return None if found else after_date(_MISSING_START + ip + _MISSING_END)
+
+    return find
 
 
 def plain_address(method: bytes, target: bytes, body: bytes) -> bytes | None:
@@ -82,14 +108,29 @@ def body_address(body: bytes) -> bytes | None:
 class Lane:
     """What the connections of a worker share of the second door."""
 
-    find: Find
+    find: Find = nothing
+    """For an address with a record."""
+    find_missing: Find = nothing
+    """For one without."""
     head: bytes = b""
-    """The status line and the Date header of this second."""
+    """The status line and the Date header of this second, for an address with a record."""
+    missing_head: bytes = b""
+    """The same for one without."""
     tails: dict[bytes, bytes] = attrs.field(factory=dict)
     """What follows the address in a GET that is known; each maps to itself, so
     that connections keep one object."""
     heads: dict[bytes, int] = attrs.field(factory=dict)
     """Heads of POSTs that are known, up to the blank line, with their Content-Length."""
+
+    def answer(self, address: bytes) -> bytes | None:
+        """The whole response; ``None`` for whatever has to go the other way."""
+        found = self.find(address)
+        return self.head + found if found is not None else self.missing(address)
+
+    def missing(self, address: bytes) -> bytes | None:
+        """The same for what :attr:`find` doesn't find."""
+        rest = self.find_missing(address)
+        return self.missing_head + rest if rest is not None else None
 
     def learn(self, read: bytes, target: bytes, body: bytes) -> None:
         """A read has been one whole request that was answered through the first door.

@@ -110,6 +110,11 @@ class Resolver:
         return self._together(self._cache, version, number, answer, asks)
 
     @property
+    def asks_nobody(self) -> bool:
+        """Whether the snapshot is all there is."""
+        return self._cache is None
+
+    @property
     def asks_cache_first(self) -> bool:
         """Whether the cache comes before the snapshot now: not while it can't be had."""
         return self._caches_all and self._cache is not None and self._cache.state == "closed"

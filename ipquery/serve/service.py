@@ -13,7 +13,7 @@ from ipquery.data.snapshot import Snapshot
 from ipquery.net.endpoint import serve
 from ipquery.serve.access_log import AccessLog
 from ipquery.serve.app import Api, Readiness
-from ipquery.serve.express import after_date
+from ipquery.serve.express import Lane, after_date, nothing, without_record
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.resolver import Resolver, fingerprint
 from ipquery.serve.site import ApiSite
@@ -50,19 +50,24 @@ class HttpService(Service):
             limits,
             reactor,
             self._access_log.write if self._access_log else None,
-            _nothing if express else None,
+            Lane() if express else None,
         )
         self._aim_lane()
         self._ports: list[IListeningPort] = []
 
     def _aim_lane(self) -> None:
-        """While the cache comes first, the lane finds nothing, and so leaves all to the routes."""
-        if not self._site.express:
+        """Say what the lane answers.
+
+        While the cache comes first, it finds nothing, and so leaves all to the
+        routes; addresses without a record are its matter if nobody else is asked.
+        """
+        site, snapshot, resolver = self._site, self._snapshot, self._resolver
+        if not site.express:
             return
-        if self._resolver.asks_cache_first:
-            self._site.lane.find = _nothing
-        else:
-            self._site.lane.find = self._snapshot.finder(after_date)
+        first = resolver.asks_cache_first
+        site.lane.find = nothing if first else snapshot.finder(after_date)
+        alone = resolver.asks_nobody
+        site.lane.find_missing = without_record(snapshot.answer_number) if alone else nothing
 
     def startService(self) -> None:
         """Accept connections, see :meth:`start`."""
@@ -113,10 +118,6 @@ class HttpService(Service):
             self._access_log.close()
         await self._resolver.stop()
         self._snapshot.close()
-
-
-def _nothing(ip: bytes) -> None:
-    """What the lane finds when it isn't to answer."""
 
 
 def _caches_all(cache: CacheSettings) -> bool:

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from ipquery.serve import contract
 from ipquery.serve.channel import Channel
 from ipquery.serve.contract import Reply
-from ipquery.serve.express import LONGEST_TARGET, Find, Lane
+from ipquery.serve.express import LONGEST_TARGET, Lane
 from ipquery.serve.limits import HttpLimits
 
 _log = Logger()
@@ -65,12 +65,12 @@ class ApiSite(Site):
         limits: HttpLimits,
         reactor: IReactorTime,
         access_log: Callable[[str], None] | None = None,
-        find: Find | None = None,
+        lane: Lane | None = None,
     ) -> None:
         """
         :param access_log: called with each line, in the combined format.
-        :param find: what the express lane answers from; without it, or with an
-            access log, every request takes the other way.
+        :param lane: the express lane; without it, or with an access log, every
+            request takes the other way.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -79,9 +79,9 @@ class ApiSite(Site):
         self.connections: set[Channel] = set()
         self.draining = False
         self._access_log = access_log
-        self.lane = Lane(find or (lambda ip: None))
+        self.lane = lane or Lane()
         self.express = (
-            find is not None and access_log is None and limits.request_line_bytes >= LONGEST_TARGET
+            lane is not None and access_log is None and limits.request_line_bytes >= LONGEST_TARGET
         )
         self._drained: Deferred[None] | None = None
         self._clock = LoopingCall(self._tick)
@@ -171,3 +171,4 @@ class ApiSite(Site):
         """Seconds since the epoch, to the second; what deadlines are measured by."""
         self.date_header = b"Date: " + datetimeToString(self.now) + b"\r\n"
         self.lane.head = b"HTTP/1.1 200 OK\r\n" + self.date_header
+        self.lane.missing_head = b"HTTP/1.1 501 Not Implemented\r\n" + self.date_header

@@ -27,8 +27,8 @@ QUERY = get("/api/ip_query?ip=1.2.3.4")
 NOISY = r" *\d+%"
 
 
-def _database(text: str) -> bytes:
-    return xdb([(0x01000000, 0x01FFFFFF, text)])
+def _database(text: str, octet: int = 1) -> bytes:
+    return xdb([(octet << 24, octet << 24 | 0xFFFFFF, text)])
 
 
 ONE = _database("中国|0|河南省|商丘市|联通")
@@ -288,6 +288,17 @@ def test_a_changed_database_is_taken_over_in_place(start: Start, tmp_path: Path)
     _until(partial(_replaced, daemon, workers[0]))
     for _ in range(20):
         assert daemon.ask(QUERY).body == OTHER_ANSWER
+
+
+def test_a_changed_database_knows_other_addresses(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    elsewhere = get("/api/ip_query?ip=9.9.9.9")
+    for octet, known, unknown in ((1, QUERY, elsewhere), (9, elsewhere, QUERY)) * 2:
+        (tmp_path / "db.xdb").write_bytes(_database("美国|0|0|0|谷歌", octet))
+        _reload(daemon)
+        for _ in range(5):
+            assert daemon.ask(known).status == 200
+            assert daemon.ask(unknown).status == 501
 
 
 @pytest.mark.parametrize(

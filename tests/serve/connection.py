@@ -22,7 +22,7 @@ from zope.interface import implementer
 from ipquery.address import parse
 from ipquery.serve.app import Api, Readiness
 from ipquery.serve.channel import Channel
-from ipquery.serve.express import after_date
+from ipquery.serve.express import Lane, after_date, without_record
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.resolver import Resolver
 from ipquery.serve.site import ApiSite
@@ -187,8 +187,10 @@ class Server:
         self.readiness = Readiness(None)
         # Klein keeps only a weak reference to what its routes are bound to.
         self.api = Api(Resolver(FakeSnapshot()), self.readiness)
-        find = _find if express and resource is None else None
-        self.site = ApiSite(resource or self.api.app.resource(), limits, self.clock, log, find)
+        lane = None
+        if express and resource is None:
+            lane = Lane(_find, without_record(FakeSnapshot().answer_number))
+        self.site = ApiSite(resource or self.api.app.resource(), limits, self.clock, log, lane)
         self.site.start()
 
     def connect(self) -> "Connection":

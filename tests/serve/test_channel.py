@@ -601,7 +601,7 @@ def test_a_fault_in_the_channel_is_left_to_the_transport(
 
     monkeypatch.setattr(server.site, "make_request", fail)
     with pytest.raises(RuntimeError, match="a fault of the channel"):
-        server.connect().send(UNKNOWN)
+        server.connect().send(get("/api/ip_query?ip=x"))
 
 
 # Streaming: what twisted.web resources may do besides answering at once

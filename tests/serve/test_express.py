@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ipquery import open_snapshot
 from ipquery.address import parse, to_text
-from ipquery.serve.express import Lane, plain_address
+from ipquery.serve import contract
+from ipquery.serve.express import Lane, after_date, plain_address, without_record
 from ipquery.serve.limits import HttpLimits
 from tests.data.builder import write_snapshot
 from tests.data.test_snapshot import RECORDS
@@ -206,6 +207,24 @@ def test_a_plain_hit_makes_no_request(server: Server, spy: Spy, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", PLAIN)
+def test_nor_does_an_address_without_a_record(
+    server: Server, spy: Spy, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    connection = server.connect()
+    for _ in range(3):
+        for ip in ("9.9.9.9", "::ffff:9.9.9.9", "3::A"):
+            answer = connection.ask(PLAIN[kind](ip))
+            assert answer.status == 501
+            assert answer.json == {"message": f"no ip info in ip db for ip: {ip}"}
+    spy.feeds(connection, monkeypatch)
+    assert connection.ask(PLAIN[kind]("8.8.8.8")).status == 501
+    # Of POST, only lengths that have been seen.
+    assert connection.ask(PLAIN[kind]("7.7.7.7")).status == 501
+    assert spy.fed == 0
+    assert spy.made == 0
+
+
+@pytest.mark.parametrize("kind", PLAIN)
 def test_a_known_head_is_not_parsed_again(
     server: Server, spy: Spy, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -229,7 +248,6 @@ def test_pipelined_hits_make_no_request(server: Server, spy: Spy) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        get("/api/ip_query?ip=9.9.9.9"),
         get("/api/ip_query?ip=x"),
         get("/api/ip_query?ip=1.2.3.4", method="HEAD"),
         get("/api/ip_query?ip=1.2.3.4", version="1.0"),
@@ -270,6 +288,14 @@ def test_after_a_reload_the_new_database_answers(server: Server) -> None:
 
 
 # Its parts
+
+
+@given(st.ip_addresses().map(str))
+def test_without_a_record_it_says_what_the_routes_say(ip: str) -> None:
+    find = without_record(lambda version, number: 0)
+    assert find(ip.encode()) == after_date(contract.no_record(ip).body)
+    assert without_record(lambda version, number: 1)(ip.encode()) is None
+    assert find(ip.encode() + b"x") is None
 
 
 def is_address(text: bytes) -> bool:
