@@ -33,6 +33,7 @@ from loadgen.peers.servers import (
     Running,
     Server,
 )
+from loadgen.report import columns
 from loadgen.wrk import WrkResult, run_wrk
 
 _SERVER_CORE, _LOAD_CORE = 0, 1
@@ -185,18 +186,6 @@ def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return lines
 
 
-def as_text(lines: Sequence[Sequence[str]]) -> str:
-    """For a terminal: columns in line, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
-
-
 def as_markdown(lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     head, *body = (f"| {' | '.join(line)} |" for line in lines)
@@ -247,11 +236,11 @@ def main(
         )
     found = ratios(rows)
     click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians\n")
-    click.echo(as_text(table(rows)))
+    click.echo(columns(table(rows)))
     out.mkdir(parents=True, exist_ok=True)
     parts = [as_markdown(table(rows))]
     if found:
-        click.echo(f"\n{as_text(_ratio_lines(found))}")
+        click.echo(f"\n{columns(_ratio_lines(found))}")
         parts.append(as_markdown(_ratio_lines(found)))
     (out / "bench.md").write_text("\n\n".join(parts) + "\n")
     report = {

@@ -17,8 +17,9 @@ import click
 from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import parse_source
 from ipquery.progress import reporter
-from loadgen.bench import Subject, as_text, measure, table
+from loadgen.bench import Subject, measure, table
 from loadgen.peers.servers import Running, Server, ipquery_command
+from loadgen.report import columns
 
 _SERVER_CORE, _REDIS_CORE = 0, 1
 _REDIS, _STOPPED = 18180, 18181
@@ -95,7 +96,7 @@ def main(rounds: int, seconds: int, connections: int) -> None:
                 process.terminate()
                 process.wait()
     click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians\n")
-    click.echo(as_text(table(rows)))
+    click.echo(columns(table(rows)))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import parse_source
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench import as_markdown, as_text
+from loadgen.bench import as_markdown
 from loadgen.peers.servers import Running, Server, ipquery_command
+from loadgen.report import columns
 from loadgen.wrk import WrkResult, run_wrk
 
 _CONF = Path(__file__).parents[1] / "conf/nginx"
@@ -246,8 +247,8 @@ def main(rounds: int, seconds: int, connections: int, out: Path) -> None:
             cluster, rounds, seconds, connections, lambda text: click.echo(text, err=True)
         )
     click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians\n")
-    click.echo(as_text(table(rows)))
-    click.echo(f"\n{as_text(ratios(rows))}")
+    click.echo(columns(table(rows)))
+    click.echo(f"\n{columns(ratios(rows))}")
     out.mkdir(parents=True, exist_ok=True)
     text = f"{as_markdown(table(rows))}\n\n{as_markdown(ratios(rows))}\n"
     (out / "nodes.md").write_text(text)

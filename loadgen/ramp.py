@@ -8,7 +8,7 @@ import attrs
 from loadgen.charts import Line, lines, plain
 from loadgen.page import figures, page
 from loadgen.page import table as html_table
-from loadgen.report import duration, table
+from loadgen.report import columns, duration
 from loadgen.result import Result
 
 START_RATE = 1000.0
@@ -143,7 +143,7 @@ def _rows(ramp: Ramp) -> list[list[str]]:
 
 def as_text(ramp: Ramp) -> str:
     """For a terminal."""
-    return f"{table(_rows(ramp))}\n{_said(ramp)}"
+    return f"{columns(_rows(ramp))}\n{_said(ramp)}"
 
 
 def as_json(ramp: Ramp) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def size(number: float) -> str:
     return f"{number:.2f}{unit}"
 
 
-def table(lines: Sequence[Sequence[str]]) -> str:
+def columns(lines: Sequence[Sequence[str]]) -> str:
     """Columns in line: the first to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

@@ -33,7 +33,7 @@ from loadgen.echo import ANSWER
 from loadgen.page import page
 from loadgen.page import table as html_table
 from loadgen.peers.servers import ECHO, IPQUERY, ROUTES, Running, Server
-from loadgen.report import bar, table
+from loadgen.report import bar, columns
 
 _ROUNDS = 30
 _OPERATIONS = 400
@@ -306,7 +306,7 @@ def as_text(found: Stages) -> str:
             [stage.name, f"{stage.microseconds:.2f} us", f"{stage.capacity:>12,.0f}/s"]
             for stage in way.stages
         ]
-        drawn = table(lines).splitlines()
+        drawn = columns(lines).splitlines()
         parts.append(f"{way.name}, processor time of each step for a request")
         parts += (
             f"  {line}  {bar(stage.microseconds / most)}"

@@ -12,7 +12,7 @@ from loadgen.charts import Line, legend, lines
 from loadgen.page import page
 from loadgen.page import table as html_table
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.report import bar, duration, table
+from loadgen.report import bar, columns, duration
 from loadgen.result import Result
 
 _PORT = 18100
@@ -144,7 +144,7 @@ def _cells(row: Row) -> list[str]:
 def as_text(rows: Sequence[Row]) -> str:
     """A table with bars, for a terminal."""
     most = max(row.result.rate for row in rows) or 1
-    head, *body = table([_HEADINGS, *map(_cells, rows)]).splitlines()
+    head, *body = columns([_HEADINGS, *map(_cells, rows)]).splitlines()
     drawn = [
         f"{line}  {bar(row.result.rate / most, 24)}" for line, row in zip(body, rows, strict=True)
     ]

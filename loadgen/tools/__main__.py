@@ -26,7 +26,7 @@ from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
 from loadgen.bench import as_markdown
 from loadgen.peers.servers import IPQUERY, Running
-from loadgen.report import duration, table
+from loadgen.report import columns, duration
 from loadgen.wrk import SCRIPT
 
 _FILES = Path(__file__).parent
@@ -257,7 +257,7 @@ def main(seconds: int, connections: int, only: Sequence[str]) -> None:
             if tool.name == "ipquery-load":
                 ours = found.rate
             rows.append(_cells(tool, found, ours))
-    click.echo(table(rows))
+    click.echo(columns(rows))
     Path("build").mkdir(exist_ok=True)
     Path("build/tools.md").write_text(as_markdown(rows) + "\n")
 
