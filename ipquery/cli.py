@@ -12,7 +12,7 @@ import click
 from ipquery import doctor
 from ipquery.config import Config, ConfigError, load
 from ipquery.data import build
-from ipquery.data.record import FIELDS, DataError
+from ipquery.data.record import CONTRACT_FIELDS, DataError
 from ipquery.data.snapshot import Snapshot
 from ipquery.data.sources import parse_source
 from ipquery.net.limits import open_files_limit
@@ -161,7 +161,7 @@ class _Lines:
                 continue
             tail = self._tails.get(record)
             if tail is None:
-                named = {name: getattr(record, name) for name in FIELDS}
+                named = {name: getattr(record, name) for name in CONTRACT_FIELDS}
                 tail = f", {json.dumps(named, ensure_ascii=False)[1:]}\n"
                 self._tails[record] = tail
             # An address holds no character that JSON would escape.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pycountry
@@ -280,7 +281,7 @@ def fill(record: Record, lists: OperatorLists) -> Record:
     return attrs.evolve(record, country_code=country, **_division_codes(record, lists))
 
 
-def _division_codes(record: Record, lists: OperatorLists) -> dict[str, str | None]:
+def _division_codes(record: Record, lists: OperatorLists) -> dict[str, Any]:
     """Province and city code. GB/T 2260 knows China only: 海南 is no place elsewhere."""
     standard_province = record.province_code
     standard_city = record.city_code

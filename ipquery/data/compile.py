@@ -24,6 +24,7 @@ from ipquery.data import snapshot
 from ipquery.data.build import Job, Limits, Report, file_digest
 from ipquery.data.codes import OperatorLists, fill, load_lists
 from ipquery.data.formats import FORMATS, recognise
+from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import NO_RECORD, RangeTable, Steps, overlay
 from ipquery.data.record import UNKNOWN, DataError, Record
 from ipquery.data.sources import Source
@@ -101,7 +102,7 @@ def _read(source: Source, digest: str) -> tuple[str, RangeTable, int]:
     """The format, content and size of a source."""
     try:
         known = FORMATS[source.format] if source.format else recognise(source.path)
-        table = known.read(source.path, source.columns)
+        table = known.read(source.path, ReadOptions(source.columns))
         size = source.path.stat().st_size
     except OSError as error:
         raise DataError(f"{source.path}: can't read this database: {error.strerror}") from None

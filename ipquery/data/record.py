@@ -26,6 +26,11 @@ class Record:
 
     ``country_code`` is ISO 3166-1 alpha-2. ``province_code`` and ``city_code``
     are GB/T 2260, six digits, unless the operator's lists say otherwise.
+    ``continent_code`` is one of AF, AN, AS, EU, NA, OC, SA;
+    ``subdivision_code`` is ISO 3166-2 (``CN-HA``), ``time_zone`` a name of the
+    IANA time zone database. ``latitude`` and ``longitude`` are degrees of WGS
+    84, ``accuracy_radius`` kilometres. ``asn`` is an autonomous system number
+    (RFC 6793), ``as_org`` the organisation that holds it.
     """
 
     country: str | None = _text
@@ -36,6 +41,16 @@ class Record:
     city_code: str | None = _text
     org: str | None = _text
     isp: str | None = _text
+    continent_code: str | None = _text
+    subdivision_code: str | None = _text
+    district: str | None = _text
+    postal_code: str | None = _text
+    latitude: float | None = None
+    longitude: float | None = None
+    accuracy_radius: int | None = None
+    time_zone: str | None = _text
+    asn: int | None = None
+    as_org: str | None = _text
 
     def to_answer(self) -> bytes:
         """The contract's eight-element JSON array.
@@ -44,19 +59,19 @@ class Record:
         the callers' parsers were written against these.
         """
         row = [
-            value or ("None" if name.endswith("_code") else "")
-            for name, value in zip(FIELDS, attrs.astuple(self), strict=True)
+            getattr(self, name) or ("None" if name.endswith("_code") else "")
+            for name in CONTRACT_FIELDS
         ]
         return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
     def from_answer(cls, answer: bytes) -> Self:
-        """The record that :meth:`to_answer` wrote."""
+        """The record that :meth:`to_answer` wrote, as far as the array goes."""
         row = json.loads(answer)
         return cls(
             *(
                 None if value == "None" and name.endswith("_code") else value
-                for name, value in zip(FIELDS, row, strict=True)
+                for name, value in zip(CONTRACT_FIELDS, row, strict=True)
             )
         )
 
@@ -69,13 +84,16 @@ def is_answer(data: bytes) -> bool:
         return False
     return (
         isinstance(row, list)
-        and len(row) == len(FIELDS)
+        and len(row) == len(CONTRACT_FIELDS)
         and all(isinstance(value, str) for value in row)
     )
 
 
 FIELDS = tuple(field.name for field in attrs.fields(Record))
-"""Names of the eight fields, in the contract's order."""
+"""Names of all fields."""
+
+CONTRACT_FIELDS = FIELDS[:8]
+"""Names of the eight fields of the contract's array, in its order."""
 
 UNKNOWN = Record()
 """A record that says nothing: to a caller the same as no record."""

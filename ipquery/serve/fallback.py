@@ -112,7 +112,10 @@ class Source:
             content = json.loads(body)
         except (ValueError, RecursionError):
             raise SourceError("the response isn't JSON") from None
-        return Record(**{field: _text_at(content, path) for field, path in self._settings.fields})
+        texts: dict[str, Any] = {
+            field: _text_at(content, path) for field, path in self._settings.fields
+        }
+        return Record(**texts)
 
     def _late(self, result: object, seconds: float) -> object:
         if isinstance(result, Failure):

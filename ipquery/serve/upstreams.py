@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import attrs
 
-from ipquery.data.record import FIELDS
+from ipquery.data.record import CONTRACT_FIELDS
 
 # RFC 8586: a node that is asked by another doesn't ask on, so that two nodes that
 # name each other don't ask for ever.
@@ -191,8 +191,8 @@ class FallbackSettings:
             if not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", value):
                 raise UpstreamError(f"{self.url}: {name!r} can't be sent as a header")
         for name, _ in self.fields:
-            if name not in FIELDS:
-                raise UpstreamError(f"unknown field {name}; fields: {', '.join(FIELDS)}")
+            if name not in CONTRACT_FIELDS:
+                raise UpstreamError(f"unknown field {name}; fields: {', '.join(CONTRACT_FIELDS)}")
 
     @property
     def is_node(self) -> bool:

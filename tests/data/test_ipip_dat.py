@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ipquery.data.formats import ipip_dat, recognise
+from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import RangeTable, to_numbers
 from ipquery.data.record import DataError, Record
 from tests.data.files import ipip_dat as make
@@ -113,5 +114,5 @@ def test_damage_is_refused_by_name(tmp_path: Path, content: bytes, complaint: st
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "own.dat"
     path.write_bytes(make([(5, "x\ty\tz"), (LAST, "k\tl\tm")]))
-    table = ipip_dat.read(path, ("isp", "", "country"))
+    table = ipip_dat.read(path, ReadOptions(("isp", "", "country")))
     assert list(table.records) == [Record(isp="x", country="z"), Record(isp="k", country="m")]

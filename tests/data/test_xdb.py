@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.data.formats import recognise, xdb
+from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import Ranges, RangeTable, to_numbers
 from ipquery.data.record import UNKNOWN, DataError, Record
 from tests.data.files import Row
@@ -116,7 +117,9 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     path.write_bytes(make([(0, 5, "a|b|c")]))
     with pytest.raises(DataError, match="3 columns instead of 5.*`columns`"):
         xdb.read(path)
-    assert list(xdb.read(path, ("org", "", "country")).records) == [Record(org="a", country="c")]
+    assert list(xdb.read(path, ReadOptions(("org", "", "country"))).records) == [
+        Record(org="a", country="c")
+    ]
 
 
 def test_it_is_recognised_by_its_content(tmp_path: Path) -> None:

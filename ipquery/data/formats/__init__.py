@@ -1,16 +1,15 @@
 """One module a database format.
 
-Each has ``NAME``, ``COLUMNS`` (what its text columns mean if nobody says
-otherwise), ``sniff`` and ``read``. Database files are hostile input: a reader
-checks every offset before it follows it, and runs only in a child process
-(:mod:`ipquery.data.build`).
+Each has ``NAME``, ``sniff`` and ``read``, see :class:`Format`. Database files
+are hostile input: a reader checks every offset before it follows it, and runs
+only in a child process (:mod:`ipquery.data.build`).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ipquery.data.formats import ipip_dat, xdb
+from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import RangeTable
 from ipquery.data.record import DataError
 
@@ -20,23 +19,27 @@ class Format(Protocol):
 
     NAME: str
 
-    def sniff(self, head: bytes, size: int) -> bool:
-        """Whether a file of ``size`` bytes that begins with ``head`` is of this format."""
+    def sniff(self, head: bytes, tail: bytes, size: int) -> bool:
+        """Whether a file is of this format.
 
-    def read(self, path: Path, columns: Sequence[str] | None = None) -> RangeTable:
+        :param head: its first :data:`END_BYTES`, or all of it.
+        :param tail: its last :data:`END_BYTES`, or all of it.
+        :param size: of the file in bytes.
+        """
+
+    def read(self, path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
         """Read a whole file.
 
-        :param columns: what each text column holds, see :data:`texts.COLUMN_NAMES`;
-            the format's usual order if ``None``.
         :raises DataError: the file is damaged or not of this format.
         :raises OSError: it can't be read.
         """
 
 
-FORMATS: dict[str, Format] = {module.NAME: module for module in (ipip_dat, xdb)}
+END_BYTES = 1 << 17
+"""128 KiB: more than any format's header, and where MaxMind's readers look for the
+metadata at the end (MaxMind DB file format specification 2.0)."""
 
-# 64 KiB: more than any format's header; ipip_dat looks at its first index.
-_HEAD_BYTES = 65536
+FORMATS: dict[str, Format] = {module.NAME: module for module in (ipip_dat, xdb)}
 
 
 def recognise(path: Path) -> Format:
@@ -47,9 +50,11 @@ def recognise(path: Path) -> Format:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(END_BYTES)
+        file.seek(max(size - END_BYTES, 0))
+        tail = file.read(END_BYTES)
     for known in FORMATS.values():
-        if known.sniff(head, size):
+        if known.sniff(head, tail, size):
             return known
     raise DataError(
         f"{path}: not a database ipquery can read{_resemblance(head)}; "

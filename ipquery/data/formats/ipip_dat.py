@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.texts import make_record, read_texts
 from ipquery.data.ranges import Column, Ranges, RangeTable
 from ipquery.data.record import DataError
@@ -37,7 +38,7 @@ def _texts_at(head: bytes) -> int:
     return int(struct.unpack_from(">I", head)[0]) - 1024
 
 
-def sniff(head: bytes, size: int) -> bool:
+def sniff(head: bytes, tail: bytes, size: int) -> bool:
     """Whole records between the index and the texts, and an index that never falls."""
     if len(head) < _RECORDS_AT + _ENTRY.itemsize:
         return False
@@ -49,14 +50,14 @@ def sniff(head: bytes, size: int) -> bool:
     return bool(index[0] == 0 and (index[1:] >= index[:-1]).all() and index[-1] < count)
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> RangeTable:
+def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
     """Read a ``.dat`` file.
 
     :raises DataError: the file is damaged or not of this format.
     :raises OSError: it can't be read.
     """
     data = path.read_bytes()
-    if not sniff(data[:65536], len(data)):
+    if not sniff(data[:65536], b"", len(data)):
         raise DataError(
             f"{path}: not an {NAME} file: its header doesn't fit its {len(data)} bytes; "
             "get it again, or name its true format"
@@ -69,8 +70,8 @@ def read(path: Path, columns: Sequence[str] | None = None) -> RangeTable:
     low, middle, high = entries["offset"].astype(np.int64).T
     offset = texts_at + low + (middle << 8) + (high << 16)
     rows, record = read_texts(path, data, offset, entries["length"], "\t")
-    names = COLUMNS if columns is None else columns
-    fewest = _FEWEST_COLUMNS if columns is None else len(columns)
+    names = options.columns or COLUMNS
+    fewest = len(options.columns) if options.columns else _FEWEST_COLUMNS
     return RangeTable(
         records=[make_record(path, row, names, fewest) for row in rows],
         v4=Ranges(4, np.append(np.uint64(0), end[:-1] + np.uint64(1)), end, record),

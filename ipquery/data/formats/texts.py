@@ -1,10 +1,12 @@
 """Records kept as one text with a separator: what ipip-dat and xdb share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ipquery.address import shorten
 from ipquery.data.ranges import Column
 from ipquery.data.record import FIELDS, DataError, Record
 
@@ -63,4 +65,47 @@ def make_record(
             "or of another edition; name its columns in the configuration (`columns`)"
         )
     named = zip(columns, row, strict=False)
-    return Record(**{name: text for name, text in named if name != SKIP and text != unknown})
+    return to_record(path, {name: text for name, text in named if name != SKIP and text != unknown})
+
+
+def to_record(path: Path, texts: Mapping[str, str]) -> Record:
+    """A record from the texts of its fields, by name.
+
+    Numbers are decimal; an AS number may stand with or without its ``AS``.
+
+    :raises DataError: a text isn't the number that its field holds.
+    """
+    values: dict[str, Any] = dict(texts)
+    for name in _NUMBERS.keys() & texts.keys():
+        values[name] = _number(path, name, texts[name]) if texts[name] else None
+    return Record(**values)
+
+
+def _number(path: Path, name: str, text: str) -> float:
+    try:
+        number = _NUMBERS[name](text.removeprefix("AS") if name == "asn" else text)
+    except ValueError:
+        raise DataError(
+            f"{path}: {shorten(text)} is no {name.replace('_', ' ')}: the file is damaged, or "
+            "its columns are others; name them in the configuration (`columns`)"
+        ) from None
+    low, high = _BOUNDS[name]
+    if not low <= number <= high:
+        raise DataError(
+            f"{path}: {name} {number} is out of bounds: the file is damaged; get it again"
+        )
+    return number
+
+
+_NUMBERS: dict[str, Callable[[str], float]] = {
+    "latitude": float,
+    "longitude": float,
+    "accuracy_radius": int,
+    "asn": int,
+}
+_BOUNDS = {
+    "latitude": (-90, 90),
+    "longitude": (-180, 180),
+    "accuracy_radius": (0, 20_038),  # half of the equator
+    "asn": (0, 2**32 - 1),  # RFC 6793
+}

@@ -25,6 +25,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.texts import make_record, read_texts
 from ipquery.data.ranges import Column, Ranges, RangeTable
 from ipquery.data.record import UNKNOWN, DataError
@@ -69,12 +70,12 @@ def _parse_header(head: bytes) -> _Header | None:
     return _Header(version, created, first, last, ip)
 
 
-def sniff(head: bytes, size: int) -> bool:
+def sniff(head: bytes, tail: bytes, size: int) -> bool:
     """A known version, and entries behind the vector index at whole steps."""
     return _parse_header(head) is not None
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> RangeTable:
+def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
     """Read an ``.xdb`` file.
 
     :raises DataError: the file is damaged or not of this format.
@@ -97,7 +98,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> RangeTable:
     _check_vector_index(path, data, header, entries)
 
     rows, record = read_texts(path, data, entries["text"], entries["length"], "|")
-    names = columns or _columns(rows)
+    names = options.columns or _columns(rows)
     # An entry without text is the vendor's "no data", as a gap is.
     holds = entries["length"] > 0
     key = np.uint64 if header.ip_version == 4 else "S16"
