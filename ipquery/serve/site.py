@@ -1,5 +1,6 @@
 """ApiSite: what all connections of a worker share."""
 
+import time
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +20,7 @@ from ipquery.serve.channel import Channel
 from ipquery.serve.contract import Reply
 from ipquery.serve.express import LONGEST_TARGET, Lane
 from ipquery.serve.limits import HttpLimits
+from ipquery.serve.turns import Turns
 
 _log = Logger()
 
@@ -66,8 +68,10 @@ class ApiSite(Site):
         reactor: IReactorTime,
         access_log: Callable[[str], None] | None = None,
         lane: Lane | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
+        :param monotonic: a clock that runs while requests are answered, in seconds.
         :param access_log: called with each line, in the combined format.
         :param lane: the express lane; without it, or with an access log, every
             request takes the other way.
@@ -77,6 +81,7 @@ class ApiSite(Site):
         super().__init__(resource, parsePOSTFormSubmission=False, reactor=reactor)
         self.limits = limits
         self.connections: set[Channel] = set()
+        self.turns = Turns(reactor, monotonic)
         self.draining = False
         self._access_log = access_log
         self.lane = lane or Lane()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -64,6 +65,8 @@ class MemoryTransport:
         self.sent = b""
         self.writes = 0
         self.paused = False
+        self.inbox: deque[bytes] = deque()
+        """Sent by the client, and not yet read."""
         self.producer: Any = None
         self.write_closed = False
         self.closed = False
@@ -190,7 +193,17 @@ class Server:
         lane = None
         if express and resource is None:
             lane = Lane(_find, without_record(FakeSnapshot().answer_number))
-        self.site = ApiSite(resource or self.api.app.resource(), limits, self.clock, log, lane)
+        self.site = ApiSite(
+            resource or self.api.app.resource(),
+            limits,
+            self.clock,
+            log,
+            lane,
+            monotonic=lambda: self.monotonic,
+        )
+        self.monotonic = 0.0
+        """What the clock says that runs while requests are answered."""
+        self.connections: list[Connection] = []
         self.site.start()
 
     def connect(self) -> "Connection":
@@ -199,6 +212,21 @@ class Server:
     def advance(self, seconds: int) -> None:
         for _ in range(seconds):
             self.clock.advance(1)
+            self.run()
+
+    def turn(self) -> bool:
+        """One turn of the reactor. Whether anything was done in it."""
+        read = [connection.read() for connection in list(self.connections)]
+        due = any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls())
+        self.clock.advance(0)
+        return due or any(read)
+
+    def run(self) -> None:
+        """Turns, until there is nothing left to do at this time."""
+        for _ in range(100_000):
+            if not self.turn():
+                return
+        raise AssertionError("it never comes to rest")
 
 
 class Connection:
@@ -209,11 +237,28 @@ class Connection:
         self.channel = server.site.buildProtocol(PEER)
         self.transport = MemoryTransport(self.channel)
         self.channel.makeConnection(self.transport)
+        server.connections.append(self)
+
+    def read(self) -> bool:
+        """Let the server read a piece, if it reads. Whether it did."""
+        transport = self.transport
+        if transport.closed:
+            transport.inbox.clear()
+            self.server.connections.remove(self)
+            return False
+        if transport.paused or not transport.inbox:
+            return False
+        self.channel.dataReceived(transport.inbox.popleft())
+        return True
+
+    def queue(self, *pieces: bytes) -> None:
+        """Send pieces, each of which comes in by a read of its own."""
+        self.transport.inbox.extend(pieces)
 
     def send(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            if not self.transport.closed:
-                self.channel.dataReceived(piece)
+        """Send pieces, and wait until the server has done what it can."""
+        self.queue(*pieces)
+        self.server.run()
 
     def finish_sending(self) -> None:
         """Half-close: the client sends no more."""
