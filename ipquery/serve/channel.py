@@ -20,7 +20,7 @@ CLOSING      our last answer is written       2 s, or idle_seconds       yes
 In any phase a client that doesn't read its answers isn't read either, gets no
 more answers to wait for, and is cut off after idle_seconds.
 
-Deadlines are looked at once a second by the site (:meth:`Channel.check_deadline`):
+Deadlines are looked at once a second by the site (:meth:`Channel.is_due`):
 a timer of its own for every request would cost more than answering it.
 
 What one connection can make us keep, besides what the kernel buffers for it, is
@@ -356,8 +356,8 @@ class Channel(Protocol):
             self._awaited, self._phase = awaited, phase
             self._deadline = self.site.now + seconds
 
-    def check_deadline(self, before: float, now: float) -> None:
-        """Called by the site once a second.
+    def is_due(self, before: float, now: float) -> bool:
+        """Whether a deadline is over. The site asks once a second.
 
         :param before: what its clock has said since the last call.
         """
@@ -365,11 +365,16 @@ class Channel(Protocol):
             # The second door was used, and leaves the book-keeping to this.
             self._settled_left = self._requests_left
             self._phase, self._deadline = _Phase.IDLE, before + self._limits.idle_seconds
+        return now >= self._deadline or now >= self._blocked_until
+
+    def expire(self) -> None:
+        """Act on a deadline, if it is still over."""
+        now = self.site.now
         if now >= self._blocked_until:
             self.transport.abortConnection()
-        if now < self._deadline:
+        elif now < self._deadline:
             return
-        if self._phase is _Phase.CLOSING:
+        elif self._phase is _Phase.CLOSING:
             self.transport.abortConnection()
         elif self._phase in (_Phase.HEADER, _Phase.BODY):
             self._refuse(Refused(408))

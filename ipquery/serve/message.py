@@ -18,6 +18,9 @@ from ipquery.serve.limits import HttpLimits
 
 # RFC 9110 section 7.2, RFC 3986 section 3.2.2: the characters of host and port.
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+# RFC 1035 section 2.3.4: labels of 1 to 63 octets; a last dot, or no name at all, is
+# allowed here.
+_NAME = re.compile(rb"(?:[^.]{1,63}\.)*[^.]{0,63}")
 # RFC 9112 section 3.2.2: absolute-form; the authority counts for nothing here.
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 # RFC 9112 section 3.2.3: uri-host ":" port.
@@ -410,6 +413,8 @@ def _check_host(values: Sequence[bytes], is_1_0: bool) -> None:
         return
     if not _HOST.fullmatch(host):
         raise Refused(400, "bad Host header")
+    if not host.startswith(b"[") and not _NAME.fullmatch(host.partition(b":")[0]):
+        raise Refused(400, "bad request: the Host header holds no host name")
     if len(_good_hosts) < _KNOWN and len(host) <= _KNOWN_BYTES:
         _good_hosts.add(host)
 
