@@ -240,11 +240,13 @@ class Incoming:
                 raise Refused(431)
             if not self._in_message and received > _MOST_EMPTY_BYTES:
                 raise Refused(400, "bad request: empty lines instead of a request")
-            self._check_header(received - self._line_ends_at if self._line_ends_at else 0)
+            self._check_header()
 
-    def _check_header(self, size: int) -> None:
-        """:param size: bytes of the header fields as they were sent, blanks included."""
+    def _check_header(self) -> None:
+        """Hold the fields against the limits, as they were sent, blanks included."""
         limits = self._limits
+        # Behind them comes an empty line.
+        size = self._part_bytes - self._line_ends_at - len(b"\r\n") if self._line_ends_at else 0
         if size > limits.header_bytes or len(self._headers) > limits.header_count:
             raise Refused(431)
 
@@ -301,7 +303,7 @@ class Incoming:
             return
         if len(self.target) > self._limits.request_line_bytes:
             raise Refused(414)
-        self._check_header(self._part_bytes - self._line_ends_at - len(b"\r\n"))
+        self._check_header()
         self._check_version()
         self._check_target()
         fields = self._decisive_fields()

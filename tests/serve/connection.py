@@ -175,6 +175,19 @@ def parse_responses(sent: bytes, heads_only: bool = False) -> list[Response]:
     return responses
 
 
+class TurningClock(Clock):
+    """Leaves what is asked for during a turn to the next one, as reactors do."""
+
+    def advance(self, amount: float) -> None:
+        self.rightNow += amount
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
 class Server:
     """A site on a clock, and connections to it."""
 
@@ -185,7 +198,7 @@ class Server:
         log: Callable[[str], None] | None = None,
         express: bool = True,
     ) -> None:
-        self.clock = Clock()
+        self.clock = TurningClock()
         self.clock.advance(1_700_000_000)
         self.readiness = Readiness(None)
         # Klein keeps only a weak reference to what its routes are bound to.
@@ -215,10 +228,10 @@ class Server:
             self.run()
 
     def turn(self) -> bool:
-        """One turn of the reactor. Whether anything was done in it."""
-        read = [connection.read() for connection in list(self.connections)]
+        """One turn of the reactor: what is due, then what has come in. Whether anything was."""
         due = any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls())
         self.clock.advance(0)
+        read = [connection.read() for connection in list(self.connections)]
         return due or any(read)
 
     def run(self) -> None:
