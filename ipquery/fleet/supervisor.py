@@ -4,11 +4,6 @@ A worker that dies loses only what it was answering: the connections that wait
 in its socket's queue wait for the next one, as the socket is the supervisor's.
 """
 
-import json
-import os
-import pickle
-import signal
-import socket
 import sys
 from collections.abc import Callable
 from math import inf
@@ -18,33 +13,24 @@ from typing import Any, BinaryIO
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.error import ProcessDone
-from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipquery.config import Config, ConfigError
 from ipquery.data.build import Order, hold, order_command
+from ipquery.fleet.child import Slot, WorkerProcess
 from ipquery.fleet.control import (
     BEAT_SECONDS,
     FIRST_SOCKET,
     READ_FROM,
     WRITE_TO,
-    Beat,
-    Drain,
-    Failed,
     Forget,
-    Log,
-    Messages,
-    Prepare,
-    Prepared,
-    Ready,
     Reopen,
     Start,
     Switch,
-    encode,
 )
+from ipquery.fleet.reload import Builder, code_stamp, in_place
 from ipquery.net import sockets
 from ipquery.net.sockets import BindError, Listeners
 from ipquery.net.systemd import Notifier
@@ -63,126 +49,8 @@ _START_SECONDS = 30
 _STABLE_SECONDS = 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
-# Of what Python prints before it dies: more than one traceback.
-_KEPT_BYTES = 8192
-
 # More than a worker's own drain takes.
 _DRAIN_MARGIN_SECONDS = 5
-
-
-class WorkerProcess(ProcessProtocol):
-    """One worker, seen from the supervisor."""
-
-    def __init__(self, slot: "Slot", snapshot: Path, now: Callable[[], float]) -> None:
-        self.slot = slot
-        self.snapshot = snapshot
-        self.started = now()
-        self.heard = inf
-        self.ready: Deferred[None] = Deferred()
-        self.ended: Deferred[str] = Deferred()
-        self.is_ready = False
-        self.ready_since = inf
-        self.is_draining = False
-        self.why_failed: str | None = None
-        self._now = now
-        self._messages = Messages()
-        self._complaint = b""
-        self._preparing: Deferred[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """How the log calls it."""
-        return f"worker {self.slot.number} (pid {self.transport.pid})"  # type: ignore[union-attr]
-
-    def say(self, message: Any) -> None:
-        """Tell the worker."""
-        if self.transport is not None:
-            self.transport.writeToChild(READ_FROM, encode(message))
-
-    def prepare(self, snapshot: Path) -> Deferred[None]:
-        """Have it map a snapshot.
-
-        :returns: fires when it has, fails when it can't or dies.
-        """
-        self._preparing = Deferred()
-        self.say(Prepare(str(snapshot)))
-        return self._preparing
-
-    def drain(self) -> None:
-        """Have it answer what was asked, and end."""
-        if not self.is_draining:
-            self.is_draining = True
-            self.say(Drain())
-
-    def kill(self) -> None:
-        """End it now."""
-        if self.transport is not None and self.transport.pid is not None:
-            os.kill(self.transport.pid, signal.SIGKILL)
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Messages on one pipe; on the other what Python says before it dies."""
-        if childFD != WRITE_TO:
-            self._complaint = (self._complaint + data)[-_KEPT_BYTES:]
-            return
-        for message in self._messages.feed(data):
-            self._act(message)
-
-    def _act(self, message: Any) -> None:
-        match message:
-            case Ready():
-                self.is_ready = True
-                self.ready_since = self._now()
-                self.ready.callback(None)
-            case Beat():
-                self.heard = self._now()
-            case Log(level=level, text=text):
-                _log.emit(LogLevel.lookupByName(level), "{name}: {text}", name=self.name, text=text)
-            case Prepared():
-                self._prepared(None)
-            case Failed(reason=reason):
-                self.why_failed = reason
-                self._prepared(Failure(RuntimeError(reason)))
-
-    def _prepared(self, outcome: Failure | None) -> None:
-        preparing, self._preparing = self._preparing, None
-        if preparing is not None:
-            preparing.callback(outcome)
-
-    def processEnded(self, reason: Failure) -> None:
-        """It is gone."""
-        how = _how_it_ended(reason)
-        name = self.name
-        self.transport = None
-        said = self._complaint.decode(errors="replace").strip()
-        if not self.is_ready:
-            self.why_failed = self.why_failed or (said or how).splitlines()[-1]
-        elif said:
-            _log.error("{name} said: {text}", name=name, text=said)
-        self._prepared(Failure(RuntimeError(f"{name} {how}")))
-        self.ended.callback(how)
-
-
-def _how_it_ended(reason: Failure) -> str:
-    if reason.check(ProcessDone):
-        return "ended"
-    number = getattr(reason.value, "signal", None)
-    if number is not None:
-        return f"was killed by {signal.Signals(number).name}"
-    return f"ended with status {getattr(reason.value, 'exitCode', '?')}"
-
-
-@attrs.define(eq=False)
-class Slot:
-    """A place for one worker, with the sockets that it listens on."""
-
-    number: int
-    sockets: list[socket.socket]
-    shared: bool
-    """Whether other slots listen on the same sockets."""
-    worker: WorkerProcess | None = None
-    failures: int = 0
-    said: str | None = None
-    retry: Any = None
 
 
 class Supervisor(Service):
@@ -212,13 +80,13 @@ class Supervisor(Service):
         self._snapshot = snapshot
         self._held: BinaryIO = hold(snapshot)
         self._notifier = notifier
-        self._code = _code_stamp()
+        self._code = code_stamp()
         self._slots: list[Slot] = []
         self._leaving: set[WorkerProcess] = set()
         self._stopping = False
         self._reloading: Deferred[None] | None = None
         self._reload_again = False
-        self._builder: _Builder | None = None
+        self._builder: Builder | None = None
         self._watch = LoopingCall(self._check_workers)
         self._watch.clock = reactor
         self._watchdog = LoopingCall(notifier.alive)
@@ -389,9 +257,9 @@ class Supervisor(Service):
         except (ConfigError, OSError, RuntimeError) as error:
             _log.error("reload refused, the old state keeps serving: {reason}", reason=str(error))
             return
-        code = _code_stamp()
+        code = code_stamp()
         try:
-            if _in_place(self._config, config) and code == self._code:
+            if in_place(self._config, config) and code == self._code:
                 await self._switch(snapshot)
             else:
                 await self._roll(config, snapshot)
@@ -419,7 +287,7 @@ class Supervisor(Service):
         :returns: fails with RuntimeError, saying why.
         """
         order = Order(config.databases, config.cache_dir, config.lists, config.build)
-        self._builder = _Builder(order)
+        self._builder = Builder(order)
         command = order_command()
         self._reactor.spawnProcess(self._builder, command[0], command, env=None)
         return self._builder.built
@@ -530,59 +398,8 @@ class Supervisor(Service):
         self._held.close()
 
 
-class _Builder(ProcessProtocol):
-    """The process that builds or finds the snapshot of a configuration."""
-
-    def __init__(self, order: Order) -> None:
-        self.built: Deferred[Path] = Deferred()
-        self._order = order
-        self._said = {1: b"", 2: b""}
-
-    def connectionMade(self) -> None:
-        """Hand it the order."""
-        self.transport.write(pickle.dumps(self._order))  # type: ignore[union-attr] # it is there
-        self.transport.closeStdin()  # type: ignore[union-attr]
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Its answer, or its complaint."""
-        self._said[childFD] += data
-
-    def cancel(self) -> None:
-        """Its snapshot isn't wanted any more."""
-        if self.transport is not None and self.transport.pid is not None:
-            self.transport.signalProcess("TERM")
-
-    def processEnded(self, reason: Failure) -> None:
-        """It has answered, or never will."""
-        self.transport = None
-        try:
-            answer = json.loads(self._said[1])
-        except ValueError:
-            last = self._said[2].decode(errors="replace").strip().splitlines()[-1:]
-            said = f": {last[0]}" if last else ""
-            self.built.errback(RuntimeError(f"the build {_how_it_ended(reason)}{said}"))
-            return
-        if "error" in answer:
-            self.built.errback(RuntimeError(answer["error"]))
-        else:
-            self.built.callback(Path(answer["path"]))
-
-
 def _pause(failures: int, was_ready: bool) -> float:
     """How long to wait before the next try: not at all after an accident, then ever longer."""
     if failures == 0 or (failures == 1 and was_ready):
         return 0
     return float(min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE))
-
-
-def _in_place(before: Config, after: Config) -> bool:
-    """Whether only databases and codes differ, which workers take over as they run."""
-    same = attrs.evolve(after, databases=before.databases, lists=before.lists, build=before.build)
-    return same == before
-
-
-def _code_stamp() -> str:
-    """Changes when the installed code does."""
-    package = Path(__file__).parents[1]
-    files = sorted(package.rglob("*.py"))
-    return repr([(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files])
