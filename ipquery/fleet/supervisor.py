@@ -74,9 +74,9 @@ class Supervisor(Service):
         self._is_reloading = False
         self._in_a_hurry = False
         self._watch = self._steadily(self._check_workers)
-        self._watchdog = self._steadily(notifier.alive)
+        self._watchdog = self._steadily(lambda: self._tell(notifier.alive))
 
-    def _steadily(self, call: Callable[[], None]) -> LoopingCall:
+    def _steadily(self, call: Callable[[], object]) -> LoopingCall:
         """A loop that an exception doesn't end."""
 
         def guarded() -> None:
@@ -120,18 +120,24 @@ class Supervisor(Service):
         self._was_tried = self._was_tried or all(slot.was_tried for slot in fleet.slots)
         if fleet.is_stopping or not self._was_tried:
             return
-        if not self._was_ready and any(slot.answers for slot in fleet.slots):
+        answers = any(slot.answers for slot in fleet.slots)
+        if not self._was_ready and answers and self._tell(self._notifier.ready):
             self._was_ready = True
-            self._notifier.ready()
-            self._say_status()
+            self._status = ""
             self.up.callback(None)
-        elif self._status != self._describe():
-            self._say_status()
+        status = self._describe()
+        if self._status != status and self._tell(self._notifier.status, status):
+            self._status = status
         self._reload_if_wanted()
 
-    def _say_status(self) -> None:
-        self._status = self._describe()
-        self._notifier.status(self._status)
+    def _tell(self, say: Callable[..., None], *what: str) -> bool:
+        """Tell the service manager. Whether it could be: what can't be said must stop nothing."""
+        try:
+            say(*what)
+        except OSError as error:  # no descriptor for the socket
+            _log.warn("can't tell the service manager: {reason}", reason=str(error))
+            return False
+        return True
 
     def _describe(self) -> str:
         slots = self._fleet.slots
@@ -189,7 +195,7 @@ class Supervisor(Service):
         self._reload_wanted = False
         self._is_reloading = True
         if self._was_ready:
-            self._notifier.reloading()
+            self._tell(self._notifier.reloading)
         running = Deferred.fromCoroutine(Reload(self._fleet, self._load_config).run())
         running.addBoth(self._reloaded)
 
@@ -200,7 +206,7 @@ class Supervisor(Service):
         if self._fleet.is_stopping:
             return
         if self._was_ready:
-            self._notifier.ready()
+            self._tell(self._notifier.ready)
         self._reload_if_wanted()
 
     # Logs and stopping
@@ -216,7 +222,7 @@ class Supervisor(Service):
         :returns: fires when the last process has ended.
         """
         super().stopService()
-        self._notifier.stopping()
+        self._tell(self._notifier.stopping)
         return Deferred.fromCoroutine(self._stop())
 
     def hurry(self) -> None:

@@ -100,7 +100,11 @@ class FakeWorker(FakeProcess):
 
     def say(self, message: Any) -> None:
         """Say something to the supervisor."""
-        self._protocol.childDataReceived(WRITE_TO, encode(message))
+        self.say_bytes(encode(message))
+
+    def say_bytes(self, data: bytes) -> None:
+        """Write to the supervisor's pipe."""
+        self._protocol.childDataReceived(WRITE_TO, data)
 
     @property
     def serves(self) -> bool:
@@ -246,7 +250,11 @@ class Notes(Notifier):
         super().__init__({})
         self.told: list[str] = []
 
+        self.error: OSError | None = None
+
     def _send(self, state: str) -> None:
+        if self.error is not None:
+            raise self.error
         self.told.append(state)
 
 
@@ -295,11 +303,12 @@ class Daemon:
         """Why the configuration can't be loaded."""
         self.before = open_files()
         self.log.__enter__()
+        self._listeners = open_listeners(self.config.binds, workers)
         self.supervisor = Supervisor(
             self.reactor,
             self.config,
             self._load,
-            open_listeners(self.config.binds, workers),
+            self._listeners,
             self.snapshot(),
             self.notes,
         )
@@ -322,6 +331,10 @@ class Daemon:
         for worker in self.reactor.alive:
             worker.become_ready()
         return self
+
+    def listening(self) -> list[socket.socket]:
+        """The sockets that it was started with."""
+        return self._listeners.all()
 
     def change_config(self, workers: int | None = None) -> None:
         """What needs new workers."""
