@@ -30,7 +30,7 @@ from ipquery.fleet.child import Phase
 from ipquery.fleet.control import BEAT_SECONDS, Reopen
 from ipquery.fleet.reload import Reload
 from ipquery.fleet.slots import Fleet, Slot
-from ipquery.fleet.state import hold_state
+from ipquery.fleet.state import State, hold_state
 from ipquery.net import sockets
 from ipquery.net.sockets import Listeners
 from ipquery.net.systemd import Notifier
@@ -95,9 +95,9 @@ class Supervisor(Service):
         return self._is_reloading
 
     @property
-    def config(self) -> Config:
-        """The configuration that is in force."""
-        return self._fleet.current.config
+    def state(self) -> State:
+        """What the workers are on: the configuration, sockets and snapshot in force."""
+        return self._fleet.current
 
     # Starting
 

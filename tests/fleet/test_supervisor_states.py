@@ -147,7 +147,7 @@ class Supervised(RuleBasedStateMachine):
         done = [line for line in daemon.log.lines if line.startswith("reloaded; answering from")]
         if len(done) > self.reloaded:
             self.reloaded = len(done)
-            self.expected = (done[-1].split()[-1], daemon.supervisor.config.http.body_bytes)
+            self.expected = (done[-1].split()[-1], daemon.supervisor.state.config.http.body_bytes)
         assert daemon.answers <= {self.expected}
 
     @invariant()
@@ -155,7 +155,7 @@ class Supervised(RuleBasedStateMachine):
         supervisor = self.daemon.supervisor
         serving = sum(worker.serves for worker in self.reactor.alive)
         if not supervisor.is_reloading:
-            assert serving <= supervisor.config.workers
+            assert serving <= supervisor.state.config.workers
 
     def teardown(self) -> None:
         try:
@@ -176,7 +176,7 @@ class Supervised(RuleBasedStateMachine):
 
     def _all_serve(self) -> bool:
         serving = [worker for worker in self.reactor.alive if worker.serves]
-        return len(serving) == self.daemon.supervisor.config.workers
+        return len(serving) == self.daemon.supervisor.state.config.workers
 
 
 def _run(examples: int, steps: int, deterministic: bool) -> None:
