@@ -2,6 +2,7 @@
 
 import gc
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,15 @@ _log = Logger()
 class Worker(Protocol):
     """The worker's end of the pipes."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(
+        self, reactor: Any, make_service: Callable[..., HttpService] = HttpService
+    ) -> None:
+        """
+        :param reactor: sockets and time; it is stopped when the worker has drained.
+        :param make_service: takes what :class:`HttpService` does.
+        """
         self._reactor = reactor
+        self._make_service = make_service
         self._messages = Messages()
         self._service: HttpService | None = None
         self._prepared: tuple[int, Snapshot] | None = None
@@ -109,7 +117,7 @@ class Worker(Protocol):
         for one in listening:
             one.setblocking(False)
         try:
-            self._service = HttpService(
+            self._service = self._make_service(
                 self._reactor,
                 listening,
                 Snapshot(Path(start.snapshot), verify=False),

@@ -1,5 +1,6 @@
 """What a supervisor does when a worker, a build or the machine fails."""
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -358,14 +359,15 @@ def test_pauses_stay_as_long_as_they_are_for_days(make: Start) -> None:
     assert daemon.answers == {("1.ipq", 4096)}
 
 
-def test_a_unix_socket_listens_through_the_pauses_of_its_only_worker(
+def test_a_unix_socket_takes_callers_through_the_pauses_of_its_only_worker(
     make: Start, tmp_path: Path
 ) -> None:
-    daemon = make(1, (Bind(path=str(tmp_path / "s")),)).start()
+    path = str(tmp_path / "s")
+    daemon = make(1, (Bind(path=path),)).start()
     daemon.reactor.alive[0].end(KILL)
     daemon.reactor.alive[0].give_up()
-    (listening,) = daemon.listening()
-    assert is_listening(listening)
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(path)
 
 
 # Watching
