@@ -73,6 +73,7 @@ class Supervisor(Service):
         self._reload_wanted = False
         self._is_reloading = False
         self._in_a_hurry = False
+        self._is_unheard = False
         self._watch = self._steadily(self._check_workers)
         self._watchdog = self._steadily(lambda: self._tell(notifier.alive))
 
@@ -135,8 +136,11 @@ class Supervisor(Service):
         try:
             say(*what)
         except OSError as error:  # no descriptor for the socket
-            _log.warn("can't tell the service manager: {reason}", reason=str(error))
+            if not self._is_unheard:
+                self._is_unheard = True
+                _log.warn("can't tell the service manager: {reason}", reason=str(error))
             return False
+        self._is_unheard = False
         return True
 
     def _describe(self) -> str:

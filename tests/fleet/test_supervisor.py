@@ -436,6 +436,7 @@ def test_an_error_of_the_watchdog_is_not_its_end(make: Start) -> None:
     daemon.start()
     daemon.reactor.pass_time(3)
     assert daemon.notes.told == []
+    assert daemon.log.count("can't tell the service manager") == 1
     daemon.notes.error = None
     daemon.reactor.pass_time(2)
     assert "WATCHDOG=1" in daemon.notes.told
