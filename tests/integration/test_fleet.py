@@ -537,7 +537,7 @@ def building(tmp_path: Path) -> Iterator[tuple[Daemon, int, Path]]:
     cache = tmp_path / "empty-cache"
     environment = {"XDG_CACHE_HOME": str(cache)}
     with Daemon(tmp_path, "--db", "default", "-w", 2, environment=environment) as daemon:
-        _until(lambda: _children(daemon, "ipquery.data.compile"))
+        daemon.wait_for_log(r"\d% +reading")
         (build,) = _children(daemon, "ipquery.data.compile")
         os.kill(build, signal.SIGSTOP)
         try:
@@ -587,8 +587,9 @@ def test_a_reloads_build_that_is_interrupted_leaves_nothing(
     os.kill(build, signal.SIGSTOP)
     for child in _children(daemon, "ipquery.data.build"):
         os.kill(child, number)  # HUP as a terminal that closes sends it to all
-    if number == signal.SIGHUP:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(build, signal.SIGCONT)
+    if number == signal.SIGHUP:
         daemon.wait_for_log("reloaded; answering")
         assert len(list((cache / "ipquery").iterdir())) == len(before) + 1
         return
