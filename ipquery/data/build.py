@@ -348,7 +348,10 @@ def order_command() -> list[str]:
 
 def main() -> int:
     """Carry out the order on standard input. Returns the exit status."""
-    # Stopped, it removes what it hasn't finished.
+    # Stopped, it removes what it hasn't finished. The terminal's signals are for the process
+    # that started us to answer; HUP, to which that reloads, would end us before we could.
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The workers are answering meanwhile: a build takes what they leave, and a tenth
     # of a core that they keep busy.
