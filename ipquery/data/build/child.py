@@ -1,6 +1,6 @@
-"""The build itself, as the child process of :mod:`ipquery.data.build` runs it.
+"""The build itself, as the child process of :mod:`ipquery.data.build.parent` runs it.
 
-Reads a pickled :class:`~ipquery.data.build.Job` from standard input and writes
+Reads a pickled :class:`~ipquery.data.build.job.Job` from standard input and writes
 JSON objects, one a line, to standard output: ``{"progress": what, "done": 0 to
 1}`` any number of times, then ``{"seconds": s, "peak_memory": bytes}`` or
 ``{"error": text}``.
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.data import snapshot
-from ipquery.data.build import Job, Limits, Report, file_digest
+from ipquery.data.build.job import Job, Limits, Report, file_digest
 from ipquery.data.codes import OperatorLists, fill, load_lists
 from ipquery.data.formats import FORMATS, recognise
 from ipquery.data.ranges import NO_RECORD, RangeTable, Steps, overlay
