@@ -11,14 +11,18 @@ import pytest
 
 from ipquery import DataError, open_snapshot
 from ipquery.data.build import (
+    Built,
+    Job,
     Limits,
     ListPaths,
+    Report,
     build,
     default_cache,
     ensure_snapshot,
     parent,
     store,
 )
+from ipquery.data.build.parent import Temporary, run
 from ipquery.data.sources import Source, default_source, parse_source
 from tests.data.files import Row, ipip_dat, xdb
 
@@ -247,13 +251,12 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path, china: Source) -> N
 
 def _builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     made: list[Path] = []
-    really = build
 
-    def counted(sources: list[Source], out: Path, *rest: object) -> object:
-        made.append(out)
-        return really(sources, out, *rest)  # type: ignore[arg-type] # passed through
+    def counted(job: Job, report: Report, temporary: Temporary) -> Built:
+        made.append(job.out)
+        return run(job, report, temporary)
 
-    monkeypatch.setattr(store, "build", counted)
+    monkeypatch.setattr(store, "run", counted)
     return made
 
 

@@ -7,13 +7,11 @@ JSON objects, one a line, to standard output: ``{"progress": what, "done": 0 to
 """
 
 import json
-import os
 import pickle
 import resource
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -65,7 +63,7 @@ class Answers:
 
 
 def compile_snapshot(job: Job, report: Report) -> None:
-    """Read the sources, lay them over each other, write the temporary file, rename it.
+    """Read the sources, lay them over each other, write and verify the temporary file.
 
     :raises DataError: a source or a list can't be used.
     """
@@ -89,7 +87,6 @@ def compile_snapshot(job: Job, report: Report) -> None:
     with job.temporary.open("r+b") as file:
         snapshot.write(file, sections(v4, v6, records), _about(loaded, v4, v6, records))
     snapshot.Snapshot(job.temporary).close()
-    _publish(job.temporary, job.out)
     report("done", 1.0)
 
 
@@ -177,20 +174,6 @@ def _shares(v4: Steps, v6: Steps, records: Sequence[Record]) -> dict[str, dict[s
                 if getattr(record, f"{field}_code") is not None:
                     share["coded"] += int(ranges[number])
     return shares
-
-
-def _publish(temporary: Path, out: Path) -> None:
-    """Put the finished file in place; it survives a power cut from here on."""
-    # mkstemp's 0600 would keep other users' workers from reading it.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
-    temporary.replace(out)
-    folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _limit(limits: Limits) -> None:

@@ -40,8 +40,8 @@ class Job:
     """One build, as the child gets it.
 
     ``digests`` are SHA-256 of the sources, in order, as they were when the
-    build was ordered. ``temporary`` is the child's to fill; it renames it to
-    ``out`` when all is well.
+    build was ordered. ``temporary`` is the child's to fill; ``out`` is what it
+    becomes, for messages.
     """
 
     sources: Sequence[Source]

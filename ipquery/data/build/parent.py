@@ -1,10 +1,13 @@
 """Runs the child that builds, and tells how it ended."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pickle
+import re
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -12,6 +15,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from ipquery.data.build.job import Built, Job, Limits, ListPaths, Report, file_digest
 from ipquery.data.record import DataError
@@ -32,23 +37,94 @@ def build(
     :raises DataError: a source, a list or ``out`` can't be used, or a limit was reached.
     """
     digests = [file_digest(source.path) for source in sources]
+    umask = os.umask(0)
+    os.umask(umask)
     with temporary_beside(out) as temporary:
-        job = Job(sources, digests, lists, limits, temporary, out)
-        return _run(job, report)
+        built = run(Job(sources, digests, lists, limits, temporary.path, out), report, temporary)
+        publish(temporary, out, 0o666 & ~umask)
+    return built
+
+
+@attrs.frozen
+class Temporary:
+    """A file that becomes ``out`` when it is whole.
+
+    ``handle`` is its descriptor. Its lock says that somebody is at work, and is
+    gone when the last process that has the descriptor has ended.
+    """
+
+    path: Path
+    handle: int
 
 
 @contextlib.contextmanager
-def temporary_beside(out: Path) -> Iterator[Path]:
-    """A file in the same folder, so that a rename puts it in place in one step."""
+def temporary_beside(out: Path) -> Iterator[Temporary]:
+    """A file in the same folder, so that a rename puts it in place in one step.
+
+    What dead builds left in that folder goes.
+
+    :raises DataError: the folder can't be written.
+    """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+        _sweep(out)
+        temporary = _locked_temporary(out)
     except OSError as error:
         raise DataError(f"{out}: can't write here: {error.strerror}") from None
-    os.close(handle)
     try:
-        yield Path(name)
+        yield temporary
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.path.unlink(missing_ok=True)
+        os.close(temporary.handle)
+
+
+def _locked_temporary(out: Path) -> Temporary:
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+        # Between the two calls another build may take it for a dead one's.
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(handle).st_nlink:
+                return Temporary(Path(name), handle)
+        os.close(handle)
+
+
+def _sweep(out: Path) -> None:
+    """Remove temporary files of builds that died, of ``out`` and of other snapshots."""
+    # mkstemp's eight characters; editors and rsync use fewer, or capitals.
+    name = re.compile(rf"\.({re.escape(out.name)}|.+\.ipq)\.[a-z0-9_]{{8}}")
+    for path in out.parent.iterdir():
+        if not name.fullmatch(path.name):
+            continue
+        # Gone meanwhile, somebody else's, or at work.
+        with contextlib.suppress(OSError):
+            _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+
+
+def publish(temporary: Temporary, out: Path, mode: int) -> None:
+    """Put a whole file in place; it survives a power cut from here on.
+
+    :raises DataError: it can't be put there.
+    """
+    try:
+        os.fchmod(temporary.handle, mode)
+        os.fsync(temporary.handle)
+        temporary.path.replace(out)
+        folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise DataError(f"{out}: can't write the snapshot: {error.strerror}") from None
 
 
 def command() -> list[str]:
@@ -57,12 +133,18 @@ def command() -> list[str]:
     return [sys.executable, "-P", "-m", "ipquery.data.build.child"]
 
 
-def _run(job: Job, report: Report) -> Built:
+def run(job: Job, report: Report, temporary: Temporary) -> Built:
+    """Have a child fill the temporary file.
+
+    :raises DataError: a source or a list can't be used, or a limit was reached.
+    """
     with subprocess.Popen(  # noqa: S603 # our own module
         command(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Should this process be killed, the file is the child's until that ends, too.
+        pass_fds=[temporary.handle],
         # One thread: OpenBLAS would reserve address space for a pool that nothing uses.
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     ) as child:
@@ -70,8 +152,10 @@ def _run(job: Job, report: Report) -> Built:
         assert child.stdout is not None
         assert child.stderr is not None
         overtime = threading.Timer(job.limits.seconds, child.kill)
-        overtime.start()
+        # Stopped at the wrong moment, this process would else wait for it to the end.
+        overtime.daemon = True
         try:
+            overtime.start()
             child.stdin.write(pickle.dumps(job))
             child.stdin.close()
             outcome = _follow(child.stdout, report)
