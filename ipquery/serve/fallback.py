@@ -1,6 +1,7 @@
 """Second opinions: remote sources, asked for what the snapshot has no record for."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -20,7 +21,6 @@ from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
-    HTTPConnectionPool,
     RequestTransmissionFailed,
     ResponseDone,
     ResponseFailed,
@@ -32,6 +32,7 @@ from twisted.web.iweb import IAgent, IResponse
 from ipquery.data.record import UNKNOWN, Record, is_answer
 from ipquery.serve.breaker import Breaker
 from ipquery.serve.cache import trust_root
+from ipquery.serve.connections import Connections, HeadError
 from ipquery.serve.resolver import Opinion
 from ipquery.serve.upstreams import LOOP_HEADER, LOOP_TOKEN, FallbackSettings
 
@@ -39,6 +40,9 @@ _log = Logger()
 
 _REDIRECTS = {301, 302, 307, 308}
 _MOST_REDIRECTS = 3
+
+# RFC 3986 section 2: nothing else may stand in one.
+_URL = re.compile(r"[!-~]+")
 
 
 class SourceError(Exception):
@@ -135,6 +139,7 @@ class Source:
 
 _EXPECTED = (
     SourceError,
+    HeadError,
     ConnectError,
     ConnectionClosed,
     DNSLookupError,
@@ -173,11 +178,16 @@ def _text_at(content: Any, path: str) -> str | None:
 def _redirected(url: str, response: Any) -> str:
     """Where to ask instead.
 
-    :raises SourceError: it is another host, where our headers don't belong.
+    :raises SourceError: it is no URL, or another host, where our headers don't belong.
     """
     (location,) = response.headers.getRawHeaders(b"Location", [b""])[:1]
-    target: str = urljoin(url, location.decode("latin-1"))
-    before, after = urlsplit(url), urlsplit(target)
+    try:
+        target: str = urljoin(url, location.decode("ascii"))
+        before, after = urlsplit(url), urlsplit(target)
+    except ValueError:
+        raise SourceError("redirects to what is no URL") from None
+    if not _URL.fullmatch(target):
+        raise SourceError("redirects to what is no URL")
     is_same = before[:2] == after[:2]
     is_safer = after.scheme == "https" and after.netloc == before.hostname
     if not (is_same or is_safer):
@@ -191,12 +201,15 @@ class _Body(Protocol):
     def __init__(self, limit: int) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._cut_off())
         self._limit = limit
-        self._received = b""
+        # bytes would be copied for each chunk: 65,536 of one byte take a third of a second.
+        self._received = bytearray()
         self._done = False
 
     def dataReceived(self, data: bytes) -> None:
+        if self._done:
+            return
         self._received += data
-        if len(self._received) > self._limit and not self._done:
+        if len(self._received) > self._limit:
             self._cut_off()
             self.whole.errback(SourceError(f"the response is longer than {self._limit} bytes"))
 
@@ -210,7 +223,7 @@ class _Body(Protocol):
             return
         self._done = True
         if reason.check(ResponseDone, PotentialDataLoss):
-            self.whole.callback(self._received)
+            self.whole.callback(bytes(self._received))
         else:
             self.whole.errback(reason)
 
@@ -266,7 +279,7 @@ def make_sources(reactor: Any, all_settings: Sequence[FallbackSettings]) -> Sour
     """
     sources, pools = [], []
     for settings in all_settings:
-        pool = HTTPConnectionPool(reactor)
+        pool = Connections(reactor)
         pool.maxPersistentPerHost = settings.concurrent
         pools.append(pool)
         agent = Agent(
