@@ -29,7 +29,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
-from ipquery.data.record import UNKNOWN, Record, is_answer
+from ipquery.data.record import UNKNOWN, Record
 from ipquery.serve.breaker import Breaker
 from ipquery.serve.cache import trust_root
 from ipquery.serve.connections import Connections, HeadError
@@ -109,9 +109,11 @@ class Source:
 
     def _record(self, body: bytes) -> Record:
         if self._settings.is_node:
-            if not is_answer(body):
-                raise SourceError("the response isn't an answer of ipquery")
-            return Record.from_answer(body)
+            try:
+                # However it is spelt: the answer is written anew.
+                return Record.from_answer(body)
+            except (ValueError, RecursionError):
+                raise SourceError("the response isn't an answer of ipquery") from None
         try:
             content = json.loads(body)
         except (ValueError, RecursionError):
@@ -264,8 +266,8 @@ class Sources:
 
     @property
     def states(self) -> list[dict[str, str]]:
-        """Of each source's circuit breaker."""
-        return [{"name": one.name, "breaker": one.breaker.state} for one in self._sources]
+        """Of each source's circuit breaker, in order. Callers see it: no hosts."""
+        return [{"breaker": one.breaker.state} for one in self._sources]
 
     def stop(self) -> Deferred[Any]:
         """Fires when all connections are closed."""
