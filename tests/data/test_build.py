@@ -202,7 +202,9 @@ def test_where_it_cannot_write_is_said(tmp_path: Path, china: Source) -> None:
 
 
 def test_too_much_memory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"needs more than 120 MB of memory.*memory_limit"):
+    with pytest.raises(
+        DataError, match=r"needs more than 120 MB of memory.*`memory_limit_mb` under"
+    ):
         build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(memory=120 << 20))
     assert not _left(tmp_path)
 
@@ -210,7 +212,7 @@ def test_too_much_memory_is_refused(tmp_path: Path) -> None:
 def test_too_much_time_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parent, "command", lambda: ["sleep", "60"])
     begun = time.monotonic()
-    with pytest.raises(DataError, match=r"not built within 1 s.*time_limit"):
+    with pytest.raises(DataError, match=r"not built within 1 s.*`time_limit` under"):
         build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(seconds=1))
     assert time.monotonic() - begun < 20
     assert not _left(tmp_path)

@@ -200,7 +200,7 @@ def main() -> int:
         names = ", ".join(str(source.path) for source in job.sources)
         _say(
             error=f"{names}: building needs more than {job.limits.memory >> 20} MB of memory; "
-            "if the file is sound, raise `memory_limit` under [build]"
+            "if the file is sound, raise `memory_limit_mb` under [build]"
         )
         return 1
     except OSError as error:
