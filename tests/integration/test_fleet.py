@@ -220,7 +220,7 @@ def test_a_worker_that_cannot_start_gets_no_callers_and_is_named_once(
 ) -> None:
     cache = tmp_path / "own-cache"
     daemon = start(XDG_CACHE_HOME=str(cache))
-    (snapshot,) = (cache / "ipquery").glob("*.ipq")
+    (snapshot,) = (cache / "ipquery").rglob("*.ipq")
     hidden = snapshot.rename(tmp_path / "hidden.ipq")
     victim = workers_of(daemon)[0]
     os.kill(victim, signal.SIGKILL)
