@@ -538,10 +538,10 @@ def building(tmp_path: Path) -> Iterator[tuple[Daemon, int, Path]]:
     environment = {"XDG_CACHE_HOME": str(cache)}
     with Daemon(tmp_path, "--db", "default", "-w", 2, environment=environment) as daemon:
         daemon.wait_for_log(r"\d% +reading")
-        (build,) = _children(daemon, "ipquery.data.compile")
+        (build,) = _children(daemon, "ipquery.data.build.child")
         os.kill(build, signal.SIGSTOP)
         try:
-            yield daemon, build, cache / "ipquery"
+            yield daemon, build, cache / "ipquery/snapshots"
         finally:
             if _alive(build):
                 os.kill(build, signal.SIGCONT)
@@ -579,11 +579,11 @@ def test_a_reloads_build_that_is_interrupted_leaves_nothing(
 ) -> None:
     cache = tmp_path / "own-cache"
     daemon = start(XDG_CACHE_HOME=str(cache))
-    before = sorted((cache / "ipquery").iterdir())
+    before = sorted((cache / "ipquery/snapshots").iterdir())
     (tmp_path / "db.xdb").write_bytes(OTHER)
     daemon.process.send_signal(signal.SIGHUP)
-    _until(lambda: _children(daemon, "ipquery.data.compile"))
-    (build,) = _children(daemon, "ipquery.data.compile")
+    _until(lambda: _children(daemon, "ipquery.data.build.child"))
+    (build,) = _children(daemon, "ipquery.data.build.child")
     os.kill(build, signal.SIGSTOP)
     for child in _children(daemon, "ipquery.data.build"):
         os.kill(child, number)  # HUP as a terminal that closes sends it to all
@@ -591,11 +591,11 @@ def test_a_reloads_build_that_is_interrupted_leaves_nothing(
         os.kill(build, signal.SIGCONT)
     if number == signal.SIGHUP:
         daemon.wait_for_log("reloaded; answering")
-        assert len(list((cache / "ipquery").iterdir())) == len(before) + 1
+        assert len(list((cache / "ipquery/snapshots").iterdir())) == len(before) + 1
         return
     daemon.wait_for_log("reload refused, the old state keeps serving: the build ended")
     assert not _alive(build)
-    assert sorted((cache / "ipquery").iterdir()) == before
+    assert sorted((cache / "ipquery/snapshots").iterdir()) == before
 
 
 # systemd
