@@ -1,9 +1,22 @@
-"""Options and makeService: the one place that wires things together."""
+"""Options and makeService: the one place that wires things together.
 
+What signals do:
+
+| signal    | while a first build runs       | until the reactor runs | then                  |
+|-----------|--------------------------------|------------------------|-----------------------|
+| HUP       | waits                          | waits                  | reload                |
+| USR1      | waits                          | waits                  | reopen logs           |
+| TERM, INT | the build is undone, then end  | Twisted's: end         | drain; again: at once |
+
+What waits is kept by the kernel, which holds each blocked signal once: several HUPs while
+starting are one reload after it.
+"""
+
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, TextIO
@@ -18,16 +31,20 @@ from ipquery.data.build import served_snapshot
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
 from ipquery.data.sources import DEFAULT, Source, parse_source
+from ipquery.fleet.state import State
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net import sockets
 from ipquery.net.limits import OTHER_FILES, raise_open_files
-from ipquery.net.sockets import Bind, BindError, Listeners, parse_bind
+from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.net.systemd import Notifier, take_sockets
 from ipquery.progress import reporter
 from ipquery.serve import contract
 from ipquery.serve.upstreams import CacheSettings, UpstreamError
 
 _log = Logger()
+
+_WAITING = (signal.SIGHUP, signal.SIGUSR1)
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 # Every database knows it, the Chinese ones in detail.
 _EXAMPLE_ADDRESS = "114.114.114.114"
@@ -115,9 +132,12 @@ def makeService(options: Options) -> IService:
     # Not before: twistd --reactor installs the reactor after this module is found.
     from twisted.internet import reactor
 
+    _hold_signals()
     try:
-        return make_service(options.load_config, reactor, sys.stderr)
+        with _undone_by_signals():
+            return make_service(options.load_config, reactor, sys.stderr)
     except (ConfigError, DataError, BindError) as error:
+        _let_signals_in()
         raise SystemExit(f"ipquery: {error}") from None
 
 
@@ -143,23 +163,28 @@ def make_service(load_config: Callable[[], Config], reactor: Any, terminal: Text
         path = served_snapshot(
             config.databases, config.cache_dir, reporter(terminal), config.lists, config.build
         )
-        about = _about(path)
+        _about(path)
+        notifier = Notifier(os.environ)
+        supervisor = Supervisor(reactor, config, load_config, listeners, path, notifier)
     except BaseException:
         sockets.close_all(listeners)
         raise
-    supervisor = Supervisor(reactor, config, load_config, listeners, path, Notifier(os.environ))
     _check_open_files(config.http.connections, raise_open_files())
     if config.cache.redis and config.cache.scope == "fallback" and not config.fallback:
         _log.warn(
             "a cache is named, but nothing is kept in it: it is for what remote sources say, "
             "and there is no [[fallback]]"
         )
-    supervisor.up.addCallback(lambda _: _announce(about, listeners))
+    supervisor.up.addCallback(lambda _: _announce(supervisor.state))
     reactor.callWhenRunning(_answer_signals, supervisor, reactor)
     return supervisor
 
 
 def _about(path: Path) -> Any:
+    """What a snapshot says of itself.
+
+    :raises DataError: it is gone.
+    """
     try:
         with Snapshot(path, verify=False) as snapshot:
             return snapshot.about
@@ -177,16 +202,61 @@ def _check_access_log(path: Path | None) -> None:
         raise ConfigError(f"{path}: can't write this access log: {error.strerror}") from None
 
 
+class _InterruptedError(BaseException):
+    """A signal ends what is being done. No Exception: nothing on the way may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _undone_by_signals() -> Iterator[None]:
+    """Have TERM and INT unwind the stack, which removes temporary files, and end the process.
+
+    By default TERM would end it where it stands, and INT with a traceback.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for again in _STOPPING:
+            signal.signal(again, signal.SIG_IGN)
+        raise _InterruptedError(number)
+
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as shells have INT in what runs in the background
+            signal.signal(number, interrupt)
+    try:
+        yield
+    except _InterruptedError as interrupted:
+        # As twistd does it once it runs: whoever waits sees which signal it was.
+        signal.signal(interrupted.number, signal.SIG_DFL)
+        os.kill(os.getpid(), interrupted.number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _hold_signals() -> None:
+    """Have HUP and USR1 wait: by default they end a process.
+
+    Handlers that note them wouldn't do: twistd installs its own for USR1, which
+    rotates its log file, only where there is none.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WAITING)
+
+
+def _let_signals_in() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITING)
+
+
 def _answer_signals(supervisor: Supervisor, reactor: Any) -> None:
     """HUP reloads, USR1 reopens logs, and a second TERM or INT doesn't wait for callers.
 
     What Twisted does for TERM and INT, and twistd for USR1 if it writes a log
     file, is done, too.
     """
-    before = {
-        number: signal.getsignal(number)
-        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, *_STOPPING)}
 
     def go_on(number: int, frame: FrameType | None) -> None:
         handler = before[signal.Signals(number)]
@@ -198,7 +268,7 @@ def _answer_signals(supervisor: Supervisor, reactor: Any) -> None:
         go_on(number, frame)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for again in (signal.SIGTERM, signal.SIGINT):
+        for again in _STOPPING:
             signal.signal(again, lambda *_: reactor.callFromThread(supervisor.hurry))
         go_on(number, frame)
 
@@ -209,6 +279,7 @@ def _answer_signals(supervisor: Supervisor, reactor: Any) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, reload)
+    _let_signals_in()
 
 
 def _check_open_files(connections: int, open_files: int) -> None:
@@ -223,9 +294,9 @@ def _check_open_files(connections: int, open_files: int) -> None:
         )
 
 
-def _announce(about: Any, listeners: Listeners) -> None:
+def _announce(state: State) -> None:
     """Say what is served, and how to try it."""
-    for source in about["sources"]:
+    for source in _about(state.snapshot)["sources"]:
         _log.info(
             "database {name}: {kind} of {date}, {ranges:,} ranges, {records:,} records; "
             "licence: {licence}; attribution: {attribution}",
@@ -237,7 +308,7 @@ def _announce(about: Any, listeners: Listeners) -> None:
             licence=source["licence"] or "not stated",
             attribution=source["attribution"] or "not stated",
         )
-    binds = [sockets.bound_to(group[0]) for group in listeners.groups.values()]
+    binds = [sockets.bound_to(group[0]) for group in state.listeners.groups.values()]
     for bind in binds:
         _log.info("listening on {bind}", bind=bind)
     _log.info("try: {command}", command=example(binds[0]))

@@ -208,8 +208,8 @@ def _inside(snapshot: Snapshot) -> tuple[list[Stage], list[Stage]]:
         Stage("serialise, copy", lane_copy, "head + prepared answer"),
         _rest("route", lane_whole, lane_parse + lane_find + lane_copy, "the channel's own rules"),
     ]
-    incoming = Incoming(HttpLimits(), lambda: None)
-    parsed = _each(requests, incoming.feed)
+    incoming = Incoming(HttpLimits())
+    parsed = _each(requests, lambda request: incoming.feed(request, 0))
     found = _each(numbers, lambda number: snapshot.answer_number(*number))
     copied = _each(answers, snapshot.answer)
     whole = _each(requests, _channel(snapshot, False).dataReceived)

@@ -1,7 +1,11 @@
 """The configuration file: every key, and every way to get it wrong."""
 
+import ast
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -231,3 +235,29 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(tmp_path / "x")
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Every text in a module that isn't a docstring."""
+    tree = ast.parse(path.read_text("utf-8"))
+    lone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in lone:
+            yield node.value
+
+
+def test_every_key_that_a_message_names_is_there(tmp_path: Path) -> None:
+    text = re.sub(r"^# (\w+ = |\[\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    tables: dict[str, Any] = tomllib.loads(text)
+    inner = [
+        one for table in tables.values() for one in (table if type(table) is list else [table])
+    ]
+    keys = {*tables, *(key for table in inner if isinstance(table, dict) for key in table)}
+    named = set()
+    for path in (EXAMPLE.parents[1] / "ipquery").rglob("*.py"):
+        for said in _texts(path):
+            named |= set(re.findall(r"(?<!`)`([a-z]+(?:_[a-z]+)*)`(?!`)", said))
+            for key, table in re.findall(r"`(\w+)` under \[(\w+)\]", said):
+                assert key in tables[table], said
+    assert {"time_limit", "cache_dir", "url"} <= named
+    assert named <= keys

@@ -66,8 +66,13 @@ class Record:
 
     @classmethod
     def from_answer(cls, answer: bytes) -> Self:
-        """The record that :meth:`to_answer` wrote, as far as the array goes."""
+        """The record that :meth:`to_answer` wrote, as far as the array goes.
+
+        :raises ValueError: it isn't a JSON array of eight strings.
+        """
         row = json.loads(answer)
+        if not isinstance(row, list) or not all(isinstance(value, str) for value in row):
+            raise ValueError("not an array of strings")
         return cls(
             *(
                 None if value == "None" and name.endswith("_code") else value
@@ -77,16 +82,15 @@ class Record:
 
 
 def is_answer(data: bytes) -> bool:
-    """Whether this is an array as :meth:`Record.to_answer` writes it."""
+    """Whether this is an array exactly as :meth:`Record.to_answer` writes it.
+
+    To the byte: ``json.loads`` also takes UTF-16, half characters and any blanks,
+    and what is taken here goes out to callers as it is.
+    """
     try:
-        row = json.loads(data)
+        return Record.from_answer(data).to_answer() == data
     except (ValueError, RecursionError):
         return False
-    return (
-        isinstance(row, list)
-        and len(row) == len(CONTRACT_FIELDS)
-        and all(isinstance(value, str) for value in row)
-    )
 
 
 FIELDS = tuple(field.name for field in attrs.fields(Record))

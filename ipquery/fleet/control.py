@@ -35,14 +35,21 @@ class Start:
 
 @attrs.frozen
 class Prepare:
-    """Map this snapshot, but go on answering from the current one."""
+    """Map this snapshot, but go on answering from the current one.
 
+    ``number`` tells one such order from the next: an answer that comes late isn't
+    taken for that to a later order.
+    """
+
+    number: int
     snapshot: str
 
 
 @attrs.frozen
 class Switch:
-    """Answer from the prepared snapshot from now on."""
+    """Answer from the snapshot that was prepared by that order from now on."""
+
+    number: int
 
 
 @attrs.frozen
@@ -70,19 +77,42 @@ class Ready:
 
 @attrs.frozen
 class Failed:
-    """The worker can't start, or can't map the snapshot to prepare."""
+    """The worker can't start."""
 
     reason: str
 
 
 @attrs.frozen
 class Prepared:
-    """The snapshot is mapped."""
+    """The snapshot of that order is mapped."""
+
+    number: int
+
+
+@attrs.frozen
+class NotPrepared:
+    """The snapshot of that order can't be mapped."""
+
+    number: int
+    reason: str
+
+
+@attrs.frozen
+class Switched:
+    """The worker answers from the snapshot of that order."""
+
+    number: int
 
 
 @attrs.frozen
 class Beat:
-    """The worker's reactor turns."""
+    """The worker's reactor turns.
+
+    ``accepting`` is false while it can't accept connections for want of descriptors
+    or memory.
+    """
+
+    accepting: bool = True
 
 
 @attrs.frozen
@@ -96,7 +126,8 @@ class Log:
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Start, Prepare, Switch, Forget, Drain, Reopen, Ready, Failed, Prepared, Beat, Log,
+        Start, Prepare, Switch, Forget, Drain, Reopen,
+        Ready, Failed, Prepared, NotPrepared, Switched, Beat, Log,
     )
 }  # fmt: skip
 

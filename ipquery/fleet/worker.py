@@ -2,6 +2,7 @@
 
 import gc
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ from ipquery.fleet.control import (
     Forget,
     Log,
     Messages,
+    NotPrepared,
     Prepare,
     Prepared,
     Ready,
     Reopen,
     Start,
     Switch,
+    Switched,
     encode,
 )
 from ipquery.net.sockets import BindError, listen
@@ -46,11 +49,18 @@ _log = Logger()
 class Worker(Protocol):
     """The worker's end of the pipes."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(
+        self, reactor: Any, make_service: Callable[..., HttpService] = HttpService
+    ) -> None:
+        """
+        :param reactor: sockets and time; it is stopped when the worker has drained.
+        :param make_service: takes what :class:`HttpService` does.
+        """
         self._reactor = reactor
+        self._make_service = make_service
         self._messages = Messages()
         self._service: HttpService | None = None
-        self._prepared: Snapshot | None = None
+        self._prepared: tuple[int, Snapshot] | None = None
         self._draining = False
         self._congested = False
 
@@ -90,10 +100,10 @@ class Worker(Protocol):
         match message:
             case Start():
                 self._start(message)
-            case Prepare(snapshot=path):
-                self._prepare(Path(path))
-            case Switch():
-                self._switch()
+            case Prepare(number=number, snapshot=path):
+                self._prepare(number, Path(path))
+            case Switch(number=number):
+                self._switch(number)
             case Forget():
                 self._forget()
             case Reopen():
@@ -107,7 +117,7 @@ class Worker(Protocol):
         for one in listening:
             one.setblocking(False)
         try:
-            self._service = HttpService(
+            self._service = self._make_service(
                 self._reactor,
                 listening,
                 Snapshot(Path(start.snapshot), verify=False),
@@ -134,26 +144,33 @@ class Worker(Protocol):
         self._beat()
 
     def _beat(self) -> None:
-        self.say(Beat())
+        # First: whatever goes wrong below must not end the beats of a worker that lives.
         self._reactor.callLater(BEAT_SECONDS, self._beat)
+        # One that drains accepts nothing because it shouldn't.
+        accepting = self._draining or self._service is None or self._service.can_accept
+        self.say(Beat(accepting))
 
-    def _prepare(self, path: Path) -> None:
+    def _prepare(self, number: int, path: Path) -> None:
         self._forget()
         try:
-            self._prepared = Snapshot(path, verify=False)
+            self._prepared = number, Snapshot(path, verify=False)
         except (OSError, DataError) as error:
-            self.say(Failed(str(error)))
+            self.say(NotPrepared(number, str(error)))
         else:
-            self.say(Prepared())
+            self.say(Prepared(number))
 
-    def _switch(self) -> None:
-        if self._prepared is not None and self._service is not None:
-            self._service.switch(self._prepared)
-            self._prepared = None
+    def _switch(self, number: int) -> None:
+        if self._prepared is None or self._prepared[0] != number or self._service is None:
+            # Not said to have switched, it is replaced.
+            _log.error("told to answer from a snapshot that isn't prepared")
+            return
+        (_, snapshot), self._prepared = self._prepared, None
+        self._service.switch(snapshot)
+        self.say(Switched(number))
 
     def _forget(self) -> None:
         if self._prepared is not None:
-            self._prepared.close()
+            self._prepared[1].close()
             self._prepared = None
 
     def drain(self) -> None:

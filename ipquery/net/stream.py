@@ -7,6 +7,7 @@ as many requests a second (measured).
 """
 
 import asyncio
+import contextlib
 import errno
 import socket
 import struct
@@ -16,6 +17,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import (
+    ConnectError,
     ConnectingCancelledError,
     ConnectionAborted,
     ConnectionDone,
@@ -60,9 +62,16 @@ class LoopTransport(asyncio.Protocol):
 
     write: Callable[[bytes], None]
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, factory: IProtocolFactory) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, factory: IProtocolFactory, peer: Any = None
+    ) -> None:
+        """
+        :param peer: the name that accept(2) gave; asked for, a peer that has gone
+            meanwhile has none.
+        """
         self._loop = loop
         self._factory = factory
+        self._peer_name = peer
         self._stream: Any = None
         self._protocol: Any = None
         self._producer: Any = None
@@ -74,16 +83,34 @@ class LoopTransport(asyncio.Protocol):
     # The loop's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Build the protocol that the factory has for this peer."""
-        self._stream = transport
+        """Build the protocol that the factory has for this peer, or close the stream."""
+        stream: Any = transport
+        self._stream = stream
+        try:
+            self._connect(stream)
+        except Exception:
+            # Not the loop's to handle: it would only log it, and leave the stream open.
+            _log.failure("a fault in a new connection; closing it")
+            stream.abort()
+
+    def _connect(self, stream: Any) -> None:
+        peer = self._peer_name
+        if peer is None:
+            peer = stream.get_extra_info("peername")
+        host = stream.get_extra_info("sockname")
+        if peer is None or host is None:
+            stream.abort()  # gone already
+            return
+        family = self._socket.family
+        self._peer, self._host = _address(family, peer), _address(family, host)
         # uvloop then writes at once instead of at the end of its turn: the peer can
         # read while other peers are still being answered, 3 to 5 % more requests.
-        self._stream.set_write_buffer_limits(0)
+        stream.set_write_buffer_limits(0)
         self.connected = True
-        self.write = self._stream.write
-        protocol: Any = self._factory.buildProtocol(self.getPeer())
+        self.write = stream.write
+        protocol: Any = self._factory.buildProtocol(self._peer)
         if protocol is None:
-            self._stream.abort()
+            stream.abort()
             return
         self.protocol = protocol
         protocol.makeConnection(self)
@@ -178,7 +205,8 @@ class LoopTransport(asyncio.Protocol):
             self.write = self._ignore
             # With a reset, as Twisted's own transport does: what the kernel still
             # has to send is dropped, and the peer knows that it got not all.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with contextlib.suppress(OSError):  # it is gone already
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._stream.abort()
 
     def loseWriteConnection(self) -> None:
@@ -242,11 +270,11 @@ class LoopTransport(asyncio.Protocol):
     # ITCPTransport promises IP addresses; of a UNIX socket there is none.
     def getPeer(self) -> Any:
         """The other end's address."""
-        return _address(self._socket.family, self._stream.get_extra_info("peername"))
+        return self._peer
 
     def getHost(self) -> Any:
         """This end's address."""
-        return _address(self._socket.family, self._stream.get_extra_info("sockname"))
+        return self._host
 
     @property
     def _socket(self) -> Any:
@@ -281,6 +309,9 @@ def _address(family: int, name: Any) -> IAddress:
 # a turn answers N requests first, and the last of 5,000 callers wait for seconds.
 _ACCEPTED_AT_ONCE = 256
 
+# What net.core.somaxconn allows at most by default; more come in faster than they go.
+_LONGEST_QUEUE = 4096
+
 # What accept(2) says when the machine or the process is short of something. Asking
 # again at once would only burn the processor, as the connection goes on waiting.
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -302,7 +333,14 @@ class LoopPort:
         self._factory: Any = factory
         self._host = _address(listening.family, listening.getsockname())
         self._opening: set[asyncio.Task[Any]] = set()
+        self._is_stopping = False
         self._retry: asyncio.TimerHandle | None = None
+        self._said_short = False
+
+    @property
+    def can_accept(self) -> bool:
+        """Whether nothing is short that accepting takes: descriptors, memory."""
+        return not self._said_short
 
     def startListening(self) -> None:
         """Accept connections."""
@@ -316,43 +354,62 @@ class LoopPort:
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
-            try:
-                connection, _peer = self._listening.accept()
-            except BlockingIOError:
+            if not self._accept_one():
                 return
-            except OSError as error:
-                if error.errno in _SHORTAGE:
-                    self._pause(error)
-                    return
-                continue  # the peer has gone already
-            opening = self._loop.create_task(self._open(connection))
-            self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
+
+    def _accept_one(self) -> bool:
+        """Whether there may be another to accept now."""
+        try:
+            connection, peer = self._listening.accept()
+        except BlockingIOError:
+            self._say_enough()
+            return False
+        except OSError as error:
+            if error.errno not in _SHORTAGE:
+                return True  # the peer has gone already
+            self._pause(error)
+            return False
+        self._say_enough()
+        opening = self._loop.create_task(self._open(connection, peer))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+        return True
 
     def _pause(self, error: OSError) -> None:
-        _log.error(
-            "can't accept connections: {reason}; trying again in {seconds} s",
-            reason=error.strerror,
-            seconds=_SHORTAGE_SECONDS,
-        )
+        if not self._said_short:
+            self._said_short = True
+            _log.error(
+                "can't accept connections: {reason}; trying again every {seconds} s",
+                reason=error.strerror,
+                seconds=_SHORTAGE_SECONDS,
+            )
         self._loop.remove_reader(self._listening)
-        self._retry = self._loop.call_later(_SHORTAGE_SECONDS, self._watch)
+        if not self._is_stopping:
+            self._retry = self._loop.call_later(_SHORTAGE_SECONDS, self._watch)
 
-    async def _open(self, connection: socket.socket) -> None:
+    def _say_enough(self) -> None:
+        if self._said_short:
+            self._said_short = False
+            _log.info("accepting connections again")
+
+    async def _open(self, connection: socket.socket, peer: Any) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: LoopTransport(self._loop, self._factory), connection
+                lambda: LoopTransport(self._loop, self._factory, peer), connection
             )
         except OSError:
             connection.close()  # the peer has gone already
 
     async def _stop(self) -> None:
+        self._is_stopping = True
         if self._retry is not None:
             self._retry.cancel()
         self._loop.remove_reader(self._listening)
         # Who is in the queue by now has been let in by the kernel: to close it over
         # them would break their connections.
-        self._accept()
+        for _ in range(_LONGEST_QUEUE):
+            if not self._accept_one():
+                break
         self._listening.close()
         if self._opening:
             await asyncio.wait(self._opening)
@@ -398,7 +455,7 @@ class _ClientTransport(LoopTransport):
         """Build the protocol, and hand it over before it is given any data."""
         super().connection_made(transport)
         if self._protocol is None:
-            self._connected.errback(NoProtocol())
+            self._connected.errback(NoProtocol() if self.connected else ConnectError())
         else:
             self._connected.callback(self._protocol)
 

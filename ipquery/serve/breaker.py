@@ -10,6 +10,16 @@ _log = Logger()
 _FAILURES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
+_REASON_LENGTH = 200
+
+
+def printable(text: str) -> str:
+    """What others say, for the log: in one line, not too long, and no command to a terminal."""
+    cut = text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}..."
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in cut
+    )
+
 
 class Breaker:
     """Says whether to ask something that may be down.
@@ -70,10 +80,13 @@ class Breaker:
             self._said = None
 
     def failed(self, reason: str) -> None:
-        """It didn't, for this reason. Of several in a row the first is the one to tell."""
+        """It didn't, for this reason. Of several in a row the first is the one to tell.
+
+        :param reason: may hold whatever the other side says.
+        """
         self._failures += 1
         if self._failures == 1 or self.state == "half-open":
-            self._cause = reason
+            self._cause = printable(reason)
         if self.state == "open" or (self.state == "closed" and self._failures < _FAILURES):
             return
         if self.state == "half-open":

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipquery.data.record import is_answer
-from ipquery.serve.breaker import Breaker
+from ipquery.serve.breaker import Breaker, printable
 from ipquery.serve.resolver import Cached
 from ipquery.serve.upstreams import CacheSettings, RedisAddress, parse_redis
 
@@ -146,7 +146,7 @@ class RedisCache:
         except txredisapi.ResponseError as error:
             # Full, or read-only: reading may work as ever.
             self._meanwhile.put(key, result)
-            self._say_put_failed(str(error).strip())
+            self._say_put_failed(printable(str(error).strip()))
         except txredisapi.RedisError as error:
             self._meanwhile.put(key, result)
             self._failed(error)

@@ -43,9 +43,11 @@ _BODY = re.compile(_BLANK.join([b"", rb"\{", b'"ip"', b":", b'"([0-9A-Fa-f.:]+)"
 # The longest address text, IPv6 with an IPv4 tail, is 45 characters.
 LONGEST_TARGET = len(_TARGET) + 45
 
-# Heads differ by caller and, for POST, by Content-Length. A thousand of 700 bytes,
-# as browsers send them, are 700 KB for a worker, not for a connection.
+# Heads differ by caller and, for POST, by Content-Length. A thousand of 700 bytes, as
+# browsers send them, are 700 KB for a worker, not for a connection. What is longer, or
+# would be more than a megabyte together, isn't what callers send over and over.
 _KNOWN_HEADS = 1000
+_KNOWN_BYTES, _LONGEST_HEAD = 1 << 20, 1 << 13
 
 
 def after_date(answer: bytes) -> bytes:
@@ -121,6 +123,8 @@ class Lane:
     that connections keep one object."""
     heads: dict[bytes, int] = attrs.field(factory=dict)
     """Heads of POSTs that are known, up to the blank line, with their Content-Length."""
+    known_bytes: int = 0
+    """Of both, together."""
 
     def answer(self, address: bytes) -> bytes | None:
         """The whole response; ``None`` for whatever has to go the other way."""
@@ -138,13 +142,22 @@ class Lane:
         :param target: its target, as it stands in the request line.
         """
         if read.startswith(GET_START):
-            if len(self.tails) >= _KNOWN_HEADS:
-                self.tails.clear()
             tail = read[len(b"GET ") + len(target) :]
-            self.tails[tail] = tail
+            if self._make_room(tail):
+                self.tails[tail] = tail
         elif read.startswith(POST_START):
-            if len(self.heads) >= _KNOWN_HEADS:
-                self.heads.clear()
             head, _, rest = read.rpartition(b"\r\n\r\n")
-            if rest == body:
+            if rest == body and self._make_room(head):
                 self.heads[head] = len(body)
+
+    def _make_room(self, head: bytes) -> bool:
+        """Whether a head may be kept: not one that is too long; the others go when it is full."""
+        if len(head) > _LONGEST_HEAD:
+            return False
+        count = len(self.tails) + len(self.heads)
+        if count >= _KNOWN_HEADS or self.known_bytes + len(head) > _KNOWN_BYTES:
+            self.tails.clear()
+            self.heads.clear()
+            self.known_bytes = 0
+        self.known_bytes += len(head)
+        return True

@@ -7,7 +7,8 @@ or LF, obs-fold, NUL, blanks before the colon. What it lets pass is decided in
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
 
 import attrs
 import httptools
@@ -17,8 +18,24 @@ from ipquery.serve.limits import HttpLimits
 
 # RFC 9110 section 7.2, RFC 3986 section 3.2.2: the characters of host and port.
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+# RFC 1035 section 2.3.4: labels of 1 to 63 octets; a last dot, or no name at all, is
+# allowed here.
+_NAME = re.compile(rb"(?:[^.]{1,63}\.)*[^.]{0,63}")
 # RFC 9112 section 3.2.2: absolute-form; the authority counts for nothing here.
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
+# RFC 9112 section 3.2.3: uri-host ":" port.
+_AUTHORITY_FORM = re.compile(rb"[^/?#@]+:[0-9]+")
+
+# RFC 9112 section 2.3: HTTP-version, behind the one blank of section 3.
+_HTTP_1_0, _HTTP_1_1 = b" HTTP/1.0", b" HTTP/1.1"
+
+# Of a request line besides its target: the longest method llhttp knows has 11
+# characters.
+_LINE_EXTRA = 32
+
+# RFC 9112 section 2.2: at least one empty line before a request is to be ignored. Old
+# clients send one behind a body; more than a few are no request to come.
+_MOST_EMPTY_BYTES = 64
 
 # A body sent in chunks of one byte takes six ("1\r\nx\r\n"), and then some.
 _CHUNK_OVERHEAD = 8
@@ -29,10 +46,19 @@ _DECISIVE = frozenset(
 """Fields that say how a message is to be read; the others are only passed on."""
 
 # What callers send over and over is looked up instead of worked out: 100 ns less
-# for every field. Bounded, as names and hosts are the callers' to choose.
-_KNOWN = 1000
+# for every field. Bounded, as names and hosts are the callers' to choose: together
+# they take 0.3 MB at most.
+_KNOWN, _KNOWN_BYTES = 1000, 80
 _decisive_names: dict[bytes, bytes | None] = {}
 _good_hosts: set[bytes] = set()
+
+
+class _Part(Enum):
+    """What comes next of a message."""
+
+    HEAD = "the request line and the header"
+    LENGTH = "a body of stated length"
+    CHUNKED = "a chunked body"
 
 
 class Refused(Exception):
@@ -59,14 +85,26 @@ class Message:
 class Incoming:
     """The message that a connection is receiving.
 
-    httptools calls the methods named ``on_``. When a message is complete,
-    ``deliver`` is called, and may look at it here; :meth:`take` makes a value of it.
+    httptools calls the methods named ``on_``. The parser is fed up to where a
+    message may end, and no further: so what comes behind it stays unparsed until
+    its turn, a message's size is known to the byte, and its request line can be
+    looked at as it was sent. llhttp ends a message behind an empty line, behind
+    a body of stated length, or behind a line of a chunked body.
+
+    =========  =================================  ====================================
+    part       what comes in                      fed up to
+    =========  =================================  ====================================
+    HEAD       empty lines, request line, header  the empty line that ends the header
+    LENGTH     a body of stated length            its end
+    CHUNKED    a chunked body and its trailers    the end of each line
+    =========  =================================  ====================================
+
+    When a message is complete, it may be looked at here until :meth:`feed` is called
+    again; :meth:`take` makes a value of it.
     """
 
-    in_message = False
-    """Whether a request has begun and isn't complete."""
-    headers_done = False
-    """Whether its header is complete."""
+    is_complete = False
+    """Whether the last :meth:`feed` ended a message."""
     continue_due = False
     """Whether the client waits for 100 before it sends the body."""
 
@@ -77,63 +115,140 @@ class Incoming:
     is_plain = False
     """HTTP/1.1, kept alive, a body of stated length or none, nothing expected."""
 
-    def __init__(self, limits: HttpLimits, deliver: Callable[[], None]) -> None:
+    def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
-        self._deliver = deliver
         self._parser = httptools.HttpRequestParser(self)
+        self._most_head_bytes = (
+            _MOST_EMPTY_BYTES + limits.request_line_bytes + _LINE_EXTRA + limits.header_bytes
+        )
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._length = 0
+        self._in_message = False
         self._is_1_0 = False
         self._says_close = False
-        self._begun_in_this_read = False
-        self._earlier_bytes = 0
+        self._persists = False
         self._head_without_upgrade = b""
+        self._expect_head()
 
-    def feed(self, data: bytes) -> None:
-        """Parse one read.
+    def _expect_head(self) -> None:
+        self._part = _Part.HEAD
+        self._part_bytes = 0
+        self._end_of_read = b""
+        self._line = b""
+        self._line_ends_at = 0
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether something of a message has come in, be it an empty line before it."""
+        return self._part_bytes > 0 or self._part is not _Part.HEAD
+
+    @property
+    def is_in_header(self) -> bool:
+        """Whether a request line has begun, and the header isn't complete."""
+        return self._part is _Part.HEAD and self._in_message
+
+    @property
+    def is_in_body(self) -> bool:
+        """Whether the header is complete, and the body isn't."""
+        return self._part is not _Part.HEAD
+
+    def feed(self, data: bytes, begin: int) -> int:
+        """Parse up to the end of a message, or as far as the data go.
+
+        :param begin: where in the data to begin.
+        :returns: where it stopped.
         :raises Refused: this message can't be answered, and what follows not be
-            understood. Messages before it have been delivered.
+            understood.
         """
-        rest = data
-        while rest:
-            try:
-                self._parser.feed_data(rest)
-            except httptools.HttpParserUpgrade as upgrade:
-                # llhttp stops after the head, and would take a body for what
-                # comes after the upgrade. It gets the head again without it.
-                rest = self._head_without_upgrade + rest[upgrade.args[0] :]
-                self._head_without_upgrade = b""
-                self._parser = httptools.HttpRequestParser(self)
-            except httptools.HttpParserCallbackError as error:
-                # httptools hides what a callback raised behind an error of its own.
-                raise error.__context__ or error from None
-            except httptools.HttpParserError as error:
-                raise Refused(400, f"bad request: {error}") from None
-            else:
-                rest = b""
-        if self.in_message:
-            self._check_unfinished(len(data))
+        self.is_complete = False
+        end = begin
+        while end < len(data) and not self.is_complete:
+            begin, end = end, self._next_stop(data, end)
+            piece = data[begin:end]
+            self._part_bytes += end - begin
+            if self._part is _Part.HEAD:
+                self._watch_line(piece)
+            self._parse(piece)
+            if not self.is_complete:
+                self._check_unfinished()
+        return end
 
-    def _check_unfinished(self, received: int) -> None:
-        """Bound a message that never ends; a complete one is measured exactly.
+    def _next_stop(self, data: bytes, begin: int) -> int:
+        """Where the message may end, or what is parsed at once does."""
+        if self._part is _Part.LENGTH:
+            return min(begin + self._length - self._part_bytes, len(data))
+        if self._part is _Part.CHUNKED:
+            return self._find_end(data, begin, b"\r\n")
+        most = begin + self._most_head_bytes - self._part_bytes + 1
+        return min(self._find_end(data, begin, b"\r\n\r\n"), most)
 
-        The read that a message begins with isn't counted: how much of it
-        belongs to messages before isn't known.
-        """
-        if self._begun_in_this_read:
-            self._begun_in_this_read = False
-        else:
-            self._earlier_bytes += received
+    def _find_end(self, data: bytes, begin: int, mark: bytes) -> int:
+        """Where the next mark ends, or the data do; it may have begun in the read before."""
+        before, length = self._end_of_read, len(mark)
+        if before:
+            self._end_of_read = b""
+            across = (before + data[begin : begin + length - 1]).find(mark)
+            if across >= 0:
+                return begin + across + length - len(before)
+        found = data.find(mark, begin)
+        if found >= 0:
+            return found + length
+        self._end_of_read = (before + data[max(begin, len(data) - length + 1) :])[1 - length :]
+        return len(data)
+
+    def _watch_line(self, piece: bytes) -> None:
+        """Keep the end of the request line, which says the protocol."""
+        if self._line_ends_at:
+            return
+        line = self._line + piece if self._line else piece.lstrip(b"\r\n")
+        end = line.find(b"\r\n")
+        if end < 0:
+            self._line = line
+            return
+        self._line_ends_at = self._part_bytes - len(line) + end + 2
+        self._line = line[max(end - len(_HTTP_1_1), 0) : end]
+
+    def _parse(self, piece: bytes) -> None:
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserCallbackError as error:
+            # httptools hides what a callback raised behind an error of its own.
+            raise error.__context__ or error from None
+        except httptools.HttpParserError as error:
+            raise Refused(400, f"bad request: {error}") from None
+        if self._head_without_upgrade:
+            # llhttp stops after the head, and would take a body for what comes after
+            # the upgrade. It gets the head again without it.
+            head, self._head_without_upgrade = self._head_without_upgrade, b""
+            self._parser = httptools.HttpRequestParser(self)
+            self._parse(head)
+
+    def _check_unfinished(self) -> None:
+        """Bound a message that never ends; a complete one is measured when it is."""
+        limits, received = self._limits, self._part_bytes
+        if self._part is _Part.CHUNKED:
+            if received > limits.header_bytes + _CHUNK_OVERHEAD * limits.body_bytes:
+                raise Refused(413)
+        elif self._part is _Part.HEAD:
+            if len(self.target) > limits.request_line_bytes:
+                raise Refused(414)
+            if received >= self._most_head_bytes:
+                raise Refused(431)
+            if not self._in_message and received > _MOST_EMPTY_BYTES:
+                raise Refused(400, "bad request: empty lines instead of a request")
+            self._check_header()
+
+    def _check_header(self) -> None:
+        """Hold the fields against the limits, as they were sent, blanks included."""
         limits = self._limits
-        header = limits.request_line_bytes + limits.header_bytes
-        if len(self.target) > limits.request_line_bytes:
-            raise Refused(414)
-        if not self.headers_done and self._earlier_bytes > header:
+        # Behind them comes an empty line.
+        size = self._part_bytes - self._line_ends_at - len(b"\r\n") if self._line_ends_at else 0
+        if size > limits.header_bytes or len(self._headers) > limits.header_count:
             raise Refused(431)
-        if self._earlier_bytes > header + _CHUNK_OVERHEAD * limits.body_bytes:
-            raise Refused(413)
 
     def take(self) -> Message:
         """The message just completed, as a value that outlives the next one."""
@@ -142,7 +257,7 @@ class Incoming:
             self.target,
             self._headers,
             self.body,
-            self._parser.should_keep_alive() and not self._says_close,
+            self._persists,
             self._is_1_0,
         )
 
@@ -160,15 +275,12 @@ class Incoming:
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        self.in_message = True
+        self._in_message = True
         self.begun += 1
-        self.headers_done = False
         self.target = b""
         self._headers = []
         self._body = []
         self._body_bytes = 0
-        self._begun_in_this_read = True
-        self._earlier_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """The request target, or a piece of it."""
@@ -176,7 +288,7 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header field, or after the body a trailer field, which is left out."""
-        if not self.headers_done:
+        if self._part is _Part.HEAD:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -184,43 +296,33 @@ class Incoming:
 
         :raises Refused: through the parser, see :meth:`feed`.
         """
-        self.headers_done = True
         parser = self._parser
         self.method = parser.get_method()
         if parser.should_upgrade() and self.method != b"CONNECT":
             self._head_without_upgrade = self._without_upgrade()
             return
-        self._check_sizes()
-        fields = self._decisive_fields()
-        # HTTP/1.1 is the only version that llhttp keeps alive without being asked;
-        # to ask it for the version takes longer than all other checks.
-        kept = parser.should_keep_alive()
-        version = "1.1" if kept and b"connection" not in fields else parser.get_http_version()
-        self._check_version(version)
+        if len(self.target) > self._limits.request_line_bytes:
+            raise Refused(414)
+        self._check_header()
+        self._check_version()
         self._check_target()
-        _check_host(fields.get(b"host", ()), version)
-        _check_coding(fields.get(b"transfer-encoding", ()), version)
-        if int(fields.get(b"content-length", (b"0",))[0]) > self._limits.body_bytes:
+        fields = self._decisive_fields()
+        kept = parser.should_keep_alive()
+        is_1_0 = self._is_1_0
+        _check_host(fields.get(b"host", ()), is_1_0)
+        _check_coding(fields.get(b"transfer-encoding", ()), is_1_0)
+        self._length = int(fields.get(b"content-length", (b"0",))[0])
+        if self._length > self._limits.body_bytes:
             raise Refused(413)
-        self.continue_due = _expects_continue(fields.get(b"expect", ()), version)
+        self._part = _Part.CHUNKED if b"transfer-encoding" in fields else _Part.LENGTH
+        self._part_bytes = 0
+        self.continue_due = _expects_continue(fields.get(b"expect", ()), is_1_0)
         # RFC 9112 section 9.3: close stands before keep-alive; llhttp looks
         # at keep-alive alone in HTTP/1.0.
         self._says_close = b"close" in _tokens(fields.get(b"connection", ()))
         self.is_plain = (
-            kept
-            and version == "1.1"
-            and b"transfer-encoding" not in fields
-            and not self.continue_due
+            kept and not is_1_0 and b"transfer-encoding" not in fields and not self.continue_due
         )
-
-    def _check_sizes(self) -> None:
-        limits = self._limits
-        if len(self.target) > limits.request_line_bytes:
-            raise Refused(414)
-        if len(self._headers) > limits.header_count:
-            raise Refused(431)
-        if sum(len(name) + len(value) for name, value in self._headers) > limits.header_bytes:
-            raise Refused(431)
 
     def _decisive_fields(self) -> Mapping[bytes, Sequence[bytes]]:
         fields: dict[bytes, list[bytes]] = {}
@@ -233,17 +335,21 @@ class Incoming:
                 fields.setdefault(decisive, []).append(value)
         return fields
 
-    def _check_version(self, version: str) -> None:
-        if version not in ("1.0", "1.1"):
-            raise Refused(400 if version == "0.9" else 505)
-        self._is_1_0 = version == "1.0"
+    def _check_version(self) -> None:
+        """llhttp takes RTSP/1.0 and ICE/1.0, too, and hides which it was."""
+        self._is_1_0 = self._line == _HTTP_1_0
+        if self._is_1_0 or self._line == _HTTP_1_1:
+            return
+        is_http = self._line.startswith(b" HTTP/") and not self._line.endswith(b"0.9")
+        raise Refused(505 if is_http else 400)
 
     def _check_target(self) -> None:
         """RFC 9112 section 3.2: the form of the target must fit the method."""
+        if self.method == b"CONNECT":
+            # What follows its head isn't HTTP, so nothing after it may be answered.
+            raise Refused(405 if _AUTHORITY_FORM.fullmatch(self.target) else 400)
         if self.target.startswith(b"/"):
             return
-        if self.method == b"CONNECT":
-            raise Refused(405)
         if self.target == b"*" and self.method == b"OPTIONS":
             return
         absolute = _ABSOLUTE_FORM.match(self.target)
@@ -277,15 +383,18 @@ class Incoming:
         """A whole request."""
         if self._head_without_upgrade:
             return
-        self.in_message = False
+        self.is_complete = True
+        # Trailers can change it, and the parser forgets it with the next byte.
+        self._persists = self._parser.should_keep_alive() and not self._says_close
         self.continue_due = False
-        self._deliver()
+        self._in_message = False
+        self._expect_head()
 
 
 def _learn_name(name: bytes) -> bytes | None:
     lower = name.lower()
     decisive = lower if lower in _DECISIVE else None
-    if len(_decisive_names) < _KNOWN:
+    if len(_decisive_names) < _KNOWN and len(name) <= _KNOWN_BYTES:
         _decisive_names[name] = decisive
     return decisive
 
@@ -295,10 +404,10 @@ def _tokens(values: Sequence[bytes]) -> set[bytes]:
     return {token.strip().lower() for value in values for token in value.split(b",")}
 
 
-def _check_host(values: Sequence[bytes], version: str) -> None:
+def _check_host(values: Sequence[bytes], is_1_0: bool) -> None:
     """RFC 9112 section 3.2: exactly one Host, but for HTTP/1.0, and a possible one."""
     if len(values) != 1:
-        if values or version == "1.1":
+        if values or not is_1_0:
             raise Refused(400, "a request needs one Host header")
         return
     host = values[0]
@@ -306,23 +415,25 @@ def _check_host(values: Sequence[bytes], version: str) -> None:
         return
     if not _HOST.fullmatch(host):
         raise Refused(400, "bad Host header")
-    if len(_good_hosts) < _KNOWN:
+    if not host.startswith(b"[") and not _NAME.fullmatch(host.partition(b":")[0]):
+        raise Refused(400, "bad request: the Host header holds no host name")
+    if len(_good_hosts) < _KNOWN and len(host) <= _KNOWN_BYTES:
         _good_hosts.add(host)
 
 
-def _check_coding(values: Sequence[bytes], version: str) -> None:
+def _check_coding(values: Sequence[bytes], is_1_0: bool) -> None:
     """RFC 9112 section 6.1: chunked alone, and not before HTTP/1.1."""
     if not values:
         return
-    if version == "1.0":
+    if is_1_0:
         raise Refused(400, "bad request: Transfer-Encoding in HTTP/1.0")
     if [value.strip().lower() for value in values] != [b"chunked"]:
         raise Refused(501)
 
 
-def _expects_continue(values: Sequence[bytes], version: str) -> bool:
+def _expects_continue(values: Sequence[bytes], is_1_0: bool) -> bool:
     """RFC 9110 section 10.1.1: 100-continue is the only expectation there is."""
-    if not values or version == "1.0":
+    if not values or is_1_0:
         return False
     if [value.lower() for value in values] != [b"100-continue"]:
         raise Refused(417)

@@ -51,7 +51,7 @@ class Fallback(Protocol):
 
     @property
     def states(self) -> list[dict[str, str]]:
-        """Of each source's circuit breaker."""
+        """Of each source's circuit breaker, in order. Callers see it: no hosts."""
 
     def stop(self) -> Deferred[Any]:
         """Fires when all connections are closed."""
@@ -162,7 +162,7 @@ class Resolver:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Of what may be asked beside the snapshot."""
+        """Of what may be asked beside the snapshot, for callers: no names, no addresses."""
         state: dict[str, Any] = {}
         if self._cache is not None:
             state["cache"] = self._cache.state

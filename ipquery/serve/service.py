@@ -89,6 +89,12 @@ class HttpService(Service):
         self._ports = ports
         self._readiness.why_not = None
 
+    @property
+    def can_accept(self) -> bool:
+        """Whether no port is short of what accepting takes, as of open files."""
+        # Twisted's own ports, without uvloop, don't say.
+        return all(getattr(port, "can_accept", True) for port in self._ports)
+
     def switch(self, snapshot: Snapshot) -> None:
         """Answer from another snapshot from now on, and close the one before."""
         before, self._snapshot = self._snapshot, snapshot

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ipquery.data import compile as compiling
 from ipquery.data import snapshot
+from ipquery.data.build import child
 from ipquery.data.codes import OperatorLists
 from ipquery.data.ranges import Ranges, overlay
 from ipquery.data.record import Record
@@ -13,13 +13,13 @@ from tests.data.tables import Rows
 
 def write_snapshot(path: Path, v4: Rows, v6: Rows, records: Sequence[Record]) -> Path:
     """A snapshot of these ranges; record number k answers with ``records[k]``."""
-    answers = compiling.Answers(OperatorLists())
+    answers = child.Answers(OperatorLists())
     numbers = answers.numbers(records)
     v4_steps, v6_steps = (
         overlay(version, [(Ranges.of(version, rows), numbers)])
         for version, rows in ((4, v4), (6, v6))
     )
-    sections = compiling.sections(v4_steps, v6_steps, answers.records())
+    sections = child.sections(v4_steps, v6_steps, answers.records())
     with path.open("w+b") as file:
         snapshot.write(file, sections, {"sources": []})
     return path

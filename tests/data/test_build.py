@@ -10,8 +10,19 @@ import attrs
 import pytest
 
 from ipquery import DataError, open_snapshot
-from ipquery.data import build as building
-from ipquery.data.build import Limits, ListPaths, build, default_cache, ensure_snapshot
+from ipquery.data.build import (
+    Built,
+    Job,
+    Limits,
+    ListPaths,
+    Report,
+    build,
+    default_cache,
+    ensure_snapshot,
+    parent,
+    store,
+)
+from ipquery.data.build.parent import Temporary, run
 from ipquery.data.sources import Source, default_source, parse_source
 from tests.data.files import Row, ipip_dat, xdb
 
@@ -191,15 +202,17 @@ def test_where_it_cannot_write_is_said(tmp_path: Path, china: Source) -> None:
 
 
 def test_too_much_memory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"needs more than 120 MB of memory.*memory_limit"):
+    with pytest.raises(
+        DataError, match=r"needs more than 120 MB of memory.*`memory_limit_mb` under"
+    ):
         build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(memory=120 << 20))
     assert not _left(tmp_path)
 
 
 def test_too_much_time_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "command", lambda: ["sleep", "60"])
+    monkeypatch.setattr(parent, "command", lambda: ["sleep", "60"])
     begun = time.monotonic()
-    with pytest.raises(DataError, match=r"not built within 1 s.*time_limit"):
+    with pytest.raises(DataError, match=r"not built within 1 s.*`time_limit` under"):
         build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(seconds=1))
     assert time.monotonic() - begun < 20
     assert not _left(tmp_path)
@@ -209,7 +222,7 @@ def test_a_killed_build_is_reported(tmp_path: Path, china: Source) -> None:
     def kill(what: str, done: float) -> None:
         children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
         for child in children:
-            if b"ipquery.data.compile" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if b"ipquery.data.build.child" in Path(f"/proc/{child}/cmdline").read_bytes():
                 os.kill(int(child), signal.SIGKILL)
 
     with pytest.raises(DataError, match=r"china\.xdb: the build process was killed by SIGKILL"):
@@ -220,8 +233,8 @@ def test_a_killed_build_is_reported(tmp_path: Path, china: Source) -> None:
 def test_a_broken_build_shows_one_line(
     tmp_path: Path, china: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "command", lambda: ["sh", "-c", "echo one; echo two >&2; exit 7"])
-    monkeypatch.setattr(building, "_follow", lambda lines, report: {})
+    monkeypatch.setattr(parent, "command", lambda: ["sh", "-c", "echo one; echo two >&2; exit 7"])
+    monkeypatch.setattr(parent, "_follow", lambda lines, report: {})
     with pytest.raises(DataError, match=r"the build process failed \(two\); please report this"):
         build([china], tmp_path / "out.ipq", _quiet)
 
@@ -240,13 +253,12 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path, china: Source) -> N
 
 def _builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     made: list[Path] = []
-    really = building.build
 
-    def counted(sources: list[Source], out: Path, *rest: object) -> object:
-        made.append(out)
-        return really(sources, out, *rest)  # type: ignore[arg-type] # passed through
+    def counted(job: Job, report: Report, temporary: Temporary) -> Built:
+        made.append(job.out)
+        return run(job, report, temporary)
 
-    monkeypatch.setattr(building, "build", counted)
+    monkeypatch.setattr(store, "run", counted)
     return made
 
 

@@ -10,19 +10,26 @@ from ipquery.fleet.control import (
     Failed,
     Log,
     Messages,
+    NotPrepared,
     Prepare,
+    Prepared,
     Ready,
     Start,
     Switch,
+    Switched,
     decode,
     encode,
 )
 
 MESSAGES = st.one_of(
-    st.sampled_from([Ready(), Beat(), Drain(), Switch()]),
+    st.sampled_from([Ready(), Beat(), Beat(accepting=False), Drain()]),
+    st.builds(Switch, st.integers()),
+    st.builds(Switched, st.integers()),
+    st.builds(Prepared, st.integers()),
+    st.builds(NotPrepared, st.integers(), st.text()),
     st.builds(Log, st.sampled_from(["info", "error"]), st.text()),
     st.builds(Failed, st.text()),
-    st.builds(Prepare, st.text()),
+    st.builds(Prepare, st.integers(), st.text()),
     st.builds(
         Start,
         st.integers(),

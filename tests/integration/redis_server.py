@@ -60,8 +60,12 @@ class RedisServer:
 
     def ask(self, *words: str) -> bytes:
         """One command, and what it answers."""
+        return self.send(" ".join(words).encode() + b"\r\n")
+
+    def send(self, command: bytes) -> bytes:
+        """One command as its protocol has it, and what it answers."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
-            connection.sendall(" ".join(words).encode() + b"\r\nQUIT\r\n")
+            connection.sendall(command + b"QUIT\r\n")
             got = b""
             while more := connection.recv(65536):
                 got += more

@@ -1,5 +1,7 @@
 """Many workers as one service: crashes, reloads, replacement, and nothing lost."""
 
+import contextlib
+import errno
 import json
 import os
 import random
@@ -218,7 +220,7 @@ def test_a_worker_that_cannot_start_gets_no_callers_and_is_named_once(
 ) -> None:
     cache = tmp_path / "own-cache"
     daemon = start(XDG_CACHE_HOME=str(cache))
-    (snapshot,) = (cache / "ipquery").glob("*.ipq")
+    (snapshot,) = (cache / "ipquery").rglob("*.ipq")
     hidden = snapshot.rename(tmp_path / "hidden.ipq")
     victim = workers_of(daemon)[0]
     os.kill(victim, signal.SIGKILL)
@@ -418,6 +420,182 @@ def test_two_reloads_at_once_end_with_the_last_state(start: Start, tmp_path: Pat
     daemon.process.send_signal(signal.SIGHUP)
     _until(lambda: _count(daemon, "reloaded; answering") >= 2)
     assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+# Reloading while something dies
+
+
+def _children(daemon: Daemon, module: str) -> list[int]:
+    """Processes below the daemon that run a module of ours, in the order of their start."""
+    found, parents = [], [daemon.process.pid]
+    while parents:
+        parent = parents.pop()
+        try:
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        except FileNotFoundError:
+            continue
+        for child in map(int, children):
+            parents.append(child)
+            with contextlib.suppress(FileNotFoundError):
+                if Path(f"/proc/{child}/cmdline").read_bytes().endswith(module.encode() + b"\0"):
+                    found.append(child)
+    return sorted(found)
+
+
+def _snapshots_mapped(pid: int) -> int:
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return len({line.split()[-1] for line in maps.splitlines() if line.endswith(".ipq")})
+
+
+def _answers(daemon: Daemon) -> set[bytes]:
+    """By so many connections, each worker is asked."""
+    return {daemon.ask(QUERY).body for _ in range(40)}
+
+
+def test_a_worker_killed_while_a_switch_waits_is_followed_by_one_that_switches(
+    start: Start, tmp_path: Path
+) -> None:
+    daemon = start()
+    killed, waits = workers_of(daemon)
+    (tmp_path / "db.xdb").write_bytes(OTHER)
+    os.kill(waits, signal.SIGSTOP)
+    daemon.process.send_signal(signal.SIGHUP)
+    _until(lambda: _snapshots_mapped(killed) == 2)
+    os.kill(killed, signal.SIGKILL)
+    _until(partial(_replaced, daemon, killed))
+    os.kill(waits, signal.SIGCONT)
+    daemon.wait_for_log("reloaded; answering")
+    assert waits in workers_of(daemon)
+    assert _answers(daemon) == {OTHER_ANSWER}
+
+
+def test_an_old_worker_killed_during_a_replacement_that_fails_comes_back_as_it_was(
+    start: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("workers = 2\n[[database]]\npath = 'db.xdb'\n")
+    daemon = start("--config", config)
+    old = workers_of(daemon)
+    (tmp_path / "db.xdb").write_bytes(OTHER)
+    config.write_text("workers = 2\n[[database]]\npath = 'db.xdb'\n[http]\nbody_bytes = 10\n")
+    daemon.process.send_signal(signal.SIGHUP)
+
+    def new() -> list[int]:
+        return [pid for pid in workers_of(daemon) if pid not in old]
+
+    _until(new)
+    (first,) = new()
+    os.kill(first, signal.SIGSTOP)
+    os.kill(old[0], signal.SIGKILL)
+    _until(lambda: len(new()) == 2)
+    (successor,) = (pid for pid in new() if pid != first)
+    _until(lambda: _snapshots_mapped(successor) == 1)
+    os.kill(first, signal.SIGKILL)
+    daemon.wait_for_log("reload failed, the old state keeps serving: a new worker can't start")
+    _until(lambda: workers_of(daemon) == sorted([old[1], successor]))
+    assert _answers(daemon) == {ONE_ANSWER}
+
+
+def test_stopping_during_a_replacement_leaves_no_process_and_no_socket(
+    start: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("workers = 2\n[[database]]\npath = 'db.xdb'\n")
+    daemon = start("--config", config)
+    port, old = daemon.port, workers_of(daemon)
+    config.write_text("workers = 3\n[[database]]\npath = 'db.xdb'\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    _until(lambda: len(workers_of(daemon)) > 2)
+    new = [pid for pid in workers_of(daemon) if pid not in old]
+    daemon.stop()
+    assert _gone(old + new)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+    assert "Traceback" not in daemon.log
+
+
+def test_a_build_that_hangs_does_not_keep_the_daemon_from_stopping(
+    start: Start, tmp_path: Path
+) -> None:
+    daemon = start()
+    (tmp_path / "db.xdb").unlink()
+    os.mkfifo(tmp_path / "db.xdb")
+    daemon.process.send_signal(signal.SIGHUP)
+    _until(lambda: _children(daemon, "ipquery.data.build"))
+    children = daemon.children
+    daemon.stop()
+    assert _gone(children)
+    assert "Traceback" not in daemon.log
+
+
+# Signals while a first build runs
+
+
+@pytest.fixture
+def building(tmp_path: Path) -> Iterator[tuple[Daemon, int, Path]]:
+    """A daemon whose first build has stopped half-way, the build's process, the cache folder."""
+    cache = tmp_path / "empty-cache"
+    environment = {"XDG_CACHE_HOME": str(cache)}
+    with Daemon(tmp_path, "--db", "default", "-w", 2, environment=environment) as daemon:
+        daemon.wait_for_log(r"\d% +reading")
+        (build,) = _children(daemon, "ipquery.data.build.child")
+        os.kill(build, signal.SIGSTOP)
+        try:
+            yield daemon, build, cache / "ipquery/snapshots"
+        finally:
+            if _alive(build):
+                os.kill(build, signal.SIGCONT)
+
+
+def test_signals_while_the_first_build_runs_wait_until_it_is_done(
+    building: tuple[Daemon, int, Path],
+) -> None:
+    daemon, build, _cache = building
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGHUP):
+        daemon.process.send_signal(number)
+    os.kill(build, signal.SIGCONT)
+    daemon.wait_until_up()
+    daemon.wait_for_log("reloaded; answering")
+    assert daemon.ask(QUERY).status == 200
+    daemon.stop()
+    assert _count(daemon, "reloaded; answering") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_first_build_that_is_interrupted_leaves_nothing(
+    building: tuple[Daemon, int, Path], number: signal.Signals
+) -> None:
+    daemon, build, cache = building
+    assert list(cache.iterdir()), "the build's temporary file"
+    assert daemon.stop(number) == -number
+    assert not _alive(build)
+    assert list(cache.iterdir()) == []
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_reloads_build_that_is_interrupted_leaves_nothing(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    cache = tmp_path / "own-cache"
+    daemon = start(XDG_CACHE_HOME=str(cache))
+    before = sorted((cache / "ipquery/snapshots").iterdir())
+    (tmp_path / "db.xdb").write_bytes(OTHER)
+    daemon.process.send_signal(signal.SIGHUP)
+    _until(lambda: _children(daemon, "ipquery.data.build.child"))
+    (build,) = _children(daemon, "ipquery.data.build.child")
+    os.kill(build, signal.SIGSTOP)
+    for child in _children(daemon, "ipquery.data.build"):
+        os.kill(child, number)  # HUP as a terminal that closes sends it to all
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(build, signal.SIGCONT)
+    if number == signal.SIGHUP:
+        daemon.wait_for_log("reloaded; answering")
+        assert len(list((cache / "ipquery/snapshots").iterdir())) == len(before) + 1
+        return
+    daemon.wait_for_log("reload refused, the old state keeps serving: the build ended")
+    assert not _alive(build)
+    assert sorted((cache / "ipquery/snapshots").iterdir()) == before
 
 
 # systemd

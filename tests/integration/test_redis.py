@@ -4,6 +4,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,45 @@ def test_the_master_that_sentinels_know(start: Start, tmp_path: Path, redis: Red
         assert len(_holds(redis, 1)) == 1
 
 
+def _shipped_users() -> list[str]:
+    """Those of conf/redis, as options; there is an admin, too, for sentinels."""
+    text = (Path(__file__).parents[2] / "conf/redis/redis.conf").read_text()
+    text = text.replace("CHANGE-ME", "secret").replace(
+        "#user admin on >ANOTHER", "user admin on >x"
+    )
+    users = re.findall("^user (.*)$", text, re.MULTILINE)
+    assert len(users) == 3
+    return [word for user in users for word in ("--user", *user.split())]
+
+
+@pytest.mark.parametrize("place", ["redis://ipquery:secret@127.0.0.1:{}", "sentinel"])
+@pytest.mark.parametrize("database", ["", "/2"])
+def test_the_user_that_is_shipped_can_do_what_is_needed(
+    start: Start, tmp_path: Path, place: str, database: str
+) -> None:
+    config = tmp_path / "sentinel.conf"
+    with Remote(200, REMOTE_ANSWER) as remote, ExitStack() as stack:
+        redis = stack.enter_context(RedisServer(tmp_path, *_shipped_users()))
+        config.write_text(
+            f"sentinel monitor main 127.0.0.1 {redis.port} 1\n"
+            "sentinel auth-user main admin\nsentinel auth-pass main x\n"
+        )
+        url = place.format(redis.port)
+        if place == "sentinel":
+            sentinel = stack.enter_context(RedisServer(tmp_path, sentinel=config))
+            url = f"redis+sentinel://ipquery:secret@127.0.0.1:{sentinel.port}/main"
+        for _ in range(2):
+            daemon = start(f"redis = '{url}{database}'", remote.url)
+            _cache_is(daemon, "closed")
+            assert daemon.ask(UNKNOWN).body == REMOTE_ANSWER
+        # The second had it from Redis, as the first may write and both may read.
+        assert remote.asked == ["/ask?ip=9.9.9.9"]
+        refused = redis.ask("AUTH ipquery secret\r\nACL LOG\r\nAUTH admin x\r\nACL LOG")
+        assert b"NOPERM" in refused, "of our own ACL LOG, and of nothing else"
+        assert set(re.findall(rb"object\r\n\$\d+\r\n(\S+)", refused)) <= {b"acl|log"}
+        daemon.stop()
+
+
 # Faults, under load
 
 
@@ -247,6 +287,16 @@ def test_somebody_elses_values_under_our_keys(loaded: Daemon, redis: RedisServer
     (key,) = _holds(redis, 1)
     for value in ('["a","b"]', "x", f'"{key} [1,2,3,4,5,6,7,8]"'):
         redis.ask("SET", key, value)
+        time.sleep(0.3)
+    # In UTF-16, and with half a character, json.loads takes them all the same.
+    for answer in (OTHER_ANSWER.decode().encode("utf-16"), b'["\\ud800"' + b',"x"' * 7 + b"]"):
+        redis.ask("DEL", key)  # while it is there, the cache is left alone again and again
+        _cache_is(loaded, "closed")
+        kept = key.encode() + b" " + answer
+        redis.send(
+            b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n" % (len(key), key.encode())
+            + b"$%d\r\n%b\r\n" % (len(kept), kept)
+        )
         time.sleep(0.3)
     redis.ask("DEL", key)
     redis.ask("LPUSH", key, "x")

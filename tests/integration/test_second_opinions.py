@@ -86,6 +86,14 @@ def test_a_slow_source_is_not_waited_for(start: Start) -> None:
             assert time.monotonic() - begun < 0.8
         assert len(remote.asked) == 5
         assert _breakers(daemon) == ["open"]
+        # Callers are told states, in order; the log tells hosts.
+        ready = daemon.ask(get("/readyz"))
+        assert ready.json == {
+            "status": "ready",
+            "cache": "closed",
+            "fallback": [{"breaker": "open"}],
+        }
+        assert b"localhost" not in ready.body
         daemon.wait_for_log(f"the fallback {remote.url.split('/ask')[0]} is left alone")
         remote.delay = 0
         time.sleep(1)

@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import ssl
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -578,6 +579,108 @@ async def test_who_waits_when_the_port_is_closed_is_let_in() -> None:
         await server.lost
 
 
+def _reset(address: tuple[str, int]) -> None:
+    """Connect, and reset the connection before anybody can have accepted it."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.connect(address)
+
+
+def _open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("kind", [Recorder, HalfCloseable])
+@pytest_twisted.ensureDeferred
+async def test_callers_that_reset_before_they_are_accepted_leave_nothing(
+    kind: type[Recorder],
+) -> None:
+    built: list[Recorder] = []
+
+    class Building(Factory):
+        def buildProtocol(self, addr: Any) -> Recorder:
+            built.append(kind())
+            return built[-1]
+
+    port: Any = await Harness(ENDPOINTS["loop"]).serve(Building())
+    host = port.getHost()
+    before = _open_descriptors()
+    with capturedLogs() as logged:
+        for _ in range(300):
+            _reset((host.host, host.port))
+        # The last in the queue comes in when all others have.
+        with socket.create_connection((host.host, host.port)) as last:
+            last.sendall(b"last")
+            await _until(lambda: any(one.received == b"last" for one in built))
+        if kind is HalfCloseable:
+            transport: Any = built[-1].transport
+            transport.loseConnection()
+        await _until(lambda: _open_descriptors() == before)
+    assert [formatEvent(event) for event in logged] == []
+    await port.stopListening()
+
+
+class Faulty(Recorder):
+    """Raises wherever it is told of something."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self._where = where
+
+    def _at(self, where: str) -> None:
+        if where == self._where:
+            raise RuntimeError(f"a fault in {where}")
+
+    def connectionMade(self) -> None:
+        self._at("connectionMade")
+
+    def dataReceived(self, data: bytes) -> None:
+        self._at("dataReceived")
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override] # as above
+        self._at("connectionLost")
+
+
+class FaultyFactory(Factory):
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def buildProtocol(self, addr: Any) -> Faulty:
+        if self._where == "buildProtocol":
+            raise RuntimeError("a fault in buildProtocol")
+        return Faulty(self._where)
+
+
+@pytest.mark.parametrize(
+    "where", ["buildProtocol", "connectionMade", "dataReceived", "connectionLost"]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_fault_in_a_protocol_closes_its_connection(where: str) -> None:
+    harness = Harness(ENDPOINTS["loop"])
+    port: Any = await harness.serve(FaultyFactory(where))
+    host = port.getHost()
+    before = _open_descriptors()
+    with capturedLogs() as logged, socket.socket() as client:
+        client.settimeout(10)
+        client.connect((host.host, host.port))
+        client.sendall(b"x")
+        client.shutdown(socket.SHUT_WR)
+
+        def read() -> bytes:
+            with contextlib.suppress(ConnectionResetError):
+                return client.recv(1)
+            return b""
+
+        assert await deferToThread(read) == b""
+        client.close()
+        await _until(lambda: _open_descriptors() == before)
+    said = " ".join(
+        str(event.get("log_failure", "")) + (formatEvent(event) or "") for event in logged
+    )
+    assert f"a fault in {where}" in said
+    await port.stopListening()
+
+
 @pytest_twisted.ensureDeferred
 async def test_without_open_files_callers_wait_instead_of_the_processor_burning() -> None:
     """Twisted's own port keeps a spare file and turns callers away instead."""
@@ -590,8 +693,10 @@ async def test_without_open_files_callers_wait_instead_of_the_processor_burning(
         with _no_more_files():
             client.connect((port.getHost().host, port.getHost().port))
             await _soon(0.1)
+            assert not port.can_accept
         assert ["can't accept connections" in formatEvent(event) for event in logged] == [True]
         server = await made
+        assert port.can_accept
         client.close()
         await server.lost
     await port.stopListening()

@@ -41,6 +41,7 @@ def redis(tmp_path: Path) -> Iterator[RedisConnection]:
         "bind 127.0.0.1 10.0.0.20": "bind 127.0.0.1",
         "port 6379": f"port {port}",
         "CHANGE-ME": PASSWORD,
+        "#user admin on >ANOTHER": f"user admin on >{PASSWORD}",
     }.items():
         assert before in text, before
         text = text.replace(before, after)
@@ -66,9 +67,12 @@ def redis(tmp_path: Path) -> Iterator[RedisConnection]:
     assert not list(tmp_path.glob("*.rdb")), "nothing goes to disk"
 
 
+def _log_in(redis: RedisConnection, user: str) -> None:
+    assert redis.ask("AUTH", user, PASSWORD) == "+OK\r\n"
+
+
 def test_redis_is_a_cache_and_nothing_else(redis: RedisConnection) -> None:
-    assert "NOAUTH" in redis.ask("GET", "x")
-    assert redis.ask("AUTH", PASSWORD) == "+OK\r\n"
+    _log_in(redis, "admin")
     for name, value in {
         "maxmemory": str(256 << 20),
         "maxmemory-policy": "allkeys-lru",
@@ -78,8 +82,56 @@ def test_redis_is_a_cache_and_nothing_else(redis: RedisConnection) -> None:
     }.items():
         assert redis.ask("CONFIG", "GET", name).split("\r\n")[4] == value
     assert "unknown command" in redis.ask("FLUSHALL")
-    assert redis.ask("SET", "x", "1", "PX", "100000") == "+OK\r\n"
-    assert redis.ask("GET", "x") == "$1\r\n1\r\n"
+    # Protected mode is about a default user without a password; there is none to be it.
+    (default,) = re.findall("user default .*", redis.ask("ACL", "LIST"))
+    assert "off" in default.split()
+    assert "nopass" not in default
+
+
+def test_nobody_comes_in_without_a_name(redis: RedisConnection) -> None:
+    for command in ("GET ipquery:x", "PING", "AUTH x", f"AUTH {PASSWORD}", "AUTH default x"):
+        assert re.match("-(NOAUTH|WRONGPASS)", redis.ask(command)), command
+
+
+def test_the_nodes_user_can_do_what_they_do(redis: RedisConnection) -> None:
+    _log_in(redis, "ipquery")
+    assert redis.ask("SELECT", "1") == "+OK\r\n"
+    assert redis.ask("SETEX", "ipquery:x", "100", "1") == "+OK\r\n"
+    assert redis.ask("GET", "ipquery:x") == "$1\r\n1\r\n"
+    assert redis.ask("PING") == "+PONG\r\n"
+    assert "master" in redis.ask("ROLE")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "GET x",
+        "SETEX x 100 1",
+        "SET ipquery:x 1",
+        "DEL ipquery:x",
+        "KEYS *",
+        "SCAN 0",
+        "CONFIG GET requirepass",
+        "CONFIG SET dir /etc/cron.d",
+        "ACL LIST",
+        "EVAL return(1) 0",
+        "REPLICAOF 10.0.0.66 6379",
+        "SAVE",
+        "BGSAVE",
+        "MODULE LIST",
+        "CLIENT LIST",
+        "CLIENT KILL TYPE normal",
+        "MONITOR",
+        "PUBLISH x y",
+        "SUBSCRIBE x",
+        "SWAPDB 0 1",
+        "INFO",
+        "MIGRATE 10.0.0.66 6379 ipquery:x 0 100",
+    ],
+)
+def test_the_nodes_user_can_do_nothing_else(redis: RedisConnection, command: str) -> None:
+    _log_in(redis, "ipquery")
+    assert redis.ask(command).startswith("-NOPERM")
 
 
 def test_the_handbook_names_files_and_values_that_are_there() -> None:

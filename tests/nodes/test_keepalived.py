@@ -4,6 +4,8 @@ import http.client
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -247,3 +249,40 @@ def test_the_address_leaves_a_host_whose_nginx_dies(hosts: tuple[Front, Front, C
     assert moved < HIGHEST_SECONDS
     assert answered < HIGHEST_SECONDS
     _until(lambda: not master.has_address, 2)
+
+
+def _advert(source: str, target: str) -> bytes:
+    """RFC 5798 section 5.2: version 3, the highest priority there is but the owner's."""
+    pseudo = socket.inet_aton(source) + socket.inet_aton(target) + struct.pack("!BBH", 0, 112, 12)
+    begin, rest = struct.pack("!BBBBH", 0x31, 90, 254, 1, 20), socket.inet_aton(SHARED)
+    total = sum(struct.unpack("!11H", pseudo + begin[:6] + rest))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return begin + struct.pack("!H", ~total & 0xFFFF) + rest
+
+
+def _claim_the_address(attacker: Host, victims: list[Host], seconds: float) -> None:
+    attacker.enter()
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, 112) as raw:
+        # What comes from farther away than one link is no advert.
+        raw.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for victim in victims:
+                raw.sendto(_advert(attacker.address, victim.address), (victim.address, 0))
+            # More often and it is a flood, which only a firewall keeps off.
+            time.sleep(0.5)
+
+
+def test_nobody_else_can_claim_the_address(hosts: tuple[Front, Front, Caller]) -> None:
+    one, other, caller = hosts
+    begun = time.monotonic()
+    claiming = threading.Thread(
+        target=_claim_the_address, args=(caller.host, [one.host, other.host], 3)
+    )
+    claiming.start()
+    while claiming.is_alive():
+        assert one.has_address, one.log
+        assert not other.has_address
+        time.sleep(0.1)
+    assert [wrong for when, wrong in list(caller.asked) if when >= begun and wrong] == []

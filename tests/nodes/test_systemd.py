@@ -151,7 +151,7 @@ def test_the_daemon_does_what_the_unit_expects(manager: Manager, tmp_path: Path)
     assert (SERVICE["Type"], SERVICE["NotifyAccess"]) == ("notify", "main")
     manager.wait_for("READY=1")
     manager.wait_for("WATCHDOG=1")
-    assert list((tmp_path / "cache").glob("*.ipq")), "snapshots go where the unit says"
+    assert list((tmp_path / "cache").rglob("*.ipq")), "snapshots go where the unit says"
     assert SERVICE["ExecReload"] == "/bin/kill -HUP $MAINPID"
     manager.process.send_signal(signal.SIGHUP)
     manager.wait_for("RELOADING=1")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -64,6 +65,8 @@ class MemoryTransport:
         self.sent = b""
         self.writes = 0
         self.paused = False
+        self.inbox: deque[bytes] = deque()
+        """Sent by the client, and not yet read."""
         self.producer: Any = None
         self.write_closed = False
         self.closed = False
@@ -172,6 +175,19 @@ def parse_responses(sent: bytes, heads_only: bool = False) -> list[Response]:
     return responses
 
 
+class TurningClock(Clock):
+    """Leaves what is asked for during a turn to the next one, as reactors do."""
+
+    def advance(self, amount: float) -> None:
+        self.rightNow += amount
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
 class Server:
     """A site on a clock, and connections to it."""
 
@@ -182,7 +198,7 @@ class Server:
         log: Callable[[str], None] | None = None,
         express: bool = True,
     ) -> None:
-        self.clock = Clock()
+        self.clock = TurningClock()
         self.clock.advance(1_700_000_000)
         self.readiness = Readiness(None)
         # Klein keeps only a weak reference to what its routes are bound to.
@@ -190,7 +206,17 @@ class Server:
         lane = None
         if express and resource is None:
             lane = Lane(_find, without_record(FakeSnapshot().answer_number))
-        self.site = ApiSite(resource or self.api.app.resource(), limits, self.clock, log, lane)
+        self.site = ApiSite(
+            resource or self.api.app.resource(),
+            limits,
+            self.clock,
+            log,
+            lane,
+            monotonic=lambda: self.monotonic,
+        )
+        self.monotonic = 0.0
+        """What the clock says that runs while requests are answered."""
+        self.connections: list[Connection] = []
         self.site.start()
 
     def connect(self) -> "Connection":
@@ -199,6 +225,21 @@ class Server:
     def advance(self, seconds: int) -> None:
         for _ in range(seconds):
             self.clock.advance(1)
+            self.run()
+
+    def turn(self) -> bool:
+        """One turn of the reactor: what is due, then what has come in. Whether anything was."""
+        due = any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls())
+        self.clock.advance(0)
+        read = [connection.read() for connection in list(self.connections)]
+        return due or any(read)
+
+    def run(self) -> None:
+        """Turns, until there is nothing left to do at this time."""
+        for _ in range(100_000):
+            if not self.turn():
+                return
+        raise AssertionError("it never comes to rest")
 
 
 class Connection:
@@ -209,11 +250,28 @@ class Connection:
         self.channel = server.site.buildProtocol(PEER)
         self.transport = MemoryTransport(self.channel)
         self.channel.makeConnection(self.transport)
+        server.connections.append(self)
+
+    def read(self) -> bool:
+        """Let the server read a piece, if it reads. Whether it did."""
+        transport = self.transport
+        if transport.closed:
+            transport.inbox.clear()
+            self.server.connections.remove(self)
+            return False
+        if transport.paused or not transport.inbox:
+            return False
+        self.channel.dataReceived(transport.inbox.popleft())
+        return True
+
+    def queue(self, *pieces: bytes) -> None:
+        """Send pieces, each of which comes in by a read of its own."""
+        self.transport.inbox.extend(pieces)
 
     def send(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            if not self.transport.closed:
-                self.channel.dataReceived(piece)
+        """Send pieces, and wait until the server has done what it can."""
+        self.queue(*pieces)
+        self.server.run()
 
     def finish_sending(self) -> None:
         """Half-close: the client sends no more."""

@@ -137,6 +137,13 @@ def test_an_upgrade_with_a_body(server: Server) -> None:
     assert [r.body for r in connection.received()] == [KNOWN] * 2
 
 
+def test_an_upgrade_that_is_refused_for_something_else(server: Server) -> None:
+    connection = server.connect()
+    connection.send(get("/healthz", "Connection: Upgrade", "Upgrade: h2c", "Host: again") + QUERY)
+    assert [r.status for r in connection.received()] == [400]
+    assert not connection.open
+
+
 def test_empty_lines_before_a_request_are_skipped(server: Server) -> None:
     assert server.connect().ask(b"\r\n\r\n" + QUERY).status == 200
 
@@ -247,9 +254,12 @@ def test_reading_stays_paused_while_either_side_wants_it(slow_server: Server, sl
     connection.send(get("/1") + get("/2") + get("/3"))
     connection.transport.producer.pauseProducing()
     slow.answer()
-    slow.answer()
     assert connection.transport.paused
+    assert slow.waiting == [], "who doesn't read gets no more answers to wait for"
     connection.transport.producer.resumeProducing()
+    slow_server.run()
+    assert connection.transport.paused, "the third waits"
+    slow.answer()
     assert not connection.transport.paused
 
 

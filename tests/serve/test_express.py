@@ -169,11 +169,11 @@ class Spy:
         monkeypatch.setattr(server.site, "make_request", counted)
 
     def feeds(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-        feed: Callable[[bytes], None] = connection.channel._incoming.feed
+        feed: Callable[[bytes, int], int] = connection.channel._incoming.feed
 
-        def counted(data: bytes) -> None:
+        def counted(data: bytes, begin: int) -> int:
             self.fed += 1
-            feed(data)
+            return feed(data, begin)
 
         monkeypatch.setattr(connection.channel._incoming, "feed", counted)
 

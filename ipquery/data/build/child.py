@@ -1,19 +1,17 @@
-"""The build itself, as the child process of :mod:`ipquery.data.build` runs it.
+"""The build itself, as the child process of :mod:`ipquery.data.build.parent` runs it.
 
-Reads a pickled :class:`~ipquery.data.build.Job` from standard input and writes
+Reads a pickled :class:`~ipquery.data.build.job.Job` from standard input and writes
 JSON objects, one a line, to standard output: ``{"progress": what, "done": 0 to
 1}`` any number of times, then ``{"seconds": s, "peak_memory": bytes}`` or
 ``{"error": text}``.
 """
 
 import json
-import os
 import pickle
 import resource
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.data import snapshot
-from ipquery.data.build import Job, Limits, Report, file_digest
+from ipquery.data.build.job import Job, Limits, Report, file_digest
 from ipquery.data.codes import OperatorLists, fill, load_lists
 from ipquery.data.formats import FORMATS, recognise
 from ipquery.data.formats.options import ReadOptions
@@ -66,7 +64,7 @@ class Answers:
 
 
 def compile_snapshot(job: Job, report: Report) -> None:
-    """Read the sources, lay them over each other, write the temporary file, rename it.
+    """Read the sources, lay them over each other, write and verify the temporary file.
 
     :raises DataError: a source or a list can't be used.
     """
@@ -90,7 +88,6 @@ def compile_snapshot(job: Job, report: Report) -> None:
     with job.temporary.open("r+b") as file:
         snapshot.write(file, sections(v4, v6, records), _about(loaded, v4, v6, records))
     snapshot.Snapshot(job.temporary).close()
-    _publish(job.temporary, job.out)
     report("done", 1.0)
 
 
@@ -180,20 +177,6 @@ def _shares(v4: Steps, v6: Steps, records: Sequence[Record]) -> dict[str, dict[s
     return shares
 
 
-def _publish(temporary: Path, out: Path) -> None:
-    """Put the finished file in place; it survives a power cut from here on."""
-    # mkstemp's 0600 would keep other users' workers from reading it.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
-    temporary.replace(out)
-    folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.seconds, limits.seconds))
@@ -218,7 +201,7 @@ def main() -> int:
         names = ", ".join(str(source.path) for source in job.sources)
         _say(
             error=f"{names}: building needs more than {job.limits.memory >> 20} MB of memory; "
-            "if the file is sound, raise `memory_limit` under [build]"
+            "if the file is sound, raise `memory_limit_mb` under [build]"
         )
         return 1
     except OSError as error:

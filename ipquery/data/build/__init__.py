@@ -1,0 +1,35 @@
+"""Sources to snapshot, in a child process, kept in a cache by content.
+
+The process that asks never parses a database itself: what is in a file may be
+wrong or hostile, so :mod:`ipquery.data.build.child` does it in a child with limits
+on memory and time.
+"""
+
+from ipquery.data.build.job import (
+    Built,
+    Job,
+    Limits,
+    ListPaths,
+    Order,
+    Report,
+    file_digest,
+    order_command,
+)
+from ipquery.data.build.parent import build
+from ipquery.data.build.store import default_cache, ensure_snapshot, hold, served_snapshot
+
+__all__ = [
+    "Built",
+    "Job",
+    "Limits",
+    "ListPaths",
+    "Order",
+    "Report",
+    "build",
+    "default_cache",
+    "ensure_snapshot",
+    "file_digest",
+    "hold",
+    "order_command",
+    "served_snapshot",
+]

@@ -1,0 +1,95 @@
+"""Values: what a build gets, and what it says."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from ipquery.data.record import DataError
+from ipquery.data.sources import Source
+
+Report = Callable[[str, float], None]
+"""Called with what is being done and how much of the whole build is, 0 to 1."""
+
+
+@attrs.frozen
+class ListPaths:
+    """The operator's own lists of codes, see :func:`ipquery.data.codes.load_lists`."""
+
+    countries: Path | None = None
+    provinces: Path | None = None
+    cities: Path | None = None
+    only: bool = False
+
+    def paths(self) -> list[Path]:
+        return [path for path in (self.countries, self.provinces, self.cities) if path is not None]
+
+
+@attrs.frozen
+class Limits:
+    """What a build may use: ``memory`` in bytes of address space, ``seconds`` of time."""
+
+    memory: int = 4 << 30
+    seconds: int = 600
+
+
+@attrs.frozen
+class Job:
+    """One build, as the child gets it.
+
+    ``digests`` are SHA-256 of the sources, in order, as they were when the
+    build was ordered. ``temporary`` is the child's to fill; ``out`` is what it
+    becomes, for messages.
+    """
+
+    sources: Sequence[Source]
+    digests: Sequence[str]
+    lists: ListPaths
+    limits: Limits
+    temporary: Path
+    out: Path
+
+
+@attrs.frozen
+class Built:
+    """What a build took: wall-clock seconds, and the child's peak memory in bytes."""
+
+    seconds: float
+    peak_memory: int
+
+
+@attrs.frozen
+class Order:
+    """What :func:`~ipquery.data.build.served_snapshot` takes, for a process of its own."""
+
+    sources: Sequence[Source]
+    cache: Path
+    lists: ListPaths
+    limits: Limits
+
+
+def order_command() -> list[str]:
+    """How that process is started; it reads the pickled :class:`Order` from its input.
+
+    It writes one JSON object: ``{"path": path}`` or ``{"error": text}``.
+    """
+    return [sys.executable, "-P", "-m", "ipquery.data.build"]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    :raises DataError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The one line for a source that can't be read."""
+    return DataError(f"{path}: can't read this database: {error.strerror}")

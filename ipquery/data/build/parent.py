@@ -1,0 +1,209 @@
+"""Runs the child that builds, and tells how it ended."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pickle
+import re
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ipquery.data.build.job import Built, Job, Limits, ListPaths, Report, file_digest
+from ipquery.data.record import DataError
+from ipquery.data.sources import Source
+
+
+def build(
+    sources: Sequence[Source],
+    out: Path,
+    report: Report,
+    lists: ListPaths = ListPaths(),  # frozen
+    limits: Limits = Limits(),  # frozen
+) -> Built:
+    """Build a snapshot. ``out`` appears, or is replaced, only when all is well.
+
+    :param sources: in order of precedence: the first that has a record for an
+        address answers it.
+    :raises DataError: a source, a list or ``out`` can't be used, or a limit was reached.
+    """
+    digests = [file_digest(source.path) for source in sources]
+    umask = os.umask(0)
+    os.umask(umask)
+    with temporary_beside(out) as temporary:
+        built = run(Job(sources, digests, lists, limits, temporary.path, out), report, temporary)
+        publish(temporary, out, 0o666 & ~umask)
+    return built
+
+
+@attrs.frozen
+class Temporary:
+    """A file that becomes ``out`` when it is whole.
+
+    ``handle`` is its descriptor. Its lock says that somebody is at work, and is
+    gone when the last process that has the descriptor has ended.
+    """
+
+    path: Path
+    handle: int
+
+
+@contextlib.contextmanager
+def temporary_beside(out: Path) -> Iterator[Temporary]:
+    """A file in the same folder, so that a rename puts it in place in one step.
+
+    What dead builds left in that folder goes.
+
+    :raises DataError: the folder can't be written.
+    """
+    try:
+        _sweep(out)
+        temporary = _locked_temporary(out)
+    except OSError as error:
+        raise DataError(f"{out}: can't write here: {error.strerror}") from None
+    try:
+        yield temporary
+    finally:
+        temporary.path.unlink(missing_ok=True)
+        os.close(temporary.handle)
+
+
+def _locked_temporary(out: Path) -> Temporary:
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+        # Between the two calls another build may take it for a dead one's.
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(handle).st_nlink:
+                return Temporary(Path(name), handle)
+        os.close(handle)
+
+
+def _sweep(out: Path) -> None:
+    """Remove temporary files of builds that died, of ``out`` and of other snapshots."""
+    # mkstemp's eight characters; editors and rsync use fewer, or capitals.
+    name = re.compile(rf"\.({re.escape(out.name)}|.+\.ipq)\.[a-z0-9_]{{8}}")
+    for path in out.parent.iterdir():
+        if not name.fullmatch(path.name):
+            continue
+        # Gone meanwhile, somebody else's, or at work.
+        with contextlib.suppress(OSError):
+            _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+
+
+def publish(temporary: Temporary, out: Path, mode: int) -> None:
+    """Put a whole file in place; it survives a power cut from here on.
+
+    :raises DataError: it can't be put there.
+    """
+    try:
+        os.fchmod(temporary.handle, mode)
+        os.fsync(temporary.handle)
+        temporary.path.replace(out)
+        folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise DataError(f"{out}: can't write the snapshot: {error.strerror}") from None
+
+
+def command() -> list[str]:
+    """How the child is started; it reads the pickled :class:`Job` from its input."""
+    # -P: a file in the folder one happens to be in can't pose as a library.
+    return [sys.executable, "-P", "-m", "ipquery.data.build.child"]
+
+
+def run(job: Job, report: Report, temporary: Temporary) -> Built:
+    """Have a child fill the temporary file.
+
+    :raises DataError: a source or a list can't be used, or a limit was reached.
+    """
+    with subprocess.Popen(  # noqa: S603 # our own module
+        command(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Should this process be killed, the file is the child's until that ends, too.
+        pass_fds=[temporary.handle],
+        # One thread: OpenBLAS would reserve address space for a pool that nothing uses.
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        overtime = threading.Timer(job.limits.seconds, child.kill)
+        # Stopped at the wrong moment, this process would else wait for it to the end.
+        overtime.daemon = True
+        try:
+            overtime.start()
+            child.stdin.write(pickle.dumps(job))
+            child.stdin.close()
+            outcome = _follow(child.stdout, report)
+            complaint = child.stderr.read()
+            status = child.wait()
+        except BrokenPipeError:
+            outcome, complaint, status = {}, child.stderr.read(), child.wait()
+        except BaseException:
+            child.kill()
+            raise
+        finally:
+            in_time = overtime.is_alive()
+            overtime.cancel()
+    return read_outcome(job, outcome, complaint, status, in_time)
+
+
+def _follow(lines: Iterator[bytes] | Any, report: Report) -> Mapping[str, Any]:
+    """Pass progress on until the child says how it ended."""
+    for line in lines:
+        message = json.loads(line)
+        if "progress" not in message:
+            return dict(message)
+        report(message["progress"], message["done"])
+    return {}
+
+
+def read_outcome(
+    job: Job, outcome: Mapping[str, Any], complaint: bytes, status: int, in_time: bool
+) -> Built:
+    """What a finished child's last message and exit status mean.
+
+    :raises DataError: the build failed.
+    """
+    if status == 0 and "seconds" in outcome:
+        return Built(outcome["seconds"], outcome["peak_memory"])
+    if "error" in outcome:
+        raise DataError(outcome["error"])
+    limits = job.limits
+    names = ", ".join(str(source.path) for source in job.sources)
+    if not in_time or status == -signal.SIGXCPU:
+        raise DataError(
+            f"{names}: not built within {limits.seconds} s; if the file is sound, raise "
+            "`time_limit` under [build]"
+        )
+    if status < 0:
+        raise DataError(
+            f"{names}: the build process was killed by {signal.Signals(-status).name}; "
+            "was the machine out of memory?"
+        )
+    last = complaint.decode(errors="replace").strip().splitlines()[-1:] or [f"status {status}"]
+    raise DataError(f"{names}: the build process failed ({last[0]}); please report this")

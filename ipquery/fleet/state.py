@@ -1,0 +1,46 @@
+"""What a fleet runs on, as one value that is never changed: a reload makes another."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from ipquery.config import Config
+from ipquery.data.build import hold
+from ipquery.net.sockets import Listeners
+
+
+@attrs.frozen(eq=False)
+class State:
+    """What workers are started with. Every worker carries the one it is on.
+
+    ``code`` changes when the installed code does, see :func:`code_stamp`.
+    ``held`` keeps the snapshot from being pruned: whoever drops the state closes it.
+    """
+
+    config: Config
+    listeners: Listeners
+    snapshot: Path
+    code: str
+    held: BinaryIO
+
+
+def hold_state(config: Config, listeners: Listeners, snapshot: Path) -> State:
+    """The state of today's code with this configuration, these sockets and this snapshot.
+
+    :raises OSError: the snapshot is gone.
+    """
+    return State(config, listeners, snapshot, code_stamp(), hold(snapshot))
+
+
+def in_place(before: Config, after: Config) -> bool:
+    """Whether only databases and codes differ, which workers take over as they run."""
+    same = attrs.evolve(after, databases=before.databases, lists=before.lists, build=before.build)
+    return same == before
+
+
+def code_stamp() -> str:
+    """Changes when the installed code does."""
+    package = Path(__file__).parents[1]
+    files = sorted(package.rglob("*.py"))
+    return repr([(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files])

@@ -1,0 +1,182 @@
+"""What a worker says to its supervisor, and does when told."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from ipquery.data.snapshot import Snapshot
+from ipquery.fleet.control import (
+    Beat,
+    Drain,
+    Forget,
+    Messages,
+    NotPrepared,
+    Prepare,
+    Prepared,
+    Ready,
+    Start,
+    Switch,
+    Switched,
+    encode,
+)
+from ipquery.fleet.worker import Worker
+from ipquery.serve.limits import HttpLimits
+from ipquery.serve.upstreams import CacheSettings
+from tests.data.builder import write_snapshot
+
+
+class FakeService:
+    """An HTTP service that notes what it is told."""
+
+    def __init__(self, reactor: Any, listening: list[socket.socket], snapshot: Snapshot) -> None:
+        self.can_accept = True
+        self.snapshot = snapshot
+        self.stopped: Deferred[None] = Deferred()
+        self.listening = listening
+
+    def start(self) -> Deferred[None]:
+        """It accepts at once."""
+        return succeed(None)
+
+    def switch(self, snapshot: Snapshot) -> None:
+        """Answer from another."""
+        self.snapshot.close()
+        self.snapshot = snapshot
+
+    def stopService(self) -> Deferred[None]:
+        """It drains until the test says it is done."""
+        return self.stopped
+
+
+class Running:
+    """A worker in memory, and the supervisor's end of its pipes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.is_stopped = False
+        self.clock.stop = self._stop  # type: ignore[attr-defined] # what it uses of a reactor
+        self.snapshots = [
+            write_snapshot(folder / f"{number}.ipq", [], [], []) for number in range(3)
+        ]
+        self.pipe = StringTransport()
+        self._messages = Messages()
+        self.services: list[FakeService] = []
+        self.worker = Worker(self.clock, self._make_service)  # type: ignore[arg-type] # a fake
+        self.worker.makeConnection(self.pipe)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.tell(
+            Start(
+                1,
+                [listening.detach()],
+                str(self.snapshots[0]),
+                attrs.asdict(HttpLimits()),
+                True,
+                None,
+                attrs.asdict(CacheSettings()),
+                [],
+            )
+        )
+        (self.service,) = self.services
+
+    def _stop(self) -> None:
+        self.is_stopped = True
+
+    def _make_service(
+        self, reactor: Any, listening: list[socket.socket], snapshot: Snapshot, *rest: object
+    ) -> FakeService:
+        self.services.append(FakeService(reactor, listening, snapshot))
+        return self.services[-1]
+
+    def tell(self, *messages: object) -> None:
+        """As the supervisor."""
+        for message in messages:
+            self.worker.dataReceived(encode(message))
+
+    def said(self) -> list[object]:
+        """What it has said since the last time."""
+        said = list(self._messages.feed(self.pipe.value()))
+        self.pipe.clear()
+        return said
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """A worker that has started."""
+    started = Running(tmp_path)
+    yield started
+    for one in started.service.listening:
+        one.close()
+
+
+def test_it_says_when_it_is_ready_and_beats_from_then_on(running: Running) -> None:
+    assert running.said() == [Ready(), Beat()]
+    running.clock.pump([1, 1])
+    assert running.said() == [Beat(), Beat()]
+
+
+def test_a_beat_says_whether_it_can_accept(running: Running) -> None:
+    running.said()
+    running.service.can_accept = False
+    running.clock.advance(1)
+    running.service.can_accept = True
+    running.clock.advance(1)
+    assert running.said() == [Beat(accepting=False), Beat()]
+
+
+def test_one_that_drains_does_not_complain(running: Running) -> None:
+    running.said()
+    running.tell(Drain())
+    running.service.can_accept = False
+    running.clock.advance(1)
+    assert running.said() == [Beat()]
+    running.service.stopped.callback(None)
+    assert running.is_stopped
+
+
+def test_it_goes_on_beating_after_an_error(running: Running) -> None:
+    running.said()
+    del running.service.can_accept
+    with pytest.raises(AttributeError):
+        running.clock.advance(1)
+    running.service.can_accept = True
+    running.clock.advance(1)
+    assert running.said() == [Beat()]
+
+
+def test_it_switches_to_what_it_has_prepared_and_says_so(running: Running) -> None:
+    running.said()
+    running.tell(Prepare(1, str(running.snapshots[1])))
+    assert running.said() == [Prepared(1)]
+    before = running.service.snapshot
+    running.tell(Switch(1))
+    assert running.said() == [Switched(1)]
+    assert running.service.snapshot is not before
+
+
+def test_what_it_cannot_map_it_does_not_switch_to(running: Running, tmp_path: Path) -> None:
+    running.said()
+    before = running.service.snapshot
+    running.tell(Prepare(1, str(running.snapshots[1])), Prepare(2, str(tmp_path / "missing.ipq")))
+    prepared, refused = running.said()
+    assert prepared == Prepared(1)
+    assert isinstance(refused, NotPrepared)
+    assert refused.number == 2
+    assert "No such file" in refused.reason
+    running.tell(Switch(2))
+    assert running.said() == []
+    assert running.service.snapshot is before
+
+
+def test_what_it_was_told_to_forget_it_does_not_switch_to(running: Running) -> None:
+    running.said()
+    before = running.service.snapshot
+    running.tell(Prepare(1, str(running.snapshots[1])), Forget(), Switch(1))
+    assert running.said() == [Prepared(1)]
+    assert running.service.snapshot is before

@@ -1,0 +1,322 @@
+"""What one connection may cost the others: turns of the reactor, and memory."""
+
+import gc
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipquery.serve.channel import most_kept_bytes
+from ipquery.serve.express import Lane
+from ipquery.serve.limits import HttpLimits
+from ipquery.serve.turns import TURN_SECONDS
+from tests.serve.connection import KNOWN, Connection, Server, get, post
+from tests.serve.test_channel import Slow
+
+QUERY = get("/api/ip_query?ip=1.2.3.4")
+ROOT = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
+READ = 1 << 18
+"""What one read brings at most, in bytes."""
+
+
+def _turns(server: Server, done: Callable[[], bool]) -> int:
+    """How many turns of the reactor it takes."""
+    for turn in range(100_000):
+        if done():
+            return turn
+        server.turn()
+    raise AssertionError("it never comes about")
+
+
+# Turns
+
+
+@pytest.mark.parametrize("request_", [ROOT, QUERY], ids=["by the routes", "by the lane"])
+def test_a_pipeliner_is_answered_in_portions_and_others_between_them(request_: bytes) -> None:
+    server = Server()
+    hog, other = server.connect(), server.connect()
+    count = READ // len(request_)
+    hog.queue(request_ * count)
+    server.turn()
+    answered = len(hog.received())
+    assert 0 < answered <= 32
+    assert hog.transport.paused
+    other.queue(QUERY)
+    server.turn()
+    assert [r.body for r in other.received()] == [KNOWN]
+    server.run()
+    assert answered + len(hog.received()) == count
+    assert not hog.transport.paused
+
+
+def test_pipeliners_take_turns() -> None:
+    server = Server()
+    hogs = [server.connect() for _ in range(20)]
+    for hog in hogs:
+        hog.queue(ROOT * 1000)
+    for _ in range(30):
+        server.turn()
+    shares = [len(hog.received()) for hog in hogs]
+    assert max(shares) <= min(shares) + 8
+    assert min(shares) > 0
+
+
+class Costly(Server):
+    """Each answer by the routes takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        make = self.site.make_request
+
+        def costly(channel: Any) -> Any:
+            self.monotonic += seconds
+            return make(channel)
+
+        self.site.make_request = costly  # type: ignore[method-assign] # it takes time, besides
+
+
+def test_all_connections_together_have_so_much_of_a_turn() -> None:
+    server = Costly(TURN_SECONDS / 2)
+    hogs = [server.connect() for _ in range(100)]
+    for hog in hogs:
+        hog.queue(ROOT * 20)
+    worked = 0.0
+    while any(hog.transport.inbox or hog.transport.paused for hog in hogs):
+        before = server.monotonic
+        server.turn()
+        # What began in time is finished.
+        assert server.monotonic - before < 2 * TURN_SECONDS
+        worked += server.monotonic - before
+    assert worked == pytest.approx(100 * 20 * TURN_SECONDS / 2)
+    assert all(len(hog.received()) == 20 for hog in hogs)
+
+
+def test_who_asks_once_waits_no_longer_than_a_round() -> None:
+    server = Costly(TURN_SECONDS / 4)
+    hogs = [server.connect() for _ in range(10)]
+    for hog in hogs:
+        hog.queue(ROOT * 5000)
+    server.turn()
+    one = server.connect()
+    one.queue(get("/healthz"))
+    # Ten portions of four before it, four to a turn.
+    assert _turns(server, lambda: bool(one.transport.sent)) <= 13
+
+
+def test_ten_thousand_deadlines_at_once_are_looked_at_in_portions() -> None:
+    server = Server(HttpLimits(connections=10_000))
+    for _ in range(1000):
+        server.connect().send(QUERY[:20])
+    server.clock.advance(11)
+    answered = sum(connection.transport.sent != b"" for connection in server.connections)
+    assert 0 < answered <= 64
+    server.run()
+    assert all(b" 408 " in connection.transport.sent for connection in server.connections)
+
+
+def test_a_fault_in_one_deadline_leaves_the_others_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server()
+    first, second = server.connect(), server.connect()
+
+    def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(first.channel, "expire", fail)
+    server.advance(11)
+    assert first.transport.aborted
+    assert second.transport.closed
+    third = server.connect()
+    server.advance(11)
+    assert third.transport.closed
+
+
+def test_a_connection_that_is_lost_while_it_waits_is_forgotten() -> None:
+    server = Server()
+    hog = server.connect()
+    hog.queue(ROOT * 1000)
+    server.turn()
+    hog.transport.abortConnection()
+    server.run()
+    assert server.site.connections == set()
+
+
+def test_draining_while_a_connection_waits_its_turn() -> None:
+    server = Server()
+    hog = server.connect()
+    hog.queue(ROOT * 1000)
+    server.turn()
+    begun = len(hog.received())
+    server.site.drain()
+    server.run()
+    (last,) = hog.received()
+    assert last.headers["Connection"] == "close"
+    assert begun < 100
+
+
+# Deadlines
+
+
+def test_empty_lines_do_not_keep_a_connection_open() -> None:
+    server = Server()
+    connection = server.connect()
+    connection.ask(QUERY)
+    for _ in range(74):
+        server.advance(1)
+        if not connection.transport.closed:
+            connection.send(b"\r\n")
+    server.advance(3)
+    assert not connection.open
+
+
+def test_nor_do_they_replace_the_last_call_of_a_drain() -> None:
+    server = Server()
+    connection = server.connect()
+    connection.ask(QUERY)
+    server.site.drain()
+    for _ in range(3):
+        connection.send(b"\r\n")
+        server.advance(1)
+    assert connection.transport.closed
+
+
+def test_an_empty_line_behind_each_body_does_no_harm() -> None:
+    """As some clients send it (RFC 9112 section 2.2)."""
+    server = Server()
+    connection = server.connect()
+    for _ in range(200):
+        assert connection.ask(post(b'{"ip":"1.2.3.4"}'), b"\r\n").body == KNOWN
+
+
+# Memory
+
+
+_SHARED = (
+    type, types.FunctionType, types.ModuleType, types.BuiltinFunctionType, types.CodeType,
+)  # fmt: skip
+
+
+def kept_bytes(connection: Connection) -> int:
+    """Bytes of everything that is there only for this connection, but for the client's end."""
+    site = connection.server.site
+    seen = {id(site), id(site.lane), id(site.turns), id(site.connections), id(connection.transport)}
+    seen |= {id(site.limits), id(connection.server), id(connection)}
+    total, pending = 0, [connection.channel.__dict__]
+    while pending:
+        one: Any = pending.pop()
+        if id(one) in seen or isinstance(one, _SHARED):
+            continue
+        seen.add(id(one))
+        total += sys.getsizeof(one)
+        pending += gc.get_referents(one)
+    return total
+
+
+GREEDY = {
+    "empty lines": b"\r\n" * (READ // 2),
+    "a header that is padded": get("/healthz", "X:" + " " * READ)[:READ],
+    "fields by the thousand": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * (READ // 4),
+    "long fields": b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"a: " + b"x" * 160 + b"\r\n") * 90,
+    "a long target": b"GET /" + b"x" * READ,
+    "requests by the thousand": ROOT * (READ // len(ROOT)),
+    "look-ups by the thousand": QUERY * (READ // len(QUERY)),
+    "a body in chunks": get("/api/ip_query", "Transfer-Encoding: chunked", method="POST")
+    + b"1\r\nx\r\n" * (READ // 6),
+    "trailers": get("/api/ip_query", "Transfer-Encoding: chunked", method="POST")
+    + b"0\r\n"
+    + b"a:\r\n" * (READ // 4),
+    "a body": post(b" " * 4096, *[f"a{n}: {'x' * 150}" for n in range(90)]),
+}
+
+
+@pytest.mark.parametrize("name", GREEDY)
+@pytest.mark.parametrize("cut", [READ, 1000, 77])
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "behind a slow request"])
+def test_a_connection_keeps_no_more_than_is_stated(name: str, cut: int, answered: bool) -> None:
+    server = Server() if answered else Server(resource=Slow())
+    connection = server.connect()
+    if not answered:
+        connection.send(get("/slow"))
+    stream = GREEDY[name]
+    connection.queue(*(stream[at : at + cut] for at in range(0, len(stream), cut)))
+    most = kept_bytes(connection)
+    for turn in range(2000):
+        if not server.turn():
+            break
+        # To look takes longer than a turn.
+        if turn < 20 or turn % 50 == 0:
+            most = max(most, kept_bytes(connection))
+    assert most <= most_kept_bytes(HttpLimits())
+
+
+def test_a_client_that_does_not_read_is_given_one_portion_more() -> None:
+    server = Server()
+    connection = server.connect()
+    connection.queue(QUERY * 5000)
+    server.turn()
+    sent = len(connection.transport.sent)
+    connection.transport.producer.pauseProducing()
+    server.run()
+    assert len(connection.transport.sent) == sent <= 1 << 16
+    connection.transport.producer.resumeProducing()
+    server.run()
+    assert len(connection.received()) == 5000
+
+
+def test_the_handbook_states_what_a_connection_keeps() -> None:
+    text = Path("conf/ipquery.toml").read_text("utf-8")
+    stated = most_kept_bytes(HttpLimits())
+    assert f"{stated / 1e6:.1f} MB" in text
+
+
+def test_what_the_lane_knows_is_bounded_in_bytes() -> None:
+    server = Server()
+    connection = server.connect()
+    for number in range(1500):
+        padded = get("/api/ip_query?ip=1.2.3.4", f"X{number}:" + " " * 16_000)
+        assert connection.ask(padded).status == 200
+        connection.ask(post(b'{"ip":"1.2.3.4"}', f"X{number}: " + "x" * 3000))
+    lane: Lane = server.site.lane
+    assert sum(map(len, lane.tails)) + sum(map(len, lane.heads)) <= 1 << 20
+
+
+# Sizes, to the byte, however the stream is cut
+
+
+def _padded(size: int) -> bytes:
+    """A request whose header fields take so many bytes as they are sent."""
+    start = b"GET /healthz HTTP/1.1\r\n"
+    fields = b"Host: x\r\nX:"
+    return start + fields + b" " * (size - len(fields) - 3) + b"y\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [1 << 20, 1000, 1])
+@pytest.mark.parametrize(("size", "status"), [(16_384, 200), (16_385, 431)])
+def test_a_header_is_measured_as_it_was_sent(cut: int, size: int, status: int) -> None:
+    connection = Server().connect()
+    stream = ROOT + b"\r\n" + _padded(size) + QUERY
+    connection.send(*(stream[at : at + cut] for at in range(0, len(stream), cut)))
+    statuses = [response.status for response in connection.received()]
+    assert statuses == ([404, 200, 200] if status == 200 else [404, 431])
+
+
+@pytest.mark.parametrize("cut", [1 << 20, 1000, 1])
+@pytest.mark.parametrize(("count", "status"), [(99, 200), (100, 431)])
+def test_fields_are_counted(cut: int, count: int, status: int) -> None:
+    connection = Server().connect()
+    stream = get("/healthz", *["a:"] * count)
+    connection.send(*(stream[at : at + cut] for at in range(0, len(stream), cut)))
+    assert [response.status for response in connection.received()] == [status]
+
+
+@pytest.mark.parametrize("cut", [1 << 20, 1])
+def test_empty_lines_without_end_are_refused(cut: int) -> None:
+    connection = Server().connect()
+    stream = b"\r\n" * 100 + QUERY
+    connection.send(*(stream[at : at + cut] for at in range(0, len(stream), cut)))
+    assert [response.status for response in connection.received()] == [400]
+    assert not connection.open
