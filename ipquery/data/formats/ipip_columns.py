@@ -40,6 +40,11 @@ _DIRECT = "90"
 """Third and fourth digit of counties that no prefecture stands above (429004 仙桃市)."""
 
 
+def is_municipality(code: str) -> bool:
+    """Whether a GB/T 2260 code lies in 北京, 天津, 上海 or 重庆: provinces without prefectures."""
+    return code.startswith(_MUNICIPALITIES)
+
+
 def admin_codes(code: str) -> dict[str, str]:
     """GB/T 2260 codes of the province and city that a division lies in.
 
@@ -53,7 +58,7 @@ def admin_codes(code: str) -> dict[str, str]:
     province = f"{code[:2]}0000"
     if code == province:
         return {"province_code": province}
-    if code[:2] in _MUNICIPALITIES:
+    if is_municipality(code):
         return {"province_code": province, "city_code": province}
     city = code if code[2:4] == _DIRECT else f"{code[:4]}00"
     return {"province_code": province, "city_code": city}
