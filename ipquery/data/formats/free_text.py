@@ -31,7 +31,7 @@ _OWNER = re.compile(
     "大学|学院|学校|中学|小学|研究|科学院|公司|集团|企业|银行|医院|局$|中心|网吧|宿舍|节点|机房|服务器|骨干网"
 )
 _ENDINGS = ("市", "州", "区", "县", "盟", "旗")
-_DISTRICT = re.compile("[^/]{1,7}?(?:区|县|旗|市|州|镇|乡|岛)")
+_DISTRICT = re.compile("[^/]{1,7}?(?:区|县|旗|市|州(?![市区县])|镇|乡|岛)")
 _CITY = re.compile("[^/]{2,8}?(?:市|自治州|州|地区|盟)")
 _TAIWAN_CITY = re.compile("[^/]{2}[市县]")
 
@@ -142,7 +142,9 @@ def _below(code: str, province: str, rest: str) -> Mapping[str, str] | None:
     elif code[:2] in _SELF_GOVERNED:
         district = "" if _OWNER.search(rest) else rest
     else:
-        city = _city(code, rest)
+        city = _known(code, rest) or _match(_CITY, rest)
+        if rest[len(city) :].startswith("/"):
+            return {}  # 南宁/桂林市: one of two
         begin = len(city)
         district = _district(code, rest[begin:])
         if _is_county(city):
@@ -159,14 +161,6 @@ def _below(code: str, province: str, rest: str) -> Mapping[str, str] | None:
     )
 
 
-def _city(code: str, rest: str) -> str:
-    """The city that ``rest`` begins with, or else the county."""
-    name = _known(code, rest)
-    if rest[len(name) : len(name) + 1] == "/":
-        return ""  # 南宁/桂林市: one of two
-    return name or _match(_CITY, rest)
-
-
 def _is_county(name: str) -> bool:
     return name.endswith(("县", "区", "旗")) and not name.endswith("地区")
 
@@ -177,12 +171,8 @@ def _district(code: str, rest: str) -> str:
 
 
 def _known(code: str, rest: str) -> str:
-    """The division in a province that ``rest`` begins with.
-
-    A county that has become a city since stands there as 横州市, but is known as 横州.
-    """
-    name = _prefix_of(rest, lambda name: _division(code, name))
-    return rest[: len(name) + 1] if name and rest[len(name) :][:1] in tuple("市县旗盟") else name
+    """The division in a province that ``rest`` begins with."""
+    return _prefix_of(rest, lambda name: _division(code, name))
 
 
 @cache

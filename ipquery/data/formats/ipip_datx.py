@@ -68,6 +68,9 @@ DISTRICT_COLUMNS = (
 """Of the district edition, in the order of the vendor's reader for ``.ipdb``. The last two
 are coordinates; no file was at hand to tell which comes first, so they are left out."""
 
+STATION_COLUMNS = (*COLUMNS[:5], "base_station")
+"""Of the base station edition."""
+
 _FEWEST_COLUMNS = 5
 _INDEX_ROWS = 65536
 _RECORDS_AT = 4 + 4 * _INDEX_ROWS
@@ -123,11 +126,12 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
     rows, record = read_texts(path, data, texts_at + offset, entries["length"], "\t")
     ranges = Ranges(4, first, last, record)
     ranges.check(str(path))
-    return RangeTable(
-        records=_records(path, rows, options),
-        v4=ranges,
-        date=version_date(rows[int(record[-1])]) if ends is not None else None,
-    )
+    names: Sequence[str]
+    if ends is not None:
+        names, date = COLUMNS, version_date(rows[int(record[-1])])
+    else:
+        names, date = DISTRICT_COLUMNS if _has_districts(rows) else STATION_COLUMNS, None
+    return RangeTable(_records(path, rows, names, options), ranges, date=date)
 
 
 def _city_ends(records: bytes) -> Column | None:
@@ -155,11 +159,12 @@ def _district_entries(path: Path, records: bytes) -> tuple[Column, Column, Colum
     )
 
 
-def _records(path: Path, rows: Sequence[tuple[str, ...]], options: ReadOptions) -> Sequence[Record]:
+def _records(
+    path: Path, rows: Sequence[tuple[str, ...]], names: Sequence[str], options: ReadOptions
+) -> Sequence[Record]:
     """The records of split texts, by the operator's columns or the edition's."""
     if options.columns:
         return [make_record(path, row, options.columns, len(options.columns)) for row in rows]
-    names = DISTRICT_COLUMNS if _has_districts(rows) else COLUMNS
     for row in rows:
         if not _FEWEST_COLUMNS <= len(row) <= len(names):
             raise DataError(
