@@ -75,7 +75,7 @@ setup(
             "IP2Location>=8.11",
             # The vendor's for .datx.
             "ipip-datx>=0.4",
-            # The vendor's for .ipdb. 1.6: the first that reads IPv6.
+            # The vendor's for .ipdb. 1.6: what answers were compared with.
             "ipip-ipdb>=1.6",
             # 1.20: the first that finds nothing wrong with the annotations as they are.
             "mypy>=1.20",
@@ -85,7 +85,7 @@ setup(
             "pytest>=8",
             # The vendor's own reader, to compare with.
             "py-ip2region>=3.0",
-            # For qqwry.dat. 1.2: typed.
+            # A well-known one for qqwry.dat. 1.2: brings its types.
             "qqwry-py3>=1.2",
             # 8: texts keep their quotes, which tells them from expressions; 8.1.3: typed.
             "python-hcl2>=8.1.3",

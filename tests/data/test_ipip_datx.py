@@ -152,9 +152,10 @@ def test_the_date_is_in_the_version_record(tmp_path: Path) -> None:
 
 def test_a_dat_and_a_datx_file_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "database"
-    # Eight lengths: one of them fits the header of a .dat file, too.
-    for count in range(1, 9):
-        rows = [(end * 2**20, "a\tb\tc\td\te") for end in range(count)]
+    # Texts enough that records might end where a .dat file's would. Of eight lengths
+    # one fits its header, too.
+    for count in range(7, 15):
+        rows = [(end * 2**20, f"{end}\tb\tc\td\t{'e' * 50_000}") for end in range(count)]
         path.write_bytes(datx([*rows, VERSION_RECORD]))
         assert recognise(path) is ipip_datx
     path.write_bytes(
