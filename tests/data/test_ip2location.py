@@ -149,7 +149,8 @@ def test_it_reads_what_the_vendors_reader_finds(
 ) -> None:
     product, tables = given
     folder = tmp_path_factory.mktemp("ip2location")
-    table = _read(folder, make(tables[4], tables[6], product))
+    # The vendor's search may look at one row past a table, here past the file.
+    table = _read(folder, make(tables[4], tables[6], product) + bytes(160))
     with IP2Location(f"{folder}/some.bin") as reader:
         for version in (4, 6):
             found = Found(table, version)

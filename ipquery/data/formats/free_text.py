@@ -88,10 +88,11 @@ def owner(text: str) -> Mapping[str, str]:
     """
     if not text:
         return {}
-    head, _, rest = text.replace(" ", "/", 1).partition("/")
+    head, *behind = re.split("[/ ]", text, maxsplit=1)
     provider = _provider(head)
     if provider is not None:
-        return {"isp": provider} | ({"org": rest.strip("/ ")} if rest.strip("/ ") else {})
+        rest = "".join(behind).strip("/ ")
+        return {"isp": provider, "org": rest} if rest else {"isp": provider}
     for size in range(min(len(text), 8), 1, -1):
         provider = _provider(text[:size])
         if provider is not None and _PROVIDERS_PLANT.match(text, size):
