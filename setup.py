@@ -71,6 +71,12 @@ setup(
             # A real .dat file of 2015-10; its reader isn't used.
             "17MonIP==0.2.7",
             "hypothesis>=6.100",
+            # Readers to compare with: the vendor's for BIN files. 8.11: has DB26's last columns.
+            "IP2Location>=8.11",
+            # The vendor's for .datx.
+            "ipip-datx>=0.4",
+            # The vendor's for .ipdb. 1.6: what answers were compared with.
+            "ipip-ipdb>=1.6",
             # 1.20: the first that finds nothing wrong with the annotations as they are.
             "mypy>=1.20",
             "mypy-zope>=1.0.9",
@@ -79,6 +85,8 @@ setup(
             "pytest>=8",
             # The vendor's own reader, to compare with.
             "py-ip2region>=3.0",
+            # A well-known one for qqwry.dat. 1.2: brings its types.
+            "qqwry-py3>=1.2",
             # 8: texts keep their quotes, which tells them from expressions; 8.1.3: typed.
             "python-hcl2>=8.1.3",
             # 0.13: the rules of pyproject.toml, as they are now.

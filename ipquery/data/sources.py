@@ -7,7 +7,14 @@ import attrs
 
 from ipquery.data.record import DataError
 
-FORMAT_NAMES = ("ipip-dat", "xdb")
+FORMAT_NAMES = (
+    "ipip-dat",
+    "ipip-datx",
+    "ipdb",
+    "xdb",
+    "qqwry",
+    "ip2location",
+)
 """The formats that :mod:`ipquery.data.formats` reads."""
 
 DEFAULT = "default"

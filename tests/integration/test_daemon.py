@@ -15,6 +15,7 @@ import pytest_twisted
 import treq
 from twisted.internet.defer import gatherResults
 
+from ipquery.data.sources import FORMAT_NAMES
 from tests.contract.cases import CASES, Case
 from tests.data.files import xdb
 from tests.integration.daemon import TWISTD, Daemon, exchange
@@ -317,7 +318,7 @@ def test_a_bad_database(
 def test_bad_flags(tmp_path: Path, cached: dict[str, str]) -> None:
     for flags, complaint in (
         (["-b", "nonsense"], "nonsense: not an address to listen on; give HOST:PORT or unix:PATH"),
-        (["--db", "zip:x"], "zip:x: unknown format zip; formats: ipip-dat, xdb"),
+        (["--db", "zip:x"], f"zip:x: unknown format zip; formats: {', '.join(FORMAT_NAMES)}"),
         (["--dbs", "x"], "option --dbs not recognized"),
     ):
         assert _fails(tmp_path, *flags, environment=cached).endswith(complaint)

@@ -11,13 +11,12 @@ UTF-8 with tabs. Two well-known readers are wrong here: they search up to H,
 which takes 128 pieces of text for records, or read offset 0 as "no data".
 """
 
-import datetime
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ipquery.data.formats.ipip_columns import version_date
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.texts import make_record, read_texts
 from ipquery.data.ranges import Column, Ranges, RangeTable
@@ -39,6 +38,15 @@ def _texts_at(head: bytes) -> int:
 
 
 def sniff(head: bytes, tail: bytes, size: int) -> bool:
+    """A header that fits, and records that rise where a ``.datx`` still has its index."""
+    if not _fits(head, size):
+        return False
+    count = (min(_texts_at(head), len(head)) - _RECORDS_AT) // _ENTRY.itemsize
+    end = np.frombuffer(head, _ENTRY, count, _RECORDS_AT)["end"]
+    return bool((end[1:] > end[:-1]).all())
+
+
+def _fits(head: bytes, size: int) -> bool:
     """Whole records between the index and the texts, and an index that never falls."""
     if len(head) < _RECORDS_AT + _ENTRY.itemsize:
         return False
@@ -57,7 +65,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
     :raises OSError: it can't be read.
     """
     data = path.read_bytes()
-    if not sniff(data[:65536], b"", len(data)):
+    if not _fits(data[:65536], len(data)):
         raise DataError(
             f"{path}: not an {NAME} file: its header doesn't fit its {len(data)} bytes; "
             "get it again, or name its true format"
@@ -75,7 +83,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
     return RangeTable(
         records=[make_record(path, row, names, fewest) for row in rows],
         v4=Ranges(4, np.append(np.uint64(0), end[:-1] + np.uint64(1)), end, record),
-        date=_date(rows[int(record[-1])]),
+        date=version_date(rows[int(record[-1])]),
     )
 
 
@@ -99,13 +107,3 @@ def _check_ends(path: Path, end: Column, index: Column) -> None:
             f"{path}: the index points at the wrong record for {wrong[0]}.0.0.0/8: "
             "the file is damaged; get it again"
         )
-
-
-def _date(version_row: Sequence[str]) -> datetime.date | None:
-    """The date in the version record, ``IPIP.NET<TAB>yyyymmdd[hh]`` at 255.255.255.0/24."""
-    for text in version_row[1:2]:
-        try:
-            return datetime.datetime.strptime(text[:8], "%Y%m%d").date()
-        except ValueError:
-            return None
-    return None
