@@ -71,6 +71,8 @@ setup(
             # A real .dat file of 2015-10; its reader isn't used.
             "17MonIP==0.2.7",
             "hypothesis>=6.100",
+            # MaxMind's own reader, to compare with. 3.2: bounds what one record may take.
+            "maxminddb>=3.2",
             # 1.20: the first that finds nothing wrong with the annotations as they are.
             "mypy>=1.20",
             "mypy-zope>=1.0.9",
