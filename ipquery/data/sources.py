@@ -7,7 +7,7 @@ import attrs
 
 from ipquery.data.record import DataError
 
-FORMAT_NAMES = ("ipip-dat", "xdb", "mmdb")
+FORMAT_NAMES = ("ipip-dat", "xdb", "mmdb", "csv")
 """The formats that :mod:`ipquery.data.formats` reads."""
 
 DEFAULT = "default"

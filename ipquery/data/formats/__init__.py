@@ -8,7 +8,7 @@ only in a child process (:mod:`ipquery.data.build`).
 from pathlib import Path
 from typing import Protocol
 
-from ipquery.data.formats import ipip_dat, mmdb, xdb
+from ipquery.data.formats import csv_file, ipip_dat, mmdb, xdb
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import RangeTable
 from ipquery.data.record import DataError
@@ -39,7 +39,7 @@ END_BYTES = 1 << 17
 """128 KiB: more than any format's header, and where MaxMind's readers look for the
 metadata at the end (MaxMind DB file format specification 2.0)."""
 
-FORMATS: dict[str, Format] = {module.NAME: module for module in (ipip_dat, xdb, mmdb)}
+FORMATS: dict[str, Format] = {module.NAME: module for module in (ipip_dat, xdb, mmdb, csv_file)}
 
 
 def recognise(path: Path) -> Format:

@@ -36,7 +36,7 @@ import numpy as np
 from ipquery.address import shorten, to_text
 from ipquery.data.formats.mmdb_data import BadValue, Decoder
 from ipquery.data.formats.options import ReadOptions
-from ipquery.data.formats.texts import NUMBER_FIELDS, to_number
+from ipquery.data.formats.texts import NUMBER_FIELDS, iso_3166_2, to_number
 from ipquery.data.ranges import Column, Ranges, RangeTable
 from ipquery.data.record import DataError, Record
 
@@ -370,7 +370,11 @@ class _Maker:
                 fields[_FLAT[key]] = given
         if "country" in value or "continent" in value:
             _sort_names_from_codes(value, fields)
-        self._complete(fields)
+        if fields.get("subdivision_code"):
+            country = fields.get("country_code")
+            fields["subdivision_code"] = iso_3166_2(
+                str(fields["subdivision_code"]), country if isinstance(country, str) else None
+            )
         # Most fields of most files are texts.
         values: dict[str, Any] = {
             name: given
@@ -423,16 +427,6 @@ class _Maker:
                 if isinstance(known, str) and known.startswith(f"{language}-"):
                     return name
         return next(iter(names.values()), None)
-
-    def _complete(self, fields: dict[str, object]) -> None:
-        """ISO 3166-2 codes begin with the country's; most files leave that out."""
-        code, country = fields.get("subdivision_code"), fields.get("country_code")
-        if not code:
-            return
-        if not country:
-            del fields["subdivision_code"]
-        elif not str(code).startswith(f"{country}-"):
-            fields["subdivision_code"] = f"{country}-{code}"
 
     def _value(self, name: str, given: object) -> object:
         if given is None or given == "":

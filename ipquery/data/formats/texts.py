@@ -103,6 +103,16 @@ def to_number(path: Path, name: str, given: str | float) -> float:
     return number
 
 
+def iso_3166_2(code: str, country: str | None) -> str:
+    """An ISO 3166-2 code in full; most files leave out the country that it begins with.
+
+    Without a country it can't be told, and is left out: ``""``.
+    """
+    if not country:
+        return ""
+    return code if code.startswith(f"{country}-") else f"{country}-{code}"
+
+
 _NUMBERS: dict[str, Callable[[str | float], float]] = {
     "latitude": float,
     "longitude": float,
