@@ -50,10 +50,15 @@ class ListPaths:
 
 @attrs.frozen
 class Limits:
-    """What a build may use: ``memory`` in bytes of address space, ``seconds`` of time."""
+    """What a build may use.
+
+    ``memory`` in bytes of address space, ``seconds`` of time, ``unpacked`` bytes of an
+    archive's content, which are written beside the snapshot.
+    """
 
     memory: int = 4 << 30
     seconds: int = 600
+    unpacked: int = 8 << 30
 
 
 @attrs.frozen
@@ -62,7 +67,8 @@ class Job:
 
     ``digests`` are SHA-256 of the sources, in order, as they were when the
     build was ordered. ``temporary`` is the child's to fill; it renames it to
-    ``out`` when all is well.
+    ``out`` when all is well. In ``folder`` it may put what it likes; the parent
+    removes it, however the child ends.
     """
 
     sources: Sequence[Source]
@@ -71,6 +77,7 @@ class Job:
     limits: Limits
     temporary: Path
     out: Path
+    folder: Path
 
 
 @attrs.frozen
@@ -94,9 +101,12 @@ def build(
         address answers it.
     :raises DataError: a source, a list or ``out`` can't be used, or a limit was reached.
     """
-    digests = [file_digest(source.path) for source in sources]
-    with _temporary_beside(out) as temporary:
-        job = Job(sources, digests, lists, limits, temporary, out)
+    digests = [source_digest(source) for source in sources]
+    with (
+        _temporary_beside(out) as temporary,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+    ):
+        job = Job(sources, digests, lists, limits, temporary, out, Path(folder))
         return _run(job, report)
 
 
@@ -208,6 +218,17 @@ def file_digest(path: Path) -> str:
         raise _unreadable(path, error) from None
 
 
+def source_digest(source: Source) -> str:
+    """SHA-256 of a source, hexadecimal: of its file, or of the digests of its files.
+
+    :raises DataError: one can't be read.
+    """
+    digests = [file_digest(path) for path in source.paths]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
 def _cache_key(sources: Sequence[Source], lists: ListPaths) -> str:
     """Names everything that the bytes of a snapshot depend on."""
     folder = Path(__file__).parent
@@ -217,7 +238,10 @@ def _cache_key(sources: Sequence[Source], lists: ListPaths) -> str:
         *(importlib.metadata.version(name) for name in ("babel", "numpy", "pycountry")),
         *(file_digest(path) for path in (*code, *lists.paths())),
         lists,
-        *((file_digest(source.path), attrs.evolve(source, path=Path())) for source in sources),
+        *(
+            (source_digest(source), attrs.evolve(source, path=Path(), others=()))
+            for source in sources
+        ),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 

@@ -520,7 +520,8 @@ def test_named_columns_must_hold_one_range(tmp_path: Path, columns: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    "content", [b"some text\n" * 100, b"a,b\n1,2\n", b"\0\0\0", b'{"ip": "1.2.3.4"}\n', b"1.2\n"]
+    "content",
+    [b"some text\n" * 100, b"a,b\n1,2\n", b"\0\0\0", b'{"ip": "1.2.3.4"}\n', b"1.2\n", b"a\rb,c"],
 )
 def test_other_files_arent_taken_for_csv(content: bytes) -> None:
     assert not csv_file.sniff(content, content, len(content))
@@ -535,7 +536,7 @@ def _fuzzed(tmp_path: Path, count: int) -> int:
     contents = [lines.encode(), BLOCKS_V4.replace("geoname_id", "x").encode(), EN.encode()]
     path = tmp_path / "some.csv"
     return sum(
-        isinstance(outcome(csv_file.read, path, damaged), str)
+        isinstance(outcome(lambda path: recognise(path).read(path), path, damaged), str)
         for seed, content in enumerate(contents)
         for damaged in mutations(content, count // len(contents), seed)
     )

@@ -34,15 +34,16 @@ from ipquery.data.formats.csv_layouts import (
     LAST,
     NETWORK,
     PLACE,
-    RANGE_COLUMNS,
     Layout,
     by_header,
     by_looks,
 )
+from ipquery.data.formats.joined import join
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.texts import SKIP, iso_3166_2, to_record
 from ipquery.data.ranges import Column, Ranges, RangeTable, to_key, to_numbers
 from ipquery.data.record import DataError, Record
+from ipquery.data.sources import RANGE_COLUMNS
 
 NAME = "csv"
 
@@ -62,8 +63,11 @@ def sniff(head: bytes, tail: bytes, size: int) -> bool:
         return False
     # The last character, and the last line, may be cut.
     text = head.decode("utf-8-sig", errors="ignore")
-    lines = io.StringIO(text if size <= len(head) else text[: text.rfind("\n") + 1])
-    rows = list(islice(_rows(lines, _separator(text)), 10))
+    lines = io.StringIO(text if size <= len(head) else text[: text.rfind("\n") + 1], newline=None)
+    try:
+        rows = list(islice(_rows(lines, _separator(text)), 10))
+    except csv.Error:
+        return False
     if not rows:
         return False
     if by_header(rows[0]) is not None:
@@ -95,41 +99,8 @@ def read_all(paths: Sequence[Path], options: ReadOptions = ReadOptions()) -> Ran
             f"{paths[0]}: holds places without addresses; name the file of blocks, too: "
             "BLOCKS+LOCATIONS"
         )
-    records: dict[Record, int] = {}
-    tables = [_read_blocks(file, places, records) for file in blocks]
-    return join(paths=[file.path for file in blocks], tables=tables, records=list(records))
-
-
-def join(
-    paths: Sequence[Path], tables: Sequence[tuple[Ranges, Ranges]], records: Sequence[Record]
-) -> RangeTable:
-    """Tables of several files as one, all with the same records.
-
-    :raises DataError: two have addresses in common.
-    """
-    joined = []
-    for version in (4, 6):
-        parts = [pair[version == 6] for pair in tables]
-        filled = [part for part in parts if len(part)]
-        if len(filled) < 2:
-            joined.append(filled[0] if filled else Ranges.empty(version))
-            continue
-        file = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        first, last, record = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("first", "last", "record")
-        )
-        order = np.argsort(first, kind="stable")
-        first, last, record, file = first[order], last[order], record[order], file[order]
-        overlaps = np.flatnonzero(first[1:] <= last[:-1])
-        if len(overlaps):
-            one, other = (paths[file[overlaps[0] + step]] for step in (0, 1))
-            raise DataError(
-                f"{one}: has IPv{version} addresses in common with {other}; name them as two "
-                "sources, or leave one out"
-            )
-        joined.append(Ranges(version, first, last, record).merged())
-    return RangeTable(records, joined[0], joined[1])
+    tables = [_read_blocks(file, places) for file in blocks]
+    return join([file.path for file in blocks], tables)
 
 
 @attrs.frozen
@@ -368,8 +339,7 @@ def _read_locations(file: _File) -> tuple[str, dict[str, dict[str, str]]]:
 # Ranges
 
 
-def _read_blocks(file: _File, places: _Places, records: dict[Record, int]) -> tuple[Ranges, Ranges]:
-    """The ranges of a file, IPv4 and IPv6; adds what they say to ``records``."""
+def _read_blocks(file: _File, places: _Places) -> RangeTable:
     columns = [name for name in file.layout.columns if name not in RANGE_COLUMNS]
     if PLACE in columns and not places:
         raise DataError(
@@ -377,6 +347,7 @@ def _read_blocks(file: _File, places: _Places, records: dict[Record, int]) -> tu
             "BLOCKS+LOCATIONS"
         )
     by_rest: dict[str, int] = {}
+    records: dict[Record, int] = {}
     parser = _Parser(file)
     for number, texts, rest in file.split():
         record = by_rest.get(rest)
@@ -384,7 +355,8 @@ def _read_blocks(file: _File, places: _Places, records: dict[Record, int]) -> tu
             made = _make_record(file, columns, number, rest, places)
             record = by_rest[rest] = records.setdefault(made, len(records))
         parser.add(number, texts, record)
-    return parser.finish()
+    v4, v6 = parser.finish()
+    return RangeTable(list(records), v4, v6)
 
 
 def _make_record(

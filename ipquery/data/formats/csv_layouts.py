@@ -20,10 +20,9 @@ import attrs
 
 from ipquery.data.formats.texts import SKIP
 from ipquery.data.record import FIELDS
+from ipquery.data.sources import RANGE_COLUMNS
 
-FIRST, LAST, NETWORK = "first", "last", "network"
-RANGE_COLUMNS = (FIRST, LAST, NETWORK)
-"""Columns that say which addresses a row is about: both ends, or a prefix."""
+FIRST, LAST, NETWORK = RANGE_COLUMNS
 
 PLACE = "geoname_id"
 """The column that names a place of the Locations file."""
