@@ -436,6 +436,23 @@ def test_a_record_that_multiplies_by_pointers_is_refused_at_once(tmp_path: Path)
     assert time.monotonic() - begun < 10  # 10**29 values would take longer
 
 
+def test_records_that_overlap_are_refused_before_they_take_the_time(tmp_path: Path) -> None:
+    # Maps, each with bytes that reach to the end over all the others.
+    size = 1 << 20
+    one = b"\xe1" + encode("x") + b"\x9f" + (size - 65821).to_bytes(3, "big")
+    data = one * 32 + bytes(size)
+
+    def chain(count: int) -> bytes:
+        """Bit 1 of each node leads to a map, bit 0 to the next node."""
+        maps = (count + 16 + number * len(one) for number in range(count))
+        nodes = (node_bytes(number, leaf, 32) for number, leaf in enumerate(maps, 1))
+        return assemble(b"".join(nodes), count, data, 4, 32)
+
+    assert list(_read(tmp_path, chain(2)).records) == [UNKNOWN]
+    with pytest.raises(DataError, match="the record at byte [0-9]+ of its data is none"):
+        _read(tmp_path, chain(32))
+
+
 def _fuzzed(tmp_path: Path, count: int) -> tuple[int, int]:
     """How many mutated files were refused, and how many read as maxminddb reads them."""
     networks = _networks("::1.2.3.0/120", "::1.2.4.0/118", "2a00::/16", "2a01::/32")

@@ -59,7 +59,6 @@ _CONTINENT = _matching("(AF|AN|AS|EU|NA|OC|SA|ZZ)?")
 _LATITUDE, _LONGITUDE = _number(-90, 90), _number(-180, 180)
 _OFFSET = _matching(r"[+-]\d\d:\d\d|-")
 _ZIP = _matching(r"-|(?=.*\d)[0-9A-Za-z -]{2,10}")
-_HOST = _matching(r"-|[^\s,]+\.[^\s,]+")
 _ASN = _matching(r"(AS)?\d{1,10}|-|")
 _CIDR = _matching(r"[0-9a-f.:]+/\d{1,3}")
 _DIGITS = _matching(r"\d*|-")
@@ -68,6 +67,10 @@ _ZONE_NAME = _matching(r"([A-Z][A-Za-z]+/[A-Za-z_/+-]+|UTC|)")
 
 def _anything(text: str) -> bool:
     return True
+
+
+def _host(text: str) -> bool:
+    return text == "-" or ("." in text and " " not in text)
 
 
 _Columns = tuple[tuple[str, _Looks], ...]
@@ -81,7 +84,7 @@ _ip2_place: _Columns = (
 _ip2_where: _Columns = (*_ip2_place, ("latitude", _LATITUDE), ("longitude", _LONGITUDE))
 _zip: _Columns = (("postal_code", _ZIP),)
 _offset: _Columns = ((SKIP, _OFFSET),)
-_isp: _Columns = (("isp", _anything), (SKIP, _HOST))
+_isp: _Columns = (("isp", _anything), (SKIP, _host))
 _code_and_area: _Columns = ((SKIP, _DIGITS), (SKIP, _anything))
 
 

@@ -363,17 +363,18 @@ class _Maker:
             )
         fields: dict[str, object] = {}
         for key, given in value.items():
-            if isinstance(given, dict | list):
+            kind = type(given)
+            if kind is dict or kind is list:
                 if key in _NESTED:
                     fields.update(_NESTED[key](self, given))
             elif key in _FLAT:
                 fields[_FLAT[key]] = given
         if "country" in value or "continent" in value:
             _sort_names_from_codes(value, fields)
-        if fields.get("subdivision_code"):
-            country = fields.get("country_code")
+        code, country = fields.get("subdivision_code"), fields.get("country_code")
+        if isinstance(code, str):
             fields["subdivision_code"] = iso_3166_2(
-                str(fields["subdivision_code"]), country if isinstance(country, str) else None
+                code, country if isinstance(country, str) else None
             )
         # Most fields of most files are texts.
         values: dict[str, Any] = {

@@ -45,7 +45,8 @@ class Decoder:
         self._at: dict[int, Any] = {}
         self._by_pointer: dict[bytes, Any] = {}
         # Every value stands somewhere, and is decoded at most once where it stands and
-        # once as what pointers lead to. What takes more overlaps itself.
+        # once as what pointers lead to. What takes more overlaps itself. Counted are
+        # values, and the bytes of all but short texts.
         self._left = 2 * len(data) + 100
 
     def decode(self, at: int) -> Any:
@@ -86,6 +87,7 @@ class Decoder:
                 raise BadValue
         if size >= 29:
             size, at = self._size(size, at)
+            self._spend(size, depth)
         if kind == 7:
             return self._map(at, size, depth)
         if kind == 11:

@@ -108,7 +108,7 @@ def iso_3166_2(code: str, country: str | None) -> str:
 
     Without a country it can't be told, and is left out: ``""``.
     """
-    if not country:
+    if not country or not code:
         return ""
     return code if code.startswith(f"{country}-") else f"{country}-{code}"
 
