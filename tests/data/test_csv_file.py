@@ -250,20 +250,24 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"), [(b, c) for _, b, c in LAYOUTS], ids=[a for a, *_ in LAYOUTS]
-)
-@pytest.mark.parametrize(
-    ("version", "ends"),
-    [
-        (4, "1.2.3.0,1.2.3.255"),
-        (4, '"16909056","16909311"'),
-        (6, "2a00::,2a00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-        (6, "55828214085043681575463550121838379008,55833405381602222443516853274384236543"),
-        (4, "281470698652416,281470698652671"),
-        (4, "::ffff:1.2.3.0,::ffff:1.2.3.255"),
-    ],
-)
+ENDS = [
+    (4, "1.2.3.0,1.2.3.255"),
+    (4, '"16909056","16909311"'),
+    (6, "2a00::,2a00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    (6, "55828214085043681575463550121838379008,55833405381602222443516853274384236543"),
+    (4, "281470698652416,281470698652671"),
+    (4, "::ffff:1.2.3.0,::ffff:1.2.3.255"),
+]
+NUMERIC_ENDS = [(version, ends) for version, ends in ENDS if ":" not in ends and "." not in ends]
+IP2LOCATION = [layout for layout in LAYOUTS if layout[0].startswith("IP2Location")]
+CASES = [
+    pytest.param(line, expected, version, ends, id=f"{name}-{ends}")
+    for name, line, expected in LAYOUTS
+    for version, ends in (NUMERIC_ENDS if name.startswith("IP2Location") else ENDS)
+]
+
+
+@pytest.mark.parametrize(("line", "expected", "version", "ends"), CASES)
 def test_layouts_without_a_header(
     tmp_path: Path, line: str, expected: Record, version: int, ends: str
 ) -> None:
@@ -274,6 +278,12 @@ def test_layouts_without_a_header(
     if version == 4:
         (first,), (last,) = to_numbers(table.v4.first), to_numbers(table.v4.last)
         assert (to_text(4, first), to_text(4, last)) == ("1.2.3.0", "1.2.3.255")
+
+
+@pytest.mark.parametrize("line", [line for _, line, _ in IP2LOCATION])
+def test_ip2locations_columns_behind_texts_are_somebody_elses(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DataError, match="no layout that ipquery knows; name them"):
+        _read(tmp_path, line.format(range="1.2.3.0,1.2.3.255"))
 
 
 def test_what_ip2location_doesnt_know_is_a_dash(tmp_path: Path) -> None:

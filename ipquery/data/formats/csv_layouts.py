@@ -172,7 +172,10 @@ def by_looks(rows: Sequence[Sequence[str]]) -> Layout | None:
     The range stands in the first two columns of all layouts without a header.
     """
     samples = [row[2:] for row in rows]
-    for layouts, unknown in ((_OTHERS, ""), (_IP2LOCATION, "-")):
+    # IP2Location's addresses are numbers. Texts before columns that look like its own are
+    # of somebody else, whose columns may mean anything.
+    numeric = all(row[0].isdigit() for row in rows)
+    for layouts, unknown in ((_OTHERS, ""), (_IP2LOCATION if numeric else (), "-")):
         for columns in layouts:
             if all(
                 len(row) == len(columns)
