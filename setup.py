@@ -77,6 +77,8 @@ setup(
             "ipip-datx>=0.4",
             # The vendor's for .ipdb. 1.6: what answers were compared with.
             "ipip-ipdb>=1.6",
+            # MaxMind's own reader, to compare with. 3.2: bounds what one record may take.
+            "maxminddb>=3.2",
             # 1.20: the first that finds nothing wrong with the annotations as they are.
             "mypy>=1.20",
             "mypy-zope>=1.0.9",

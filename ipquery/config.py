@@ -15,7 +15,7 @@ import attrs
 
 from ipquery.data.build import Limits, ListPaths, default_cache
 from ipquery.data.record import FIELDS, DataError
-from ipquery.data.sources import FORMAT_NAMES, Source, parse_source
+from ipquery.data.sources import FORMAT_NAMES, RANGE_COLUMNS, Source, parse_source, source_of
 from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.upstreams import CacheSettings, FallbackSettings, UpstreamError
@@ -98,7 +98,7 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
         ),
     )
     codes = top.table("codes", ("countries", "provinces", "cities", "only_lists"))
-    build = top.table("build", ("memory_limit_mb", "time_limit"))
+    build = top.table("build", ("memory_limit_mb", "time_limit", "unpacked_limit_mb"))
     http = top.table("http", [field.name for field in attrs.fields(HttpLimits)])
     defaults = Config()
     binds = tuple(parse_bind(text) for text in top.texts("bind"))
@@ -119,6 +119,7 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
         build=Limits(
             memory=build.number("memory_limit_mb", defaults.build.memory >> 20) << 20,
             seconds=build.number("time_limit", defaults.build.seconds),
+            unpacked=build.number("unpacked_limit_mb", defaults.build.unpacked >> 20) << 20,
         ),
         http=HttpLimits(**limits),
         cache=_cache(tables.get("cache", {}), folder),
@@ -199,28 +200,33 @@ def _workers(given: object) -> int:
     return parse_workers(str(given))
 
 
-_DATABASE_KEYS = ("path", "format", "name", "columns", "licence", "attribution")
+_DATABASE_KEYS = ("path", "format", "name", "columns", "language", "licence", "attribution")
 
 
 def _database(given: object, folder: Path) -> Source:
     table = _Table("database", given, _DATABASE_KEYS)
-    text = table.get("path", str, "")
-    if not text:
+    if isinstance(table.given.get("path"), list):
+        paths = [folder / path for path in table.texts("path")]
+        source = source_of(paths) if paths else None
+    else:
+        text = table.get("path", str, "")
+        source = parse_source(text, folder) if text else None
+    if source is None:
         raise ConfigError("a [[database]] needs a `path`")
-    named = parse_source(text)
-    source = attrs.evolve(named, path=folder / named.path)
     format_name = table.get("format", str, source.format)
     if format_name not in (None, *FORMAT_NAMES):
         raise ConfigError(f"unknown format {format_name}; formats: {', '.join(FORMAT_NAMES)}")
     columns = table.texts("columns")
-    unknown = sorted({*columns} - {*FIELDS, ""})
+    unknown = sorted({*columns} - {*FIELDS, *RANGE_COLUMNS, ""})
     if unknown:
-        raise ConfigError(f'unknown column {unknown[0]}; columns: {", ".join(FIELDS)}, or ""')
+        known = ", ".join((*FIELDS, *RANGE_COLUMNS))
+        raise ConfigError(f'unknown column {unknown[0]}; columns: {known}, or ""')
     return attrs.evolve(
         source,
         format=format_name,
         name=table.get("name", str, source.name),
         columns=tuple(columns) or None,
+        language=table.get("language", str, source.language),
         licence=table.get("licence", str, source.licence),
         attribution=table.get("attribution", str, source.attribution),
     )

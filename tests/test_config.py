@@ -82,6 +82,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [[database]]
         path = "third"
         format = "xdb"
+        language = "zh"
+        [[database]]
+        path = ["v4.csv", "/v6.csv.gz"]
+        columns = ["first", "last", "city"]
         [codes]
         countries = "a"
         provinces = "/b"
@@ -90,6 +94,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [build]
         memory_limit_mb = 10
         time_limit = 20
+        unpacked_limit_mb = 30
         [http]
         request_line_bytes = 1
         header_bytes = 2
@@ -126,14 +131,19 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         databases=(
             Source(tmp_path / "some.dat"),
             Source(Path("/other.dat"), "ipip-dat", "other", ("country", "", "isp"), "CC0", "us"),
-            Source(tmp_path / "third", "xdb"),
+            Source(tmp_path / "third", "xdb", language="zh"),
+            Source(
+                tmp_path / "v4.csv",
+                columns=("first", "last", "city"),
+                others=(Path("/v6.csv.gz"),),
+            ),
         ),
         workers=3,
         express=False,
         cache_dir=tmp_path / "cache",
         access_log=Path("/log"),
         lists=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
-        build=Limits(10 << 20, 20),
+        build=Limits(10 << 20, 20, 30 << 20),
         http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
         cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
         fallback=(
@@ -218,6 +228,10 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("database = 1", "database must be a list"),
         ("database = [1]", "database must be a table"),
         ("[[database]]\nformat = 'xdb'", "a [[database]] needs a `path`"),
+        ("[[database]]\npath = []", "a [[database]] needs a `path`"),
+        ("[[database]]\npath = [1]", "database.path must be a list of texts"),
+        ("[[database]]\npath = 1", "database.path must be a text"),
+        ("[[database]]\npath = 'a'\nlanguage = 1", "database.language must be a text"),
         ("[[database]]\npath = 'a'\nformat = 'zip'", "unknown format zip; formats: ipip-dat"),
         ("[[database]]\npath = 'zip:a'", "unknown format zip; formats: ipip-dat"),
         ("[[database]]\npath = 'a'\ncolumns = ['town']", "unknown column town; columns: country"),

@@ -88,6 +88,17 @@ class Ranges:
         )
         return cls(version, first, last, np.array([row[2] for row in listed], np.int64))
 
+    def merged(self) -> Self:
+        """The same with ranges that touch and have one record as one range."""
+        if not len(self):
+            return self
+        # Whether a range touches the next. The last address of the space has no
+        # successor, but nothing comes after it either.
+        touches = _successors(self.last[:-1]) == self.first[1:]
+        begins = np.append(True, ~touches | (self.record[1:] != self.record[:-1]))
+        ends = np.append(begins[1:], True)
+        return type(self)(self.version, self.first[begins], self.last[ends], self.record[begins])
+
     def check(self, path: str) -> None:
         """Refuse ranges that run backwards, overlap or are out of order.
 

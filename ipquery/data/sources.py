@@ -1,6 +1,7 @@
 """Source: a database file, and what is known about it beforehand."""
 
 import importlib.metadata
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -12,10 +13,15 @@ FORMAT_NAMES = (
     "ipip-datx",
     "ipdb",
     "xdb",
+    "mmdb",
     "qqwry",
     "ip2location",
+    "csv",
 )
 """The formats that :mod:`ipquery.data.formats` reads."""
+
+RANGE_COLUMNS = ("first", "last", "network")
+"""Columns of a CSV file that say which addresses a line is about: both ends, or a prefix."""
 
 DEFAULT = "default"
 """The SOURCE that means the default database."""
@@ -25,10 +31,12 @@ _DEFAULT_DISTRIBUTION = "XdbSearchIP"
 
 @attrs.frozen
 class Source:
-    """A database file.
+    """A database: one file, or several that belong together.
 
-    ``format`` is sniffed when ``None``, ``columns`` are the format's own.
-    ``licence`` and ``attribution`` are what its publisher asks for.
+    ``format`` is sniffed when ``None``, ``columns`` are the format's own, and
+    ``language`` is the file's, see :class:`ipquery.data.formats.options.ReadOptions`.
+    ``licence`` and ``attribution`` are what its publisher asks for. ``others`` are the
+    files beside ``path``: IPv6 beside IPv4, or places beside the blocks that name them.
     """
 
     path: Path
@@ -37,26 +45,54 @@ class Source:
     columns: tuple[str, ...] | None = None
     licence: str = ""
     attribution: str = ""
+    language: str | None = None
+    others: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All its files."""
+        return (self.path, *self.others)
 
     @name.default
     def _name(self) -> str:
         return self.path.name
 
 
-def parse_source(text: str) -> Source:
-    """Read a SOURCE of the command line or configuration: ``[FORMAT:]PATH`` or ``default``.
+def parse_source(text: str, folder: Path = Path()) -> Source:
+    """Read a SOURCE of the command line or configuration.
 
+    :param text: ``[FORMAT:]PATH[+PATH...]`` or ``default``. A file whose own name
+        holds a plus sign is taken for itself if it exists.
+    :param folder: what paths are relative to.
     :raises DataError: an unknown format, or the default database isn't installed.
     """
     if text == DEFAULT:
         return default_source()
     prefix, colon, rest = text.partition(":")
     if colon and prefix in FORMAT_NAMES:
-        return Source(Path(rest), prefix)
+        return source_of(_paths(rest, folder), prefix)
     # A path may hold a colon, but hardly before its first slash.
-    if colon and "/" not in prefix and not Path(text).exists():
+    if colon and "/" not in prefix and not (folder / text).exists():
         raise DataError(f"{text}: unknown format {prefix}; formats: {', '.join(FORMAT_NAMES)}")
-    return Source(Path(text))
+    return source_of(_paths(text, folder))
+
+
+def source_of(paths: Sequence[Path], format_name: str | None = None) -> Source:
+    """The source of these files."""
+    return Source(paths[0], format_name, others=tuple(paths[1:]))
+
+
+def _paths(text: str, folder: Path) -> list[Path]:
+    """The paths between plus signs, the longest that exist."""
+    pieces = text.split("+")
+    paths = []
+    while pieces:
+        count = next(
+            (n for n in range(len(pieces), 1, -1) if (folder / "+".join(pieces[:n])).exists()), 1
+        )
+        paths.append(folder / "+".join(pieces[:count]))
+        del pieces[:count]
+    return paths
 
 
 def default_source() -> Source:

@@ -1,5 +1,6 @@
 """Sources to snapshot: precedence, cache, limits, and nothing half done."""
 
+import gzip
 import os
 import signal
 import time
@@ -166,6 +167,34 @@ def test_a_bad_file_changes_nothing(tmp_path: Path, china: Source, kind: str) ->
     assert "\n" not in str(caught.value)
     assert out.read_bytes() == before
     assert _left(tmp_path) - {"bad.dat"} == {"china.xdb", "out.ipq"}
+
+
+def test_several_files_and_archives_are_one_source(tmp_path: Path, make: Make) -> None:
+    v4 = make("v4.csv.gz", gzip.compress(b"1.2.3.0,1.2.3.255,AU\n"))
+    v6 = make("v6.csv", b"2a00::,2a00::ffff,NZ\n")
+    both = attrs.evolve(v4, others=(v6.path,))
+    cache = tmp_path / "cache"
+    path = ensure_snapshot([both], cache, _quiet)
+    with open_snapshot(path) as db:
+        for ip, code in (("1.2.3.4", "AU"), ("2a00::1", "NZ")):
+            found = db.find(ip)
+            assert found is not None
+            assert found.country_code == code
+        (about,) = db.about["sources"]
+        assert about["format"] == "csv"
+        assert about["bytes"] == v4.path.stat().st_size + v6.path.stat().st_size
+    assert _left(cache) == {path.name}
+    # Each of the files decides
+    v6.path.write_bytes(b"2a00::,2a00::ffff,FR\n")
+    assert ensure_snapshot([both], cache, _quiet) != path
+
+
+def test_nothing_unpacked_is_left_of_a_build_that_was_killed(tmp_path: Path, make: Make) -> None:
+    lines = "".join(f"{number},{number},{number},x\n" for number in range(2_000_000))
+    slow = make("slow.csv.gz", gzip.compress(lines.encode(), 1))
+    with pytest.raises(DataError, match="not built within 1 s"):
+        build([slow], tmp_path / "out.ipq", _quiet, limits=Limits(seconds=1))
+    assert _left(tmp_path) == {"slow.csv.gz"}
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
@@ -364,6 +393,26 @@ def test_the_cache_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_sources_as_they_are_written(text: str, source: Source) -> None:
     assert parse_source(text) == source
+
+
+def test_files_between_plus_signs_are_one_source(tmp_path: Path) -> None:
+    assert parse_source("csv:a.csv+b.csv+c") == Source(
+        Path("a.csv"), "csv", others=(Path("b.csv"), Path("c"))
+    )
+    assert parse_source("a.csv+b.csv", tmp_path).paths == (tmp_path / "a.csv", tmp_path / "b.csv")
+
+
+def test_a_file_whose_name_holds_a_plus_sign_is_taken_for_itself(tmp_path: Path) -> None:
+    for name in ("a+b", "a", "c+d"):
+        (tmp_path / name).write_bytes(b"")
+    for text, names in (
+        ("a+b", ["a+b"]),
+        ("a+c+d", ["a", "c+d"]),
+        ("a+b+c+d+a", ["a+b", "c+d", "a"]),
+        ("a+x", ["a", "x"]),
+    ):
+        assert parse_source(f"{tmp_path}/{text}").path == tmp_path / names[0]
+        assert [path.name for path in parse_source(text, tmp_path).paths] == names
 
 
 def test_an_unknown_format_is_named_with_the_known_ones() -> None:

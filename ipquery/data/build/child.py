@@ -9,9 +9,11 @@ JSON objects, one a line, to standard output: ``{"progress": what, "done": 0 to
 import json
 import pickle
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -19,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.data import snapshot
-from ipquery.data.build.job import Job, Limits, Report, file_digest
+from ipquery.data.build.job import Job, Limits, Report, source_digest
 from ipquery.data.codes import OperatorLists, fill, load_lists
-from ipquery.data.formats import FORMATS, recognise
 from ipquery.data.formats.options import ReadOptions
+from ipquery.data.formats.reading import read_files
 from ipquery.data.ranges import NO_RECORD, RangeTable, Steps, overlay
 from ipquery.data.record import UNKNOWN, DataError, Record
 from ipquery.data.sources import Source
@@ -74,7 +76,7 @@ def compile_snapshot(job: Job, report: Report) -> None:
     for place, (source, digest) in enumerate(zip(job.sources, job.digests, strict=True)):
         share = _READ / len(job.sources)
         report(f"reading {source.name}", share * place)
-        known, table, size = _read(source, digest)
+        known, table, size = _read(source, digest, job.folder / str(place), job.limits)
         report(f"finding the codes of {source.name}", share * (place + 0.5))
         numbers = answers.numbers(table.records)
         loaded.append(_Loaded(source, known, digest, size, table, numbers))
@@ -95,17 +97,21 @@ def _ranges(table: RangeTable, version: int) -> Any:
     return table.v4 if version == 4 else table.v6
 
 
-def _read(source: Source, digest: str) -> tuple[str, RangeTable, int]:
+def _read(source: Source, digest: str, folder: Path, limits: Limits) -> tuple[str, RangeTable, int]:
     """The format, content and size of a source."""
+    options = ReadOptions(source.columns, source.language)
     try:
-        known = FORMATS[source.format] if source.format else recognise(source.path)
-        table = known.read(source.path, ReadOptions(source.columns))
-        size = source.path.stat().st_size
+        folder.mkdir(mode=0o700, parents=True)
+        known, table = read_files(source.paths, source.format, options, folder, limits.unpacked)
+        size = sum(path.stat().st_size for path in source.paths)
     except OSError as error:
-        raise DataError(f"{source.path}: can't read this database: {error.strerror}") from None
-    if file_digest(source.path) != digest:
+        where = error.filename or source.path
+        raise DataError(f"{where}: can't read this database: {error.strerror}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if source_digest(source) != digest:
         raise DataError(f"{source.path}: the file changed while it was read; try again")
-    return known.NAME, table, size
+    return known, table, size
 
 
 def sections(v4: Steps, v6: Steps, records: Sequence[Record]) -> dict[str, bytes | memoryview]:

@@ -29,10 +29,15 @@ class ListPaths:
 
 @attrs.frozen
 class Limits:
-    """What a build may use: ``memory`` in bytes of address space, ``seconds`` of time."""
+    """What a build may use.
+
+    ``memory`` in bytes of address space, ``seconds`` of time, ``unpacked`` bytes of an
+    archive's content, which are written beside the snapshot.
+    """
 
     memory: int = 4 << 30
     seconds: int = 600
+    unpacked: int = 8 << 30
 
 
 @attrs.frozen
@@ -41,7 +46,8 @@ class Job:
 
     ``digests`` are SHA-256 of the sources, in order, as they were when the
     build was ordered. ``temporary`` is the child's to fill; ``out`` is what it
-    becomes, for messages.
+    becomes, for messages. The child may make ``folder`` and put there what it likes;
+    the parent removes it, however the child ends.
     """
 
     sources: Sequence[Source]
@@ -50,6 +56,7 @@ class Job:
     limits: Limits
     temporary: Path
     out: Path
+    folder: Path
 
 
 @attrs.frozen
@@ -88,6 +95,17 @@ def file_digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def source_digest(source: Source) -> str:
+    """SHA-256 of a source, hexadecimal: of its file, or of the digests of its files.
+
+    :raises DataError: one can't be read.
+    """
+    digests = [file_digest(path) for path in source.paths]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def unreadable(path: Path, error: OSError) -> DataError:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 
 import attrs
 
-from ipquery.data.build.job import Built, Job, Limits, ListPaths, Report, file_digest
+from ipquery.data.build.job import Built, Job, Limits, ListPaths, Report, source_digest
 from ipquery.data.record import DataError
 from ipquery.data.sources import Source
 
@@ -36,11 +37,12 @@ def build(
         address answers it.
     :raises DataError: a source, a list or ``out`` can't be used, or a limit was reached.
     """
-    digests = [file_digest(source.path) for source in sources]
+    digests = [source_digest(source) for source in sources]
     umask = os.umask(0)
     os.umask(umask)
     with temporary_beside(out) as temporary:
-        built = run(Job(sources, digests, lists, limits, temporary.path, out), report, temporary)
+        job = Job(sources, digests, lists, limits, temporary.path, out, temporary.folder)
+        built = run(job, report, temporary)
         publish(temporary, out, 0o666 & ~umask)
     return built
 
@@ -55,6 +57,15 @@ class Temporary:
 
     path: Path
     handle: int
+
+    @property
+    def folder(self) -> Path:
+        """Where whoever fills the file may put what it needs meanwhile; goes with it."""
+        return _folder_of(self.path)
+
+
+def _folder_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.d")
 
 
 @contextlib.contextmanager
@@ -73,6 +84,8 @@ def temporary_beside(out: Path) -> Iterator[Temporary]:
     try:
         yield temporary
     finally:
+        # Before the file: a folder without one would stay for ever.
+        shutil.rmtree(temporary.folder, ignore_errors=True)
         temporary.path.unlink(missing_ok=True)
         os.close(temporary.handle)
 
@@ -106,6 +119,7 @@ def _remove_unless_held(path: Path) -> None:
         return
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(_folder_of(path), ignore_errors=True)
         path.unlink()
 
 

@@ -15,7 +15,15 @@ from typing import BinaryIO
 
 import attrs
 
-from ipquery.data.build.job import Job, Limits, ListPaths, Report, file_digest, unreadable
+from ipquery.data.build.job import (
+    Job,
+    Limits,
+    ListPaths,
+    Report,
+    file_digest,
+    source_digest,
+    unreadable,
+)
 from ipquery.data.build.parent import Temporary, publish, run, temporary_beside
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import LAYOUT_VERSION, Snapshot, is_snapshot
@@ -89,11 +97,12 @@ def _built(
 ) -> Path:
     folder = _folder(cache)
     # Once: what is built is what it is named after, or refused as changed meanwhile.
-    digests = [file_digest(source.path) for source in sources]
+    digests = [source_digest(source) for source in sources]
     out = folder / f"{_cache_key(sources, digests, lists)}.ipq"
     if not (_mark_used(folder, out) and _is_intact(out)):
         with temporary_beside(out) as temporary:
-            run(Job(sources, digests, lists, limits, temporary.path, out), report, temporary)
+            job = Job(sources, digests, lists, limits, temporary.path, out, temporary.folder)
+            run(job, report, temporary)
             _keep(folder, temporary, out)
     return out
 
@@ -175,7 +184,8 @@ def _cache_key(sources: Sequence[Source], digests: Sequence[str], lists: ListPat
         *(importlib.metadata.version(name) for name in ("babel", "numpy", "pycountry")),
         *(file_digest(path) for path in (*code, *lists.paths())),
         lists,
-        *zip(digests, (attrs.evolve(source, path=Path()) for source in sources), strict=True),
+        *digests,
+        *(attrs.evolve(source, path=Path(), others=()) for source in sources),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 

@@ -8,7 +8,7 @@ only in a child process (:mod:`ipquery.data.build`).
 from pathlib import Path
 from typing import Protocol
 
-from ipquery.data.formats import ip2location, ipdb, ipip_dat, ipip_datx, qqwry, xdb
+from ipquery.data.formats import csv_file, ip2location, ipdb, ipip_dat, ipip_datx, mmdb, qqwry, xdb
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import RangeTable
 from ipquery.data.record import DataError
@@ -46,8 +46,10 @@ FORMATS: dict[str, Format] = {
         ipip_datx,
         ipdb,
         xdb,
+        mmdb,
         qqwry,
         ip2location,
+        csv_file,
     )
 }
 

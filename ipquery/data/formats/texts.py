@@ -76,18 +76,24 @@ def to_record(path: Path, texts: Mapping[str, str]) -> Record:
     :raises DataError: a text isn't the number that its field holds.
     """
     values: dict[str, Any] = dict(texts)
-    for name in _NUMBERS.keys() & texts.keys():
-        values[name] = _number(path, name, texts[name]) if texts[name] else None
+    for name in NUMBER_FIELDS & texts.keys():
+        values[name] = to_number(path, name, texts[name]) if texts[name] else None
     return Record(**values)
 
 
-def _number(path: Path, name: str, text: str) -> float:
+def to_number(path: Path, name: str, given: str | float) -> float:
+    """The value of a field that holds a number, from its text or from the number itself.
+
+    :raises DataError: it is none, or out of the field's bounds.
+    """
+    if name == "asn" and isinstance(given, str):
+        given = given.removeprefix("AS")
     try:
-        number = _NUMBERS[name](text.removeprefix("AS") if name == "asn" else text)
-    except ValueError:
+        number = _NUMBERS[name](given)
+    except (ValueError, OverflowError):
         raise DataError(
-            f"{path}: {shorten(text)} is no {name.replace('_', ' ')}: the file is damaged, or "
-            "its columns are others; name them in the configuration (`columns`)"
+            f"{path}: {shorten(str(given))} is no {name.replace('_', ' ')}: the file is damaged, "
+            "or its columns are others; name them in the configuration (`columns`)"
         ) from None
     low, high = _BOUNDS[name]
     if not low <= number <= high:
@@ -97,12 +103,25 @@ def _number(path: Path, name: str, text: str) -> float:
     return number
 
 
-_NUMBERS: dict[str, Callable[[str], float]] = {
+def iso_3166_2(code: str, country: str | None) -> str:
+    """An ISO 3166-2 code in full; most files leave out the country that it begins with.
+
+    Without a country it can't be told, and is left out: ``""``.
+    """
+    if not country or not code:
+        return ""
+    return code if code.startswith(f"{country}-") else f"{country}-{code}"
+
+
+_NUMBERS: dict[str, Callable[[str | float], float]] = {
     "latitude": float,
     "longitude": float,
     "accuracy_radius": int,
     "asn": int,
 }
+NUMBER_FIELDS = frozenset(_NUMBERS)
+"""Fields of a record that are numbers."""
+
 _BOUNDS = {
     "latitude": (-90, 90),
     "longitude": (-180, 180),
