@@ -109,7 +109,7 @@ def test_find_takes_text_and_refuses_what_is_no_address(path: Path) -> None:
 def test_records_are_kept_while_in_use_and_no_longer(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipquery.data.snapshot._KEPT_RECORDS", 2)
+    monkeypatch.setattr("ipquery.data.snapshot.reader._KEPT_RECORDS", 2)
     with open_snapshot(path) as db:
         assert db.find("0.0.0.6") is db.find("0.0.0.6")
         for ip in ("0.0.0.1", "0.0.0.6", "1.2.3.4", "::1", "ffff::", "0.0.0.1"):

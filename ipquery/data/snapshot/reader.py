@@ -1,132 +1,33 @@
-"""The compiled file: every answer already serialised, found by two bisections.
-
-Layout, integers in the byte order that the header names::
-
-    0   8    magic
-    8   u32  layout version
-    12  u32  0x01020304, to tell the byte order
-    16  u64  size of the file in bytes
-    24  u64  size of the directory in bytes
-    32  32   BLAKE2b-256 of everything else: the snapshot's identity
-    64  ...  directory, JSON: {"sections": {name: [position, bytes, item]}, "about": {...}}
-             item is a code of the struct module
-    ...      sections, each on a multiple of 64 bytes
-
-Sections::
-
-    v4.index      u32 x 65537  number of the steps that begin below k << 16
-    v4.first.low  u16 a step   lower half of each step's first address; the upper
-                               half is the k that it stands under in the index
-    v4.answer     a step       answer number of the step, 0 = no record; one more in
-                               front, so that a bisection's result is the place
-    v6.first.high u64 a step   upper and
-    v6.first.low  u64 a step   lower half of each step's first address
-    v6.answer     a step       likewise
-    answer.end    u32 an answer number   where its text ends; number 0 is empty
-    answer.text   the contract's JSON arrays, one after the other
-
-Answer numbers are u16 where that is enough. Small matters more than simple here:
-a look-up waits for memory longer than it computes.
-
-A snapshot is never changed in place, so a mapped page can't vanish: a new one
-is written beside it and renamed over it.
-"""
+"""Snapshot: an open file, and look-ups in it."""
 
 import hashlib
 import itertools
 import json
 import mmap
 import os
-import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from socket import AF_INET, inet_pton
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from ipquery.address import parse, unpack_halves
 from ipquery.data.record import DataError, Record
+from ipquery.data.snapshot.layout import (
+    BYTE_ORDER,
+    COLUMNS,
+    DIGEST_AT,
+    HEADER,
+    LAYOUT_VERSION,
+    MAGIC,
+)
 
-# PNG's trick: a transfer that changes line ends or strips the eighth bit shows.
-MAGIC = b"\x89IPQ\r\n\x1a\n"
-LAYOUT_VERSION = 1
-
-_BYTE_ORDER = 0x01020304
-_HEADER = struct.Struct("=8sIIQQ32s")
-_DIGEST_AT = 32
-_ALIGNMENT = 64
 _V6_LOW = 2**64 - 1
-_CHUNK = 1 << 20
 # About 40 MB of them, in a process that looks up records; serving uses bytes.
 _KEPT_RECORDS = 65536
 # About 10 MB of responses in each serving process, if so many are asked for.
 _KEPT_ANSWERS = 50_000
-
-_COLUMNS = (
-    "v4.index",
-    "v4.first.low",
-    "v4.answer",
-    "v6.first.high",
-    "v6.first.low",
-    "v6.answer",
-    "answer.end",
-)
-
-
-def write(
-    file: BinaryIO, sections: Mapping[str, bytes | memoryview], about: Mapping[str, Any]
-) -> None:
-    """Write a snapshot into an empty file opened for reading and writing, and sync it.
-
-    The same sections and the same ``about`` give the same bytes, so that
-    nodes which build from the same databases share one identity.
-    """
-    given = {name: memoryview(section) for name, section in sections.items()}
-    items = {name: view.format for name, view in given.items()}
-    views = {name: view.cast("B") for name, view in given.items()}
-    directory = _directory(views, items, about)
-    file.write(bytes(_HEADER.size) + directory)
-    for view in views.values():
-        file.write(bytes(-file.tell() % _ALIGNMENT))
-        file.write(view)
-    size = file.tell()
-    header = _HEADER.pack(MAGIC, LAYOUT_VERSION, _BYTE_ORDER, size, len(directory), b"")
-    digest = hashlib.blake2b(header[:_DIGEST_AT], digest_size=32)
-    file.seek(_HEADER.size)
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    file.seek(0)
-    file.write(header[:_DIGEST_AT] + digest.digest())
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _directory(
-    views: Mapping[str, memoryview], items: Mapping[str, str], about: Mapping[str, Any]
-) -> bytes:
-    """The directory; its own length moves the sections, so it is padded to a fixed one."""
-
-    def encode(position: int) -> bytes:
-        places = {}
-        for name, view in views.items():
-            position += -position % _ALIGNMENT
-            places[name] = [position, len(view), items[name]]
-            position += len(view)
-        return json.dumps({"sections": places, "about": about}, ensure_ascii=False).encode()
-
-    # 20 digits hold any position, whatever the directory's length makes of it.
-    room = len(encode(0)) + 20 * len(views)
-    return encode(_HEADER.size + room).ljust(room)
-
-
-def is_snapshot(path: Path) -> bool:
-    """Whether a file begins as a snapshot does.
-
-    :raises OSError: it can't be read.
-    """
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
 
 
 class Snapshot:
@@ -151,7 +52,7 @@ class Snapshot:
         """
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size < _HEADER.size:
+            if size < HEADER.size:
                 raise DataError(f"{path}: too short for a snapshot; build it again")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._views: list[memoryview] = []
@@ -162,17 +63,17 @@ class Snapshot:
             raise
 
     def _open(self, path: Path, size: int, verify: bool) -> None:
-        digest, directory_size = _verify_header(path, self._map[: _HEADER.size], size)
+        digest, directory_size = _verify_header(path, self._map[: HEADER.size], size)
         if verify:
             self._verify_digest(path, digest)
         self.identity = digest.hex()
         try:
-            directory = json.loads(self._map[_HEADER.size : _HEADER.size + directory_size])
+            directory = json.loads(self._map[HEADER.size : HEADER.size + directory_size])
             self.about = directory["about"]
             whole = memoryview(self._map)
             self._views.append(whole)
             sections = {
-                name: self._section(whole, *directory["sections"][name]) for name in _COLUMNS
+                name: self._section(whole, *directory["sections"][name]) for name in COLUMNS
             }
             self._texts_at, texts_size, _ = directory["sections"]["answer.text"]
             if not (
@@ -197,7 +98,7 @@ class Snapshot:
         self._records: dict[int, Record] = {}
 
     def _section(self, whole: memoryview, position: int, size: int, item: Any) -> memoryview:
-        if not _HEADER.size <= position <= position + size <= len(whole):
+        if not HEADER.size <= position <= position + size <= len(whole):
             raise ValueError("section out of bounds")
         part = whole[position : position + size]
         view = part.cast("B").cast(item)
@@ -205,8 +106,8 @@ class Snapshot:
         return view
 
     def _verify_digest(self, path: Path, digest: bytes) -> None:
-        content = hashlib.blake2b(self._map[:_DIGEST_AT], digest_size=32)
-        with memoryview(self._map) as whole, whole[_HEADER.size :] as rest:
+        content = hashlib.blake2b(self._map[:DIGEST_AT], digest_size=32)
+        with memoryview(self._map) as whole, whole[HEADER.size :] as rest:
             content.update(rest)
         if content.digest() != digest:
             raise DataError(f"{path}: the snapshot is damaged (checksum); build it again")
@@ -349,10 +250,10 @@ def _verify_header(path: Path, header: bytes, size: int) -> tuple[bytes, int]:
 
     :raises DataError: another kind, layout or byte order, or cut short.
     """
-    magic, layout, order, stated, directory_size, digest = _HEADER.unpack(header)
+    magic, layout, order, stated, directory_size, digest = HEADER.unpack(header)
     if magic != MAGIC:
         raise DataError(f"{path}: not an ipquery snapshot; make one with `ipquery build`")
-    if order != _BYTE_ORDER:
+    if order != BYTE_ORDER:
         raise DataError(f"{path}: built on a machine of other byte order; build it again here")
     if layout != LAYOUT_VERSION:
         raise DataError(
