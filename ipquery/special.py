@@ -136,6 +136,12 @@ def kind_of(version: int, number: int) -> str:
     return _V6_KINDS[bisect_right(_V6_STARTS, number) - 1]
 
 
+def same_kind(version: int, first: int, last: int) -> bool:
+    """Whether all addresses of a range are of one kind, without a block between them."""
+    starts = _V4_STARTS if version == 4 else _V6_STARTS
+    return bisect_right(starts, first) == bisect_right(starts, last)
+
+
 def is_special(version: int, number: int) -> bool:
     """Whether an address means nothing outside some network, or isn't one host's."""
     return kind_of(version, number) != PUBLIC

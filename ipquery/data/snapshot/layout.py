@@ -1,4 +1,4 @@
-"""The compiled file: every answer already serialised, found by two bisections.
+"""The compiled file: every answer already serialised, in halves, found by two bisections.
 
 Layout, integers in the byte order that the header names::
 
@@ -12,21 +12,46 @@ Layout, integers in the byte order that the header names::
              item is a code of the struct module
     ...      sections, each on a multiple of 64 bytes
 
-Sections::
+Steps cut both address spaces where the answer changes. An answer is a pair of a place
+and an owner::
 
-    v4.index      u32 x 65537  number of the steps that begin below k << 16
-    v4.first.low  u16 a step   lower half of each step's first address; the upper
-                               half is the k that it stands under in the index
-    v4.answer     a step       answer number of the step, 0 = no record; one more in
-                               front, so that a bisection's result is the place
-    v6.first.high u64 a step   upper and
-    v6.first.low  u64 a step   lower half of each step's first address
-    v6.answer     a step       likewise
-    answer.end    u32 an answer number   where its text ends; number 0 is empty
-    answer.text   the contract's JSON arrays, one after the other
+    v4.index       u32 x 65537  number of the steps that begin below k << 16
+    v4.first.low   u16 a step   lower half of each step's first address; the upper
+                                half is the k that it stands under in the index
+    v4.answer      a step       number of its answer, 0 = no record; one more in
+                                front, so that a bisection's result is the place
+    v6.first.high  u64 a step   upper and
+    v6.first.low   u64 a step   lower half of each step's first address
+    v6.answer      a step       likewise
+    pair.place     an answer    number of its place and
+    pair.owner     an answer    of its owner, 0 = not known
 
-Answer numbers are u16 where that is enough. Small matters more than simple here:
-a look-up waits for memory longer than it computes.
+A place is a region (country and province), a city, and what it has alone::
+
+    place.region, place.city    a place
+    place.sources, owner.sources    a place, an owner: which sources say it
+
+Texts are JSON in UTF-8, ready to be joined. ``.end`` (u32, one more in front) says where
+each ends in ``.text``::
+
+    region.array    [country, country_code, province, province_code,
+    city.array      city, city_code,
+    owner.array     org, isp]           -- together the contract's array
+    region.names    members of an object: "country", "country_code", "province", "province_code"
+    city.names      "city", "city_code"
+    owner.names     "org", "isp"
+    region.details  "continent_code", "subdivision_code"
+    city.details    "district", "time_zone"
+    place.details   "postal_code", "latitude", "longitude", "accuracy_radius"
+    owner.details   "asn", "as_org"
+    sources.place   "country", "province", "city": the name of the source, or null
+    sources.owner   "org", "isp", "asn"
+
+Columns of which no size is said are u8, u16 or u32, whichever is enough. Small matters more
+than simple here: a look-up waits for memory longer than it computes. Of DB-IP of 2026-06
+with AS numbers and ip2region there are 8.1 million steps, 1,197,132 answers, 567,225
+places, 105,738 owners, but only 3,936 regions and 174,359 cities. Whole objects would take
+400 MB for the answers, or 170 MB for the places.
 
 A snapshot is never changed in place, so a mapped page can't vanish: a new one
 is written beside it and renamed over it.
@@ -42,7 +67,7 @@ from typing import Any, BinaryIO
 
 # PNG's trick: a transfer that changes line ends or strips the eighth bit shows.
 MAGIC = b"\x89IPQ\r\n\x1a\n"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 BYTE_ORDER = 0x01020304
 HEADER = struct.Struct("=8sIIQQ32s")
@@ -57,8 +82,30 @@ COLUMNS = (
     "v6.first.high",
     "v6.first.low",
     "v6.answer",
-    "answer.end",
+    "pair.place",
+    "pair.owner",
+    "place.region",
+    "place.city",
+    "place.sources",
+    "owner.sources",
 )
+"""Names of the sections that are columns of numbers."""
+
+POOLS = (
+    "region.array",
+    "city.array",
+    "owner.array",
+    "region.names",
+    "city.names",
+    "owner.names",
+    "region.details",
+    "city.details",
+    "place.details",
+    "owner.details",
+    "sources.place",
+    "sources.owner",
+)
+"""Names of the texts, without ``.end`` and ``.text``."""
 
 
 def write(
