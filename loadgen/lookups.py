@@ -3,7 +3,8 @@
     python -m loadgen.lookups [DB]
 
 Nothing is asserted: it is for comparing layouts and databases, one after the other on the
-same machine. Rounds take turns, and the best counts, as whatever disturbs makes them slower.
+same machine. Processor time counts, and of all rounds the best, as whatever disturbs makes
+them slower only.
 """
 
 import time
@@ -37,7 +38,7 @@ class Traffic:
 
 @attrs.frozen
 class Row:
-    """The best of all rounds, in nanoseconds a look-up."""
+    """The best of all rounds, in nanoseconds of processor time for a look-up."""
 
     traffic: str
     look_up: str
@@ -87,10 +88,10 @@ def traffic(path: Path) -> Iterator[Traffic]:
 
 
 def _nanoseconds(look_up: Callable[[Any], Any], addresses: Sequence[Any]) -> float:
-    begun = time.perf_counter_ns()
+    begun = time.thread_time_ns()
     for address in addresses:
         look_up(address)
-    return (time.perf_counter_ns() - begun) / len(addresses)
+    return (time.thread_time_ns() - begun) / len(addresses)
 
 
 def measure(path: Path, rounds: int) -> list[Row]:
