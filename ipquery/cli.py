@@ -10,10 +10,11 @@ from typing import Any, BinaryIO
 import click
 
 from ipquery import doctor
+from ipquery.address import parse
 from ipquery.config import Config, ConfigError, load
 from ipquery.data import build
-from ipquery.data.record import CONTRACT_FIELDS, DataError
-from ipquery.data.snapshot import Snapshot
+from ipquery.data.record import DataError
+from ipquery.data.snapshot import Describer, Snapshot
 from ipquery.data.sources import parse_source
 from ipquery.net.limits import open_files_limit
 from ipquery.progress import reporter
@@ -120,7 +121,7 @@ def lookup(databases: Sequence[str], config_path: Path | None, addresses: Sequen
     with _open(_load(config_path), databases) as snapshot:
         lines = _Lines(snapshot)
         for batch in _batches(addresses, sys.stdin.buffer):
-            click.echo("".join(lines.of(batch)), nl=False)
+            click.echo(b"".join(lines.of(batch)), nl=False)
     if lines.rejected:
         raise SystemExit(1)
 
@@ -144,28 +145,23 @@ def _read_batches(stdin: BinaryIO) -> Iterator[list[str]]:
 
 
 class _Lines:
-    """Output lines; the part after the address is the same for all that share a record."""
+    """Output lines, as UTF-8."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._find = snapshot.find
-        self._tails: dict[Any, str] = {None: ', "found": false}\n'}
+        self._describe = Describer(snapshot).describe
         self.rejected = 0
 
-    def of(self, addresses: Iterable[str]) -> Iterator[str]:
+    def of(self, addresses: Iterable[str]) -> Iterator[bytes]:
         for address in addresses:
             try:
-                record = self._find(address)
+                version, number = parse(address)
             except ValueError as error:
                 self.rejected += 1
                 click.echo(str(error), err=True)
                 continue
-            tail = self._tails.get(record)
-            if tail is None:
-                named = {name: getattr(record, name) for name in CONTRACT_FIELDS}
-                tail = f", {json.dumps(named, ensure_ascii=False)[1:]}\n"
-                self._tails[record] = tail
+            known = self._describe(version, number) or b'"found":false'
             # An address holds no character that JSON would escape.
-            yield f'{{"ip": "{address}"{tail}'
+            yield b'{"ip":"%b",%b}\n' % (address.encode(), known)
 
 
 @main.command()
@@ -199,7 +195,11 @@ def _facts(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "ranges", _pair(source["ranges"])
         yield "records", f"{source['records']:,}"
     yield "", ""
-    yield "answers", f"{about['answers']:,} different ones"
+    yield (
+        "answers",
+        f"{about['answers']:,} different ones, of {about['places']:,} places and "
+        f"{about['owners']:,} owners",
+    )
     yield "ranges", _pair(about["ranges"])
     for version, bits in (("ipv4", 32), ("ipv6", 128)):
         yield "coverage", f"{about['addresses'][version] / 2**bits:.2%} of {_VERSIONS[version]}"

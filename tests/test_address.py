@@ -3,12 +3,10 @@
 import ipaddress
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from ipquery.address import is_special, parse, shorten, to_text
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from ipquery.address import parse, shorten, to_text
 
 
 @given(st.ip_addresses(v=4))
@@ -92,41 +90,3 @@ def test_text_of_a_number_reads_back(address: ipaddress.IPv4Address) -> None:
 def test_a_message_holds_no_more_than_a_line_of_what_was_sent() -> None:
     assert len(shorten("x" * 10_000)) < 80
     assert shorten("a\nb\ud800") == r"'a\nb\ud800'"
-
-
-@given(st.ip_addresses())
-@example(ipaddress.ip_address("10.255.255.255"))
-@example(ipaddress.ip_address("100.127.255.255"))
-@example(ipaddress.ip_address("172.31.255.255"))
-@example(ipaddress.ip_address("255.255.255.255"))
-@example(ipaddress.ip_address("fd00::1"))
-@example(ipaddress.ip_address("fe80::1"))
-@example(ipaddress.ip_address("ff02::1"))
-@example(ipaddress.ip_address("2002:a00:1::"))
-@example(ipaddress.ip_address("64:ff9b::a00:1"))
-def test_what_the_standard_library_calls_private_is_special(address: Address) -> None:
-    """Not the other way round: this list says more, as some IPv6 addresses carry an IPv4 one."""
-    meant = getattr(address, "ipv4_mapped", None) or address
-    if not meant.is_global or meant.is_multicast or meant.is_reserved:
-        assert is_special(*parse(str(address)))
-
-
-@pytest.mark.parametrize(
-    ("special", "usual"),
-    [
-        ("10.255.255.255", "11.0.0.0"),
-        ("100.64.0.0", "100.63.255.255"),
-        ("172.31.255.255", "172.32.0.0"),
-        ("192.0.2.255", "192.0.3.0"),
-        ("198.19.255.255", "198.20.0.0"),
-        ("224.0.0.0", "223.255.255.255"),
-        ("::ffff:192.168.0.1", "::ffff:8.8.8.8"),
-        ("2001:1ff:ffff::", "2001:200::"),
-        ("2002::", "2003::"),
-        ("4000::", "3ffe::"),
-        ("1fff::", "2000::"),
-    ],
-)
-def test_where_special_begins(special: str, usual: str) -> None:
-    assert is_special(*parse(special))
-    assert not is_special(*parse(usual))

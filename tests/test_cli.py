@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ipquery.data.record import CONTRACT_FIELDS, FIELDS
 from tests.data.files import ipip_dat, xdb
 
 IPQUERY = Path(sys.executable).parent / "ipquery"
@@ -46,6 +47,8 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
+UNKNOWN = dict.fromkeys(FIELDS)
+
 HENAN = {
     "country": "中国",
     "country_code": "CN",
@@ -81,7 +84,24 @@ def test_build_then_look_up(run: Run, tmp_path: Path, database: Path) -> None:
     found = run("lookup", "--db", "out.ipq", "1.2.3.4", "::ffff:2.0.0.0", "9.9.9.9")
     assert (found.returncode, found.stderr) == (0, "")
     first, second, third = (json.loads(line) for line in found.stdout.splitlines())
-    assert first == {"ip": "1.2.3.4", **HENAN}
+    assert list(first)[:9] == ["ip", *CONTRACT_FIELDS]
+    assert first == {
+        "ip": "1.2.3.4",
+        **UNKNOWN,
+        **HENAN,
+        "sources": {
+            "country": "china.xdb",
+            "province": "china.xdb",
+            "city": "china.xdb",
+            "org": None,
+            "isp": "china.xdb",
+            "asn": None,
+        },
+        "first": "1.0.0.0",
+        "last": "1.255.255.255",
+        "network": "1.0.0.0/8",
+        "kind": "public",
+    }
     assert second["ip"] == "::ffff:2.0.0.0"
     assert second["isp"] == 'a "quoted" \\ name'
     assert second["province"] is None
@@ -165,6 +185,31 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path, database: Path) ->
     assert "BrokenPipe" not in done.stderr
 
 
+def test_what_depends_on_the_address_within_a_range(run: Run, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.dat"
+    whole.write_bytes(
+        ipip_dat([(0x09FFFFFF, "A\t\t\t"), (0x0A0001FF, "B\t\t\t"), (LAST, "C\t\t\t")])
+    )
+    addresses = ("10.0.0.7", "10.0.1.7", "10.0.2.0", "11.0.0.0", "224.0.0.1", "::ffff:10.0.0.7")
+    found = [
+        json.loads(line) for line in run("lookup", "--db", whole, *addresses).stdout.splitlines()
+    ]
+    assert [(one["country"], one["first"], one["last"]) for one in found] == [
+        ("B", "10.0.0.0", "10.0.1.255"),
+        ("B", "10.0.0.0", "10.0.1.255"),
+        *[("C", "10.0.2.0", "255.255.255.255")] * 3,
+        ("B", "10.0.0.0", "10.0.1.255"),
+    ]
+    assert [(one["network"], one["kind"]) for one in found] == [
+        ("10.0.0.0/23", "private"),
+        ("10.0.0.0/23", "private"),
+        ("10.0.2.0/23", "private"),
+        ("11.0.0.0/8", "public"),
+        ("128.0.0.0/1", "multicast"),
+        ("10.0.0.0/23", "private"),
+    ]
+
+
 def test_info_tells_what_is_in_a_database(run: Run, database: Path) -> None:
     text = run("info", database)
     assert text.returncode == 0
@@ -176,6 +221,7 @@ def test_info_tells_what_is_in_a_database(run: Run, database: Path) -> None:
         "ranges         512 IPv4, 0 IPv6",
         "ranges         2 IPv4, 0 IPv6",
         "records        2",
+        "answers        2 different ones, of 2 places and 2 owners",
         "coverage       0.78% of IPv4",
         "city code      100.00% of the 1 ranges that name one, of 1 in China",
     ):

@@ -44,6 +44,12 @@ def _halves(column: Column) -> Column:
     return np.ascontiguousarray(column).view(">u8").reshape(-1, 2).astype(np.uint64)
 
 
+def to_halves(column: Column) -> tuple[Column, Column]:
+    """The upper and the lower 64 bits of an IPv6 column."""
+    pairs = _halves(column)
+    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+
+
 def _successors(column: Column) -> Column:
     """The address after each one, leaving out those at the end of the space."""
     if column.dtype == KEY[4]:
@@ -137,11 +143,6 @@ class Steps:
     version: int
     start: Column
     answer: NDArray[np.uint32]
-
-    def halves(self) -> tuple[Column, Column]:
-        """The upper and lower 64 bits of IPv6 starts."""
-        pairs = _halves(self.start)
-        return pairs[:, 0], pairs[:, 1]
 
     def covered(self) -> int:
         """How many addresses have a record."""

@@ -44,11 +44,11 @@ class Record:
     continent_code: str | None = _text
     subdivision_code: str | None = _text
     district: str | None = _text
+    time_zone: str | None = _text
     postal_code: str | None = _text
     latitude: float | None = None
     longitude: float | None = None
     accuracy_radius: int | None = None
-    time_zone: str | None = _text
     asn: int | None = None
     as_org: str | None = _text
 
@@ -98,6 +98,25 @@ FIELDS = tuple(field.name for field in attrs.fields(Record))
 
 CONTRACT_FIELDS = FIELDS[:8]
 """Names of the eight fields of the contract's array, in its order."""
+
+FIELDS_OF = {
+    "country": ("country", "country_code", "continent_code"),
+    "province": ("province", "province_code", "subdivision_code"),
+    "city": (
+        "city",
+        "city_code",
+        "district",
+        "postal_code",
+        "latitude",
+        "longitude",
+        "accuracy_radius",
+        "time_zone",
+    ),
+    "org": ("org",),
+    "isp": ("isp",),
+    "asn": ("asn", "as_org"),
+}
+"""The fields that one source gives together, by the level under which it is named."""
 
 UNKNOWN = Record()
 """A record that says nothing: to a caller the same as no record."""

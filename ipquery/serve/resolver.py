@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import attrs
 from twisted.internet.defer import Deferred
 
-from ipquery.address import is_special, parse, to_text
+from ipquery.address import parse, to_text
 from ipquery.serve.upstreams import FallbackSettings
+from ipquery.special import is_special
 
 
 @attrs.frozen

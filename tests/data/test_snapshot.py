@@ -109,7 +109,7 @@ def test_find_takes_text_and_refuses_what_is_no_address(path: Path) -> None:
 def test_records_are_kept_while_in_use_and_no_longer(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipquery.data.snapshot._KEPT_RECORDS", 2)
+    monkeypatch.setattr("ipquery.data.snapshot.reader._KEPT_RECORDS", 2)
     with open_snapshot(path) as db:
         assert db.find("0.0.0.6") is db.find("0.0.0.6")
         for ip in ("0.0.0.1", "0.0.0.6", "1.2.3.4", "::1", "ffff::", "0.0.0.1"):
@@ -153,7 +153,7 @@ def test_a_cut_short_file_is_refused(path: Path, size: int) -> None:
     ("at", "replacement", "complaint"),
     [
         (0, b"GIF89a..", "not an ipquery snapshot"),
-        (8, struct.pack("=I", 99), "layout 99, this ipquery reads 1"),
+        (8, struct.pack("=I", 99), "layout 99, this ipquery reads 2"),
         (12, struct.pack(">I", 0x01020304), "other byte order"),
     ],
 )
@@ -161,6 +161,13 @@ def test_what_is_wrong_is_said(path: Path, at: int, replacement: bytes, complain
     whole = path.read_bytes()
     path.write_bytes(whole[:at] + replacement + whole[at + len(replacement) :])
     with pytest.raises(DataError, match=complaint):
+        open_snapshot(path)
+
+
+def test_a_snapshot_of_layout_1_has_to_be_built_again(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8] + struct.pack("=I", 1) + whole[12:])
+    with pytest.raises(DataError, match=r"layout 1, this ipquery reads 2; build it again"):
         open_snapshot(path)
 
 

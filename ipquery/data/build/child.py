@@ -20,17 +20,23 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ipquery.data import answers as answering
 from ipquery.data import snapshot
+from ipquery.data.answers import NO_SOURCE, NOTHING, AnswerSteps, Owner, Place
 from ipquery.data.build.job import Job, Limits, Report, source_digest
 from ipquery.data.codes import OperatorLists, fill, load_lists
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.reading import read_files
 from ipquery.data.ranges import NO_RECORD, RangeTable, Steps, overlay
-from ipquery.data.record import UNKNOWN, DataError, Record
+from ipquery.data.record import FIELDS, FIELDS_OF, UNKNOWN, DataError, Record
+from ipquery.data.snapshot.encode import write_answers
 from ipquery.data.sources import Source
 
 # What a build of ip2region spends its time on, roughly; the bar needs no more.
 _READ, _MERGED = 0.7, 0.85
+
+_PLACE_FIELDS = tuple(field.name for field in attrs.fields(Place) if field.name in FIELDS)
+_FINE_FIELDS = FIELDS_OF["city"]
 
 
 @attrs.frozen
@@ -88,7 +94,8 @@ def compile_snapshot(job: Job, report: Report) -> None:
     report("writing", _MERGED)
     records = answers.records()
     with job.temporary.open("r+b") as file:
-        snapshot.write(file, sections(v4, v6, records), _about(loaded, v4, v6, records))
+        pairs = in_halves(v4, v6, records, 0 if len(loaded) == 1 else NO_SOURCE)
+        write_answers(file, pairs, _about(loaded, v4, v6, records))
     snapshot.Snapshot(job.temporary).close()
     report("done", 1.0)
 
@@ -114,24 +121,53 @@ def _read(source: Source, digest: str, folder: Path, limits: Limits) -> tuple[st
     return known, table, size
 
 
-def sections(v4: Steps, v6: Steps, records: Sequence[Record]) -> dict[str, bytes | memoryview]:
-    texts = [record.to_answer() for record in records]
-    high, low = v6.halves()
-    number = np.uint16 if len(records) < 2**16 else np.uint32
-    slots = np.arange(65537, dtype=np.uint64) << np.uint64(16)
-    columns = {
-        "v4.index": np.searchsorted(v4.start, slots).astype(np.uint32),
-        "v4.first.low": v4.start.astype(np.uint16),
-        "v4.answer": np.append(0, v4.answer).astype(number),
-        "v6.first.high": high,
-        "v6.first.low": low,
-        "v6.answer": np.append(0, v6.answer).astype(number),
-        "answer.end": np.cumsum([0, *map(len, texts)]).astype(np.uint32),
-    }
-    views: dict[str, bytes | memoryview] = {
-        name: np.ascontiguousarray(column).data for name, column in columns.items()
-    }
-    return views | {"answer.text": b"".join(texts)}
+def in_halves(v4: Steps, v6: Steps, records: Sequence[Record], source: int) -> answering.Answers:
+    """Records as pairs of a place and an owner, which a snapshot is written from.
+
+    :param source: the number of the source that they all come from, or
+        :data:`~ipquery.data.answers.NO_SOURCE` where they are of several.
+    """
+    places: dict[Place, int] = {Place(): NOTHING}
+    owners: dict[Owner, int] = {Owner(): NOTHING}
+    pairs = [(NOTHING, NOTHING)]
+    for record in records:
+        place, owner = _place(record, source), _owner(record, source)
+        pairs.append((places.setdefault(place, len(places)), owners.setdefault(owner, len(owners))))
+    place_of, owner_of = np.array(pairs, np.uint32).T
+    return answering.Answers(
+        list(places)[1:],
+        list(owners)[1:],
+        *(
+            AnswerSteps(one.version, one.start, place_of[one.answer], owner_of[one.answer])
+            for one in (v4, v6)
+        ),
+    )
+
+
+def _from(source: int, *fields: Any) -> int:
+    """The source, if any of the fields is known."""
+    return source if any(field is not None for field in fields) else NO_SOURCE
+
+
+def _place(record: Record, source: int) -> Place:
+    return Place(
+        **{name: getattr(record, name) for name in _PLACE_FIELDS},
+        country_from=_from(source, record.country, record.country_code),
+        province_from=_from(source, record.province, record.province_code),
+        city_from=_from(source, *(getattr(record, name) for name in _FINE_FIELDS)),
+    )
+
+
+def _owner(record: Record, source: int) -> Owner:
+    return Owner(
+        org=record.org,
+        isp=record.isp,
+        asn=record.asn,
+        as_org=record.as_org,
+        org_from=_from(source, record.org),
+        isp_from=_from(source, record.isp),
+        asn_from=_from(source, record.asn, record.as_org),
+    )
 
 
 def _about(

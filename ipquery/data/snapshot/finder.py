@@ -1,0 +1,154 @@
+"""The hot path: from an address to the step that holds it, and to its answer."""
+
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from socket import AF_INET, inet_pton
+
+import attrs
+
+from ipquery.address import V4_LAST, V6_LAST, parse, unpack_halves
+
+_V6_LOW = 2**64 - 1
+# About 15 MB of responses in each serving process, if so many are asked for.
+_KEPT_ANSWERS = 50_000
+
+
+@attrs.frozen(eq=False)
+class Steps:
+    """Where the answer changes in both address spaces; columns as the layout has them."""
+
+    v4_index: memoryview
+    v4_low: memoryview
+    v4_answer: memoryview
+    v6_high: memoryview
+    v6_low: memoryview
+    v6_answer: memoryview
+
+    def place(self, version: int, number: int) -> int:
+        """Where the answer for an address stands in the column of answers, from 1."""
+        if version == 4:
+            slot = number >> 16
+            index = self.v4_index
+            return bisect_right(self.v4_low, number & 0xFFFF, index[slot], index[slot + 1])
+        high = number >> 64
+        end = bisect_right(self.v6_high, high)
+        if self.v6_high[end - 1] != high:
+            return end
+        # Steps with the same upper half are told apart by the lower one.
+        begin = bisect_left(self.v6_high, high, 0, end)
+        return bisect_right(self.v6_low, number & _V6_LOW, begin, end)
+
+    def answer(self, version: int, number: int) -> int:
+        """The number of the answer for an address, 0 where there is no record."""
+        answers = self.v4_answer if version == 4 else self.v6_answer
+        return answers[self.place(version, number)]
+
+    def locate(self, version: int, number: int) -> tuple[int, int, int]:
+        """The number of an address's answer, and the first and last address of the range
+        around it that has this answer."""
+        if version == 4:
+            return self._locate_v4(number)
+        place = self.place(version, number)
+        last = self._v6_first(place) - 1 if place < len(self.v6_low) else V6_LAST
+        return self.v6_answer[place], self._v6_first(place - 1), last
+
+    def _locate_v4(self, number: int) -> tuple[int, int, int]:
+        slot = number >> 16
+        begin, end = self.v4_index[slot], self.v4_index[slot + 1]
+        low = self.v4_low
+        place = bisect_right(low, number & 0xFFFF, begin, end)
+        # Most ranges begin and end in the slot of the address.
+        first = slot << 16 | low[place - 1] if place > begin else self._v4_first(place - 1)
+        if place < end:
+            last = (slot << 16 | low[place]) - 1
+        else:
+            last = self._v4_first(place) - 1 if place < len(low) else V4_LAST
+        return self.v4_answer[place], first, last
+
+    def _v4_first(self, step: int) -> int:
+        slot = bisect_right(self.v4_index, step) - 1
+        return slot << 16 | self.v4_low[step]
+
+    def _v6_first(self, step: int) -> int:
+        return self.v6_high[step] << 64 | self.v6_low[step]
+
+    def ranges(self, version: int) -> Iterator[tuple[int, int, int]]:
+        """All of an address space in order: first and last address, answer number."""
+        if version == 4:
+            starts, answers, end = self._v4_starts(), self.v4_answer, V4_LAST + 1
+        else:
+            halves = zip(self.v6_high, self.v6_low, strict=True)
+            starts, answers, end = (h << 64 | low for h, low in halves), self.v6_answer, V6_LAST + 1
+        first = next(starts)
+        for after, number in zip(itertools.chain(starts, [end]), answers[1:], strict=True):
+            yield first, after - 1, number
+            first = after
+
+    def _v4_starts(self) -> Iterator[int]:
+        for slot, (begin, end) in enumerate(itertools.pairwise(self.v4_index)):
+            for step in range(begin, end):
+                yield slot << 16 | self.v4_low[step]
+
+
+def network_length(version: int, number: int, first: int, last: int) -> int:
+    """The length of the largest prefix that holds an address and lies inside a range.
+
+    A block of 2**k addresses around the address begins inside the range if the address
+    and the one before the range differ in bit k or above; likewise at its end.
+    """
+    bits = 32 if version == 4 else 128
+    # Before the first address of the space stands a number that differs in every bit.
+    before = (first - 1) & ((2 << bits) - 1)
+    free = min((number ^ before).bit_length(), (number ^ (last + 1)).bit_length()) - 1
+    return bits - free
+
+
+def make_finder(
+    steps: Steps, answer: Callable[[int], bytes], prepare: Callable[[bytes], bytes]
+) -> tuple[Callable[[bytes], bytes | None], memoryview]:
+    """See :meth:`ipquery.data.snapshot.Snapshot.finder`.
+
+    :returns: the look-up, and a view that has to be released with the snapshot.
+    """
+    index, lows, answers = steps.v4_index, steps.v4_low, steps.v4_answer
+    index_end = index[1:]
+    # By answer number. A list with a place for each would save 20 ns, and take 10 MB in
+    # every worker for the 1.2 million of a large blend, most of which nobody asks for.
+    prepared: dict[int, bytes | None] = {0: None}
+
+    def fill(number: int) -> bytes:
+        # All at once: keeping the order of use would slow down every hit, and what
+        # is asked for often is soon back.
+        if len(prepared) > _KEPT_ANSWERS:
+            prepared.clear()
+            prepared[0] = None
+        found = prepared[number] = prepare(answer(number))
+        return found
+
+    # A file that contradicts itself finds nothing here; the routes say what is wrong.
+    def find_other(ip: bytes) -> bytes | None:
+        try:
+            number = steps.answer(*parse(ip.decode()))
+        except (ValueError, IndexError):
+            return None
+        try:
+            return prepared[number]
+        except KeyError:
+            return fill(number)
+
+    # Locals and no inner calls: 0.6 us instead of 1.1.
+    def find(ip: bytes) -> bytes | None:
+        try:
+            slot, low = unpack_halves(inet_pton(AF_INET, ip.decode()))
+        except (OSError, ValueError):
+            return find_other(ip)
+        try:
+            number = answers[bisect_right(lows, low, index[slot], index_end[slot])]
+            return prepared[number]
+        except KeyError:
+            return fill(number)
+        except IndexError:
+            return None
+
+    return find, index_end
