@@ -211,7 +211,7 @@ def file_digest(path: Path) -> str:
 def _cache_key(sources: Sequence[Source], lists: ListPaths) -> str:
     """Names everything that the bytes of a snapshot depend on."""
     folder = Path(__file__).parent
-    code = [*sorted(folder.rglob("*.py")), folder / "gbt2260.tsv"]
+    code = [*sorted(folder.rglob("*.py")), *sorted(folder.rglob("*.tsv"))]
     parts = [
         LAYOUT_VERSION,
         *(importlib.metadata.version(name) for name in ("babel", "numpy", "pycountry")),
