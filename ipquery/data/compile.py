@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.data import snapshot
+from ipquery.data.blend.overlay import NO_RECORD, Steps, overlay
 from ipquery.data.build import Job, Limits, Report, file_digest
 from ipquery.data.codes import OperatorLists, fill, load_lists
 from ipquery.data.formats import FORMATS, recognise
 from ipquery.data.formats.options import ReadOptions
-from ipquery.data.ranges import NO_RECORD, RangeTable, Steps, overlay
+from ipquery.data.ranges import RangeTable
 from ipquery.data.record import UNKNOWN, DataError, Record
 from ipquery.data.sources import Source
 

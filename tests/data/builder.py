@@ -5,8 +5,9 @@ from pathlib import Path
 
 from ipquery.data import compile as compiling
 from ipquery.data import snapshot
+from ipquery.data.blend.overlay import overlay
 from ipquery.data.codes import OperatorLists
-from ipquery.data.ranges import Ranges, overlay
+from ipquery.data.ranges import Ranges
 from ipquery.data.record import Record
 from tests.data.tables import Rows
 

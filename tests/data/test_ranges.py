@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipquery.data.ranges import NO_RECORD, Ranges, overlay, to_numbers
+from ipquery.data.blend.overlay import NO_RECORD, overlay
+from ipquery.data.ranges import Ranges, to_numbers
 from ipquery.data.record import DataError
 from tests.data.tables import LAST, Rows, addresses_of_interest, rows_of, search
 
