@@ -1,4 +1,5 @@
-"""Names to codes: ISO 3166-1 for countries, GB/T 2260 for Chinese divisions.
+"""Names to codes and back: ISO 3166-1 for countries, ISO 3166-2 for their subdivisions,
+GB/T 2260 for Chinese divisions.
 
 Used when a snapshot is built, never while serving.
 """

@@ -93,9 +93,30 @@ def _country_names() -> Mapping[str, str]:
     return codes | _COUNTRY_ALIASES
 
 
+@cache
 def country_code(name: str) -> str | None:
     """ISO 3166-1 alpha-2 of a country's Chinese or English name.
 
     Owners and regions standing in a country column (GOOGLE, 亚太地区) have none.
     """
     return _country_names().get(normal(name))
+
+
+@cache
+def name_of_country(code: str, language: str) -> str | None:
+    """The everyday name of an ISO 3166-1 alpha-2 code (CLDR), ``None`` if there is none.
+
+    :param language: ``zh`` or ``en``.
+    """
+    name: str | None = _SHORT_NAMES.get((code, language)) or Locale(language).territories.get(code)
+    return name
+
+
+# CLDR: "Hong Kong SAR China", 中国香港特别行政区, "Myanmar (Burma)".
+_SHORT_NAMES = {
+    ("HK", "en"): "Hong Kong",
+    ("HK", "zh"): "香港",
+    ("MO", "en"): "Macao",
+    ("MO", "zh"): "澳门",
+    ("MM", "en"): "Myanmar",
+}
