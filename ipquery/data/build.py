@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
+from ipquery.data.blend.policy import Policy
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import LAYOUT_VERSION, Snapshot, is_snapshot
 from ipquery.data.sources import Source
@@ -69,6 +70,7 @@ class Job:
     digests: Sequence[str]
     lists: ListPaths
     limits: Limits
+    policy: Policy
     temporary: Path
     out: Path
 
@@ -87,16 +89,17 @@ def build(
     report: Report,
     lists: ListPaths = ListPaths(),  # frozen
     limits: Limits = Limits(),  # frozen
+    policy: Policy = Policy(),  # frozen
 ) -> Built:
     """Build a snapshot. ``out`` appears, or is replaced, only when all is well.
 
-    :param sources: in order of precedence: the first that has a record for an
-        address answers it.
+    :param sources: in order of precedence.
+    :param policy: how they are blended.
     :raises DataError: a source, a list or ``out`` can't be used, or a limit was reached.
     """
     digests = [file_digest(source.path) for source in sources]
     with _temporary_beside(out) as temporary:
-        job = Job(sources, digests, lists, limits, temporary, out)
+        job = Job(sources, digests, lists, limits, policy, temporary, out)
         return _run(job, report)
 
 
@@ -106,6 +109,7 @@ def ensure_snapshot(
     report: Report,
     lists: ListPaths = ListPaths(),  # frozen
     limits: Limits = Limits(),  # frozen
+    policy: Policy = Policy(),  # frozen
 ) -> Path:
     """The snapshot of these sources: a given one, a cached one, or one built now.
 
@@ -119,7 +123,7 @@ def ensure_snapshot(
                 "built from instead"
             )
         return sources[0].path
-    out = cache / f"{_cache_key(sources, lists)}.ipq"
+    out = cache / f"{_cache_key(sources, lists, policy)}.ipq"
     if not _is_intact(out):
         try:
             cache.mkdir(parents=True, exist_ok=True)
@@ -128,7 +132,7 @@ def ensure_snapshot(
                 f"{cache}: can't make this cache folder: {error.strerror}; "
                 "set `cache_dir` in the configuration"
             ) from None
-        build(sources, out, report, lists, limits)
+        build(sources, out, report, lists, limits, policy)
         _prune(cache)
     os.utime(out)
     return out
@@ -140,6 +144,7 @@ def served_snapshot(
     report: Report,
     lists: ListPaths = ListPaths(),
     limits: Limits = Limits(),
+    policy: Policy = Policy(),
 ) -> Path:
     """The verified snapshot of these sources, in a file of our own.
 
@@ -148,7 +153,7 @@ def served_snapshot(
 
     :raises DataError: see :func:`build`.
     """
-    path = ensure_snapshot(sources, cache, report, lists, limits)
+    path = ensure_snapshot(sources, cache, report, lists, limits, policy)
     if path.parent == cache:
         return path
     try:
@@ -208,7 +213,7 @@ def file_digest(path: Path) -> str:
         raise _unreadable(path, error) from None
 
 
-def _cache_key(sources: Sequence[Source], lists: ListPaths) -> str:
+def _cache_key(sources: Sequence[Source], lists: ListPaths, policy: Policy) -> str:
     """Names everything that the bytes of a snapshot depend on."""
     folder = Path(__file__).parent
     code = [*sorted(folder.rglob("*.py")), *sorted(folder.rglob("*.tsv"))]
@@ -217,6 +222,7 @@ def _cache_key(sources: Sequence[Source], lists: ListPaths) -> str:
         *(importlib.metadata.version(name) for name in ("babel", "numpy", "pycountry")),
         *(file_digest(path) for path in (*code, *lists.paths())),
         lists,
+        policy,
         *((file_digest(source.path), attrs.evolve(source, path=Path())) for source in sources),
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
@@ -336,6 +342,7 @@ class Order:
     cache: Path
     lists: ListPaths
     limits: Limits
+    policy: Policy = Policy()
 
 
 def order_command() -> list[str]:
@@ -356,7 +363,12 @@ def main() -> int:
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301 # from the process that started us
     try:
         path = served_snapshot(
-            order.sources, order.cache, lambda what, done: None, order.lists, order.limits
+            order.sources,
+            order.cache,
+            lambda what, done: None,
+            order.lists,
+            order.limits,
+            order.policy,
         )
     except DataError as error:
         print(json.dumps({"error": str(error)}))

@@ -17,86 +17,56 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 
 from ipquery.data import snapshot
-from ipquery.data.blend.overlay import NO_RECORD, Steps, overlay
+from ipquery.data.answers import Answers
+from ipquery.data.blend.blend import Prepared, blend, prepare
 from ipquery.data.build import Job, Limits, Report, file_digest
-from ipquery.data.codes import OperatorLists, fill, load_lists
+from ipquery.data.codes.lists import load_lists
+from ipquery.data.coverage import coverage
 from ipquery.data.formats import FORMATS, recognise
 from ipquery.data.formats.options import ReadOptions
+from ipquery.data.layout1 import write
 from ipquery.data.ranges import RangeTable
-from ipquery.data.record import UNKNOWN, DataError, Record
+from ipquery.data.record import DataError
 from ipquery.data.sources import Source
 
 # What a build of ip2region spends its time on, roughly; the bar needs no more.
-_READ, _MERGED = 0.7, 0.85
+_READ, _UNDERSTOOD, _BLENDED = 0.4, 0.5, 0.8
 
 
 @attrs.frozen
 class _Loaded:
-    """A source that has been read, with the answer number of each of its records."""
+    """A source that has been read."""
 
     source: Source
     format: str
     digest: str
     size: int
     table: RangeTable
-    numbers: NDArray[np.uint32]
-
-
-class Answers:
-    """Numbers equal answers alike, from 1 on, across all sources."""
-
-    def __init__(self, lists: OperatorLists) -> None:
-        self._lists = lists
-        self._numbers: dict[Record, int] = {}
-
-    def numbers(self, records: Sequence[Record]) -> NDArray[np.uint32]:
-        """An answer number for each record, with its codes filled in."""
-        return np.array([self._number(record) for record in records], np.uint32)
-
-    def _number(self, record: Record) -> int:
-        if record == UNKNOWN:
-            return NO_RECORD
-        return self._numbers.setdefault(fill(record, self._lists), len(self._numbers) + 1)
-
-    def records(self) -> list[Record]:
-        return list(self._numbers)
 
 
 def compile_snapshot(job: Job, report: Report) -> None:
-    """Read the sources, lay them over each other, write the temporary file, rename it.
+    """Read the sources, blend them, write the temporary file, rename it.
 
     :raises DataError: a source or a list can't be used.
     """
     lists = load_lists(job.lists.countries, job.lists.provinces, job.lists.cities, job.lists.only)
-    answers = Answers(lists)
     loaded = []
     for place, (source, digest) in enumerate(zip(job.sources, job.digests, strict=True)):
-        share = _READ / len(job.sources)
-        report(f"reading {source.name}", share * place)
+        report(f"reading {source.name}", _READ * place / len(job.sources))
         known, table, size = _read(source, digest)
-        report(f"finding the codes of {source.name}", share * (place + 0.5))
-        numbers = answers.numbers(table.records)
-        loaded.append(_Loaded(source, known, digest, size, table, numbers))
-    report("merging", _READ)
-    v4, v6 = (
-        overlay(version, [(_ranges(one.table, version), one.numbers) for one in loaded])
-        for version in (4, 6)
-    )
-    report("writing", _MERGED)
-    records = answers.records()
+        loaded.append(_Loaded(source, known, digest, size, table))
+    report("finding codes", _READ)
+    prepared = prepare(job.sources, [one.table for one in loaded], job.policy, lists)
+    report("blending", _UNDERSTOOD)
+    answers = blend(prepared)
+    report("writing", _BLENDED)
     with job.temporary.open("r+b") as file:
-        snapshot.write(file, sections(v4, v6, records), _about(loaded, v4, v6, records))
+        write(file, answers, _about(loaded, prepared, answers))
     snapshot.Snapshot(job.temporary).close()
     _publish(job.temporary, job.out)
     report("done", 1.0)
-
-
-def _ranges(table: RangeTable, version: int) -> Any:
-    return table.v4 if version == 4 else table.v6
 
 
 def _read(source: Source, digest: str) -> tuple[str, RangeTable, int]:
@@ -112,29 +82,7 @@ def _read(source: Source, digest: str) -> tuple[str, RangeTable, int]:
     return known.NAME, table, size
 
 
-def sections(v4: Steps, v6: Steps, records: Sequence[Record]) -> dict[str, bytes | memoryview]:
-    texts = [record.to_answer() for record in records]
-    high, low = v6.halves()
-    number = np.uint16 if len(records) < 2**16 else np.uint32
-    slots = np.arange(65537, dtype=np.uint64) << np.uint64(16)
-    columns = {
-        "v4.index": np.searchsorted(v4.start, slots).astype(np.uint32),
-        "v4.first.low": v4.start.astype(np.uint16),
-        "v4.answer": np.append(0, v4.answer).astype(number),
-        "v6.first.high": high,
-        "v6.first.low": low,
-        "v6.answer": np.append(0, v6.answer).astype(number),
-        "answer.end": np.cumsum([0, *map(len, texts)]).astype(np.uint32),
-    }
-    views: dict[str, bytes | memoryview] = {
-        name: np.ascontiguousarray(column).data for name, column in columns.items()
-    }
-    return views | {"answer.text": b"".join(texts)}
-
-
-def _about(
-    loaded: Sequence[_Loaded], v4: Steps, v6: Steps, records: Sequence[Record]
-) -> dict[str, Any]:
+def _about(loaded: Sequence[_Loaded], prepared: Prepared, answers: Answers) -> dict[str, Any]:
     """What ``ipquery info`` shows. Nothing here may depend on when or where it was built."""
     return {
         "sources": [
@@ -144,41 +92,22 @@ def _about(
                 "date": one.table.date.isoformat() if one.table.date else None,
                 "licence": one.source.licence,
                 "attribution": one.source.attribution,
+                "fields": one.source.fields,
+                "leads": one.source.leads,
+                "weight": one.source.weight,
+                "family": one.source.family,
+                "language": one.source.language,
                 "bytes": one.size,
                 "sha256": one.digest,
                 "ranges": {"ipv4": len(one.table.v4), "ipv6": len(one.table.v6)},
-                "records": len(set(one.table.records) - {UNKNOWN}),
+                "records": int((said.columns != 0).any(axis=0).sum()),
             }
-            for one in loaded
+            for one, said in zip(loaded, prepared.said, strict=True)
         ],
-        "answers": len(records),
-        "ranges": {name: _known(steps) for name, steps in (("ipv4", v4), ("ipv6", v6))},
-        "addresses": {"ipv4": v4.covered(), "ipv6": v6.covered()},
-        "codes": _shares(v4, v6, records),
+        # With one source there is nothing to blend.
+        "blend": attrs.asdict(prepared.policy) if len(loaded) > 1 else None,
+        **coverage(answers),
     }
-
-
-def _known(steps: Steps) -> int:
-    return int((steps.answer != NO_RECORD).sum())
-
-
-def _shares(v4: Steps, v6: Steps, records: Sequence[Record]) -> dict[str, dict[str, int]]:
-    """How many ranges name a country, or in China a province and a city, and have its code."""
-    count = len(records) + 1
-    ranges = np.bincount(v4.answer, minlength=count) + np.bincount(v6.answer, minlength=count)
-    shares = {
-        name: {"ranges": 0, "named": 0, "coded": 0} for name in ("country", "province", "city")
-    }
-    for number, record in enumerate(records, 1):
-        for field, share in shares.items():
-            if field != "country" and record.country_code != "CN":
-                continue
-            share["ranges"] += int(ranges[number])
-            if getattr(record, field) is not None:
-                share["named"] += int(ranges[number])
-                if getattr(record, f"{field}_code") is not None:
-                    share["coded"] += int(ranges[number])
-    return shares
 
 
 def _publish(temporary: Path, out: Path) -> None:

@@ -22,6 +22,11 @@ class Source:
 
     ``format`` is sniffed when ``None``, ``columns`` are the format's own.
     ``licence`` and ``attribution`` are what its publisher asks for.
+
+    The rest says what it counts for in a blend: ``fields`` are those to trust, all if
+    ``None``; ``leads`` the countries (ISO 3166-1 alpha-2) in which it comes before the
+    others; ``weight`` that of its vote, and of a ``family`` only one source votes.
+    ``language`` (ISO 639-1) is that of its texts.
     """
 
     path: Path
@@ -30,6 +35,11 @@ class Source:
     columns: tuple[str, ...] | None = None
     licence: str = ""
     attribution: str = ""
+    fields: tuple[str, ...] | None = None
+    leads: tuple[str, ...] = ()
+    weight: float = 1.0
+    family: str | None = None
+    language: str | None = None
 
     @name.default
     def _name(self) -> str:

@@ -418,7 +418,7 @@ class Supervisor(Service):
 
         :returns: fails with RuntimeError, saying why.
         """
-        order = Order(config.databases, config.cache_dir, config.lists, config.build)
+        order = Order(config.databases, config.cache_dir, config.lists, config.build, config.blend)
         self._builder = _Builder(order)
         command = order_command()
         self._reactor.spawnProcess(self._builder, command[0], command, env=None)
@@ -577,7 +577,13 @@ def _pause(failures: int, was_ready: bool) -> float:
 
 def _in_place(before: Config, after: Config) -> bool:
     """Whether only databases and codes differ, which workers take over as they run."""
-    same = attrs.evolve(after, databases=before.databases, lists=before.lists, build=before.build)
+    same = attrs.evolve(
+        after,
+        databases=before.databases,
+        lists=before.lists,
+        build=before.build,
+        blend=before.blend,
+    )
     return same == before
 
 

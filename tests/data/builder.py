@@ -3,24 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ipquery.data import compile as compiling
-from ipquery.data import snapshot
-from ipquery.data.blend.overlay import overlay
+from ipquery.data.blend.blend import blend, prepare
+from ipquery.data.blend.policy import Policy
 from ipquery.data.codes import OperatorLists
-from ipquery.data.ranges import Ranges
+from ipquery.data.layout1 import write
+from ipquery.data.ranges import Ranges, RangeTable
 from ipquery.data.record import Record
+from ipquery.data.sources import Source
 from tests.data.tables import Rows
 
 
 def write_snapshot(path: Path, v4: Rows, v6: Rows, records: Sequence[Record]) -> Path:
     """A snapshot of these ranges; record number k answers with ``records[k]``."""
-    answers = compiling.Answers(OperatorLists())
-    numbers = answers.numbers(records)
-    v4_steps, v6_steps = (
-        overlay(version, [(Ranges.of(version, rows), numbers)])
-        for version, rows in ((4, v4), (6, v6))
-    )
-    sections = compiling.sections(v4_steps, v6_steps, answers.records())
+    table = RangeTable(records, Ranges.of(4, v4), Ranges.of(6, v6))
+    answers = blend(prepare([Source(path)], [table], Policy(), OperatorLists()))
     with path.open("w+b") as file:
-        snapshot.write(file, sections, {"sources": []})
+        write(file, answers, {"sources": []})
     return path

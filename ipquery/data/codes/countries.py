@@ -70,6 +70,8 @@ _COUNTRY_ALIASES = {
 
 def normal(name: str) -> str:
     """One spelling for widths of brackets and letters, accents, case and spaces."""
+    if name.isascii():
+        return " ".join(name.casefold().split())
     plain = unicodedata.normalize("NFKD", name.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     return " ".join("".join(c for c in plain if not unicodedata.combining(c)).casefold().split())
 
