@@ -39,6 +39,7 @@ Column = NDArray[Any]
 class Prepared:
     """Sources whose words have been understood, and the rules to blend them by."""
 
+    source_names: Sequence[str]
     policy: Policy
     said: Sequence[Said]
     rules: Rules
@@ -87,6 +88,7 @@ def prepare(
     maker = PlaceMaker(policy, lists, spellings(policy.language, rules.order, said, words), alone)
     names, parts, systems = words.names.values(), words.city_parts.values(), words.systems.values()
     return Prepared(
+        [source.name for source in sources],
         policy,
         said,
         rules,
@@ -111,7 +113,7 @@ def blend(prepared: Prepared) -> Answers:
     size = len(steps[4][0])
     records = [np.concatenate(pair) for pair in zip(steps[4][1], steps[6][1], strict=True)]
     if prepared.policy.method == "first":
-        records = _only_first(prepared, records)
+        records = only_first(prepared, records)
     places, place, country = _places(prepared, records)
     owners, owned = _owners(prepared, records, country)
     v4, v6 = (
@@ -126,7 +128,7 @@ def _steps(prepared: Prepared, version: int) -> tuple[Column, list[NDArray[np.in
     return overlay(version, [table.v4 if version == 4 else table.v6 for table in tables])
 
 
-def _only_first(prepared: Prepared, records: Sequence[Column]) -> list[Column]:
+def only_first(prepared: Prepared, records: Sequence[Column]) -> list[Column]:
     """The records of sources that aren't the first to say anything are left out."""
     known = np.array(
         [
