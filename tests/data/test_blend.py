@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipquery.data.answers import NO_SOURCE, Owner, Place
@@ -147,6 +147,17 @@ def _order(world: World, method: str) -> list[int]:
     return order
 
 
+def _city_source(said: list[Meant | None], agreeing: Sequence[int]) -> int:
+    """The source of the city level among those that agree on the province, in order."""
+    ones = [(k, one) for k in agreeing if (one := said[k]) is not None]
+    placed = [(k, one) for k, one in ones if one.record.latitude is not None]
+    for k, one in ones:
+        if one.city:
+            return next((p for p, other in placed if other.city == one.city), k)
+    finer = [k for k, one in ones if any(_finer(one.record))]
+    return next((k for k, _ in placed), next(iter(finer), NO_SOURCE))
+
+
 def _model(world: World, method: str, said: list[Meant | None]) -> dict[str, int]:
     """The number of the source of each level."""
     if method == "first":
@@ -189,14 +200,8 @@ def _model(world: World, method: str, said: list[Meant | None]) -> dict[str, int
     by_province = decide(provinces, leads)
     province = provinces.get(by_province)
     agreeing = [k for k in agreeing if provinces.get(k) == province]
-    by_city = first(lambda one: one.city, leads, agreeing)
-    if by_city != NO_SOURCE:
-        city = said[by_city].city  # type: ignore[union-attr] # it was just looked at
-        same = [k for k in agreeing if said[k].city == city]  # type: ignore[union-attr] # likewise
-        placed = first(lambda one: one.record.latitude is not None, leads, same)
-        by_city = by_city if placed == NO_SOURCE else placed
-    else:
-        by_city = first(lambda one: any(_finer(one.record)), leads, agreeing)
+    agreeing.sort(key=lambda k: (not leads(k), order.index(k)))
+    by_city = _city_source(said, agreeing)
     by_asn = first(lambda one: one.record.asn, leads, present)
     if by_asn == NO_SOURCE:
         by_asn = first(lambda one: one.record.as_org, leads, present)
@@ -227,6 +232,8 @@ FIELDS_FROM = {
 }
 
 
+# 100, the usual number, missed two faults that 2,500 found.
+@settings(max_examples=400)
 @given(worlds(), st.sampled_from(METHODS))
 def test_the_blend_is_the_models_at_every_boundary(world: World, method: str) -> None:
     lookup = Lookup(blended(world.given, Policy(method)))
@@ -331,6 +338,34 @@ def test_the_blend_of_a_table_with_itself_is_itself(world: World, method: str, c
             assert attrs.evolve(wanted, **named) == found
 
 
+FORMS = st.sampled_from(
+    (
+        Record(country="中国", province="香港", isp="a"),
+        Record(country="中国", province="台湾省", city="台北"),
+        Record(country="Taiwan", country_code="TW", province="Taiwan", city="Taipei"),
+        Record(country="香港", country_code="HK", province="Central and Western"),
+        Record(country="Macao", country_code="MO"),
+        Record(country="GOOGLE"),
+        Record(country="英国", province="Kent", city="Dover"),
+        Record(country="中国", province="北京", city="某地"),
+    )
+)
+
+
+@given(given_of(FORMS, "one"), st.sampled_from(METHODS))
+def test_what_has_many_forms_stays_in_the_form_that_its_source_has(one: Given, method: str) -> None:
+    """Hong Kong and the like, with no language and no form asked for."""
+    other = attrs.evolve(one, source=attrs.evolve(one.source, name="two"))
+    lookup = Lookup(blended([one, other], Policy(method)))
+    for version in (4, 6):
+        for number in addresses_of_interest(version, one.rows[version]):
+            record = search(one.rows[version], number)
+            wanted = UNKNOWN if record is None else one.records[record]
+            found = _without_sources(*lookup.at(version, number))
+            for field in ("country", "province", "city", "isp"):
+                assert getattr(found, field) == getattr(wanted, field)
+
+
 @given(worlds(), st.data())
 def test_in_a_vote_the_order_of_equal_sources_does_not_matter(
     world: World, data: st.DataObject
@@ -384,6 +419,12 @@ def test_a_source_with_coordinates_gives_the_city_that_another_names() -> None:
     assert place.city_code == "411400"
     assert place.subdivision_code == "CN-HA"
     assert (owner.isp, owner.isp_from, owner.asn, owner.asn_from) == ("联通", 0, 4837, 1)
+
+
+def test_a_province_may_be_named_by_its_code_alone() -> None:
+    coded = everywhere(Record(country="中国", province_code="410000", postal_code="476000"))
+    place, _ = answer_of([everywhere(Record(country="China", province="Henan")), coded])
+    assert (place.province, place.postal_code, place.city_from) == ("Henan", "476000", 1)
 
 
 def test_a_city_is_not_placed_by_a_source_that_names_another() -> None:

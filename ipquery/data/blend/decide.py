@@ -164,7 +164,8 @@ def _choose_city(rules: Rules, claims: PlaceClaims, agree: Mask, leading: Mask) 
     """The source of the city and all that is finer.
 
     The city is that of the first source that knows one. Among those that know the same
-    one, a source with coordinates gives it.
+    one, a source with coordinates gives it; where none knows a city, one with coordinates
+    comes before one with a postal code, say.
     """
     cities = np.where(agree, claims.city, 0)
     named_by = _first(rules, cities, leading)

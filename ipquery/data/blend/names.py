@@ -9,7 +9,12 @@ from collections.abc import Hashable
 
 import attrs
 
-from ipquery.data.codes.china import division_code, from_subdivision, province_code
+from ipquery.data.codes.china import (
+    division_code,
+    from_subdivision,
+    province_code,
+    to_subdivision,
+)
 from ipquery.data.codes.countries import country_code, normal
 from ipquery.data.codes.subdivisions import is_subdivision, plain, region_of, subdivision_code
 
@@ -112,7 +117,7 @@ def _names_itself(region: str, province: str | None) -> bool:
 
 
 def _province(code: str | None, chinese: str | None, names: Names) -> Hashable | None:
-    found = standard_subdivision(code, names)
+    found = standard_subdivision(code, names) or to_subdivision(chinese or "")
     if found is not None and is_subdivision(found):
         return found
     if names.province is not None:
