@@ -19,7 +19,7 @@ setup(
     package_dir={"": "."},
     package_data={
         "ipquery": ["py.typed"],
-        "ipquery.data": ["gbt2260.tsv"],
+        "ipquery.data.codes": ["*.tsv"],
         "loadgen.tools": ["*"],
         "loadgen.peers": ["nginx.conf.in"],
     },

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import attrs
 import click
 
 from ipquery import doctor
 from ipquery.address import parse
 from ipquery.config import Config, ConfigError, load
 from ipquery.data import build
+from ipquery.data.blend.policy import METHODS
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Describer, Snapshot
 from ipquery.data.sources import parse_source
@@ -70,19 +72,28 @@ def _load(path: Path | None) -> Config:
     type=click.Path(path_type=Path),
     help="The snapshot to write; an existing one is replaced only when all is well.",
 )
+@click.option(
+    "--policy",
+    "method",
+    type=click.Choice(METHODS),
+    help="How several SOURCEs are blended: the first with a record answers whole, each level "
+    "is filled from the first that knows (the default), or country and province by vote.",
+)
 @_with_config
 @click.argument("sources", metavar="SOURCE...", nargs=-1)
-def build_command(out: Path, config_path: Path | None, sources: Sequence[str]) -> None:
+def build_command(
+    out: Path, method: str | None, config_path: Path | None, sources: Sequence[str]
+) -> None:
     """Compile databases into a snapshot.
 
-    SOURCEs in order of precedence: the first that has a record for an address
-    answers it. Without any, the configuration's.
+    SOURCEs in order of precedence. Without any, the configuration's.
     """
     config = _load(config_path)
+    policy = attrs.evolve(config.blend, method=method) if method else config.blend
     databases = [parse_source(text) for text in sources] or config.databases
     if not databases:
         raise DataError("no database given; name a SOURCE, or a --config that does")
-    built = build.build(databases, out, reporter(sys.stderr), config.lists, config.build)
+    built = build.build(databases, out, reporter(sys.stderr), config.lists, config.build, policy)
     click.echo(
         f"{out}: built in {built.seconds:.1f} s with {built.peak_memory >> 20} MB of memory",
         err=True,
@@ -94,7 +105,12 @@ def _open(config: Config, databases: Sequence[str]) -> Snapshot:
     if not sources:
         raise DataError("no database given; name one with --db, or a --config that does")
     path = build.ensure_snapshot(
-        sources, config.cache_dir, reporter(sys.stderr), config.lists, config.build
+        sources,
+        config.cache_dir,
+        reporter(sys.stderr),
+        config.lists,
+        config.build,
+        config.blend,
     )
     try:
         return Snapshot(path)

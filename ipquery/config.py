@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
 from ipquery.data.build import Limits, ListPaths, default_cache
 from ipquery.data.record import FIELDS, DataError
 from ipquery.data.sources import FORMAT_NAMES, RANGE_COLUMNS, Source, parse_source, source_of
@@ -54,6 +55,7 @@ class Config:
     access_log: Path | None = None
     lists: ListPaths = ListPaths()
     build: Limits = Limits()
+    blend: Policy = Policy()
     http: HttpLimits = HttpLimits()
     cache: CacheSettings = CacheSettings()
     fallback: tuple[FallbackSettings, ...] = ()
@@ -90,6 +92,7 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             "cache_dir",
             "access_log",
             "database",
+            "blend",
             "codes",
             "build",
             "http",
@@ -121,9 +124,18 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             seconds=build.number("time_limit", defaults.build.seconds),
             unpacked=build.number("unpacked_limit_mb", defaults.build.unpacked >> 20) << 20,
         ),
+        blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
         http=HttpLimits(**limits),
         cache=_cache(tables.get("cache", {}), folder),
         fallback=tuple(_fallback(table, folder) for table in top.tables("fallback")),
+    )
+
+
+def _policy(table: "_Table") -> Policy:
+    return Policy(
+        table.choice("policy", METHODS) or Policy().method,
+        table.choice("language", LANGUAGES),
+        table.choice("hk_mo_tw", FORMS),
     )
 
 
@@ -200,7 +212,22 @@ def _workers(given: object) -> int:
     return parse_workers(str(given))
 
 
-_DATABASE_KEYS = ("path", "format", "name", "columns", "language", "licence", "attribution")
+_DATABASE_KEYS = (
+    "path",
+    "format",
+    "name",
+    "columns",
+    "licence",
+    "attribution",
+    "fields",
+    "leads",
+    "weight",
+    "family",
+    "language",
+)
+_ALPHA_2 = re.compile("[A-Z]{2}")
+_ISO_639 = re.compile("[a-z]{2}")
+_MAX_WEIGHT = 1000
 
 
 def _database(given: object, folder: Path) -> Source:
@@ -226,10 +253,51 @@ def _database(given: object, folder: Path) -> Source:
         format=format_name,
         name=table.get("name", str, source.name),
         columns=tuple(columns) or None,
-        language=table.get("language", str, source.language),
         licence=table.get("licence", str, source.licence),
         attribution=table.get("attribution", str, source.attribution),
+        fields=_fields(table),
+        leads=_leads(table, source),
+        weight=_weight(table, source),
+        family=table.get("family", str, source.family) or None,
+        language=_language(table, source),
     )
+
+
+def _fields(table: "_Table") -> tuple[str, ...] | None:
+    fields = table.texts("fields")
+    for field in fields:
+        if field not in FIELDS:
+            raise ConfigError(f"unknown field {field}; fields: {', '.join(FIELDS)}")
+    return tuple(fields) or None
+
+
+def _leads(table: "_Table", source: Source) -> tuple[str, ...]:
+    if "leads" not in table.given:
+        return source.leads
+    codes = table.texts("leads")
+    for code in codes:
+        if not _ALPHA_2.fullmatch(code):
+            raise ConfigError(
+                f'database.leads: {code} is no country; give ISO 3166-1 codes, as in ["CN", "HK"]'
+            )
+    return tuple(codes)
+
+
+def _weight(table: "_Table", source: Source) -> float:
+    weight = table.given.get("weight", source.weight)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise ConfigError("database.weight must be a number")
+    # What isn't a number (nan) is in no interval.
+    if not 0.001 <= weight <= _MAX_WEIGHT:
+        raise ConfigError(f"database.weight must be from 0.001 to {_MAX_WEIGHT}")
+    return float(weight)
+
+
+def _language(table: "_Table", source: Source) -> str | None:
+    language: str | None = table.get("language", str, source.language)
+    if language is not None and not _ISO_639.fullmatch(language):
+        raise ConfigError(f"database.language: {language} is no ISO 639-1 code, as zh or en are")
+    return language
 
 
 _KINDS = {
@@ -264,6 +332,13 @@ class _Table:
         value: int = self.get(key, int, default)
         if value <= 0:
             raise ConfigError(f"{self._prefix}{key} must be more than 0")
+        return value
+
+    def choice(self, key: str, values: Sequence[str]) -> str | None:
+        """One of some texts, or ``None`` if it isn't given."""
+        value: str | None = self.get(key, str, None)
+        if value is not None and value not in values:
+            raise ConfigError(f"{self._prefix}{key} must be one of {', '.join(values)}")
         return value
 
     def texts(self, key: str) -> list[str]:

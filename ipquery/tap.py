@@ -161,7 +161,12 @@ def make_service(load_config: Callable[[], Config], reactor: Any, terminal: Text
     try:
         _check_access_log(config.access_log)
         path = served_snapshot(
-            config.databases, config.cache_dir, reporter(terminal), config.lists, config.build
+            config.databases,
+            config.cache_dir,
+            reporter(terminal),
+            config.lists,
+            config.build,
+            config.blend,
         )
         _about(path)
         notifier = Notifier(os.environ)

@@ -57,6 +57,7 @@ HENAN = {
     "city": "商丘市",
     "city_code": "411400",
     "org": None,
+    "subdivision_code": "CN-HA",
     "isp": "联通",
 }
 
@@ -75,9 +76,9 @@ def test_build_then_look_up(run: Run, tmp_path: Path, database: Path) -> None:
     *progress, last = built.stderr.splitlines()
     assert progress == [
         "  0%  reading china.xdb",
-        " 35%  finding the codes of china.xdb",
-        " 70%  merging",
-        " 85%  writing",
+        " 40%  finding codes",
+        " 50%  blending",
+        " 80%  writing",
         "100%  done",
     ]
     assert last.startswith("out.ipq: built in ")

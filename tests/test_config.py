@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from ipquery.config import Config, ConfigError, load
+from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import Source, default_source
 from ipquery.net.sockets import Bind
@@ -46,6 +47,8 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.access_log == Path("/var/log/ipquery/access.log")
     assert config.lists.countries == tmp_path / "countries.txt"
     assert config.databases[0].columns == ("country", "", "province", "city", "isp")
+    assert config.databases[0].leads == ("CN",)
+    assert config.blend == Policy("fill", "zh", "provinces")
     for table in (HttpLimits(), Limits()):
         assert table in (config.http, config.build)
     assert config.cache == CacheSettings(
@@ -86,6 +89,17 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [[database]]
         path = ["v4.csv", "/v6.csv.gz"]
         columns = ["first", "last", "city"]
+        [[database]]
+        path = "fourth"
+        fields = ["country", "isp"]
+        leads = ["CN", "HK"]
+        weight = 2
+        family = "x"
+        language = "en"
+        [blend]
+        policy = "vote"
+        language = "en"
+        hk_mo_tw = "regions"
         [codes]
         countries = "a"
         provinces = "/b"
@@ -137,6 +151,14 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 columns=("first", "last", "city"),
                 others=(Path("/v6.csv.gz"),),
             ),
+            Source(
+                tmp_path / "fourth",
+                fields=("country", "isp"),
+                leads=("CN", "HK"),
+                weight=2.0,
+                family="x",
+                language="en",
+            ),
         ),
         workers=3,
         express=False,
@@ -144,6 +166,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         access_log=Path("/log"),
         lists=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
         build=Limits(10 << 20, 20, 30 << 20),
+        blend=Policy("vote", "en", "regions"),
         http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
         cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
         fallback=(
@@ -187,6 +210,17 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("[http]\nbody_bytes = 1.5", "http.body_bytes must be a whole number"),
         ("[build]\ntime_limit = -1", "build.time_limit must be more than 0"),
         ("[codes]\nonly_lists = 1", "codes.only_lists must be true or false"),
+        ("[blend]\npolicy = 'most'", "blend.policy must be one of first, fill, vote"),
+        ("[blend]\nlanguage = 'de'", "blend.language must be one of zh, en"),
+        ("[blend]\nhk_mo_tw = 'both'", "blend.hk_mo_tw must be one of regions, provinces"),
+        ("[blend]\npolicy = 1", "blend.policy must be a text"),
+        ("[[database]]\npath = 'x'\nfields = ['land']", "unknown field land; fields: country, "),
+        ("[[database]]\npath = 'x'\nleads = ['China']", "database.leads: China is no country"),
+        ("[[database]]\npath = 'x'\nleads = 'CN'", "database.leads must be a list"),
+        ("[[database]]\npath = 'x'\nweight = 'a'", "database.weight must be a number"),
+        ("[[database]]\npath = 'x'\nweight = nan", "database.weight must be from 0.001 to 1000"),
+        ("[[database]]\npath = 'x'\nweight = 0", "database.weight must be from 0.001 to 1000"),
+        ("[[database]]\npath = 'x'\nlanguage = 'Chinese'", "database.language: Chinese is no "),
         ("[cache]\nredis = 'http://x'", "http://x: not an address of Redis; give redis://"),
         ("[cache]\nredis = 'redis://:secret@'", "redis://...@: not an address of Redis"),
         ("[cache]\nredis = 'redis://h:x'", "redis://h:x: not an address of Redis"),

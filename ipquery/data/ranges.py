@@ -22,9 +22,6 @@ Column = NDArray[Any]
 KEY = {4: np.dtype(np.uint64), 6: np.dtype("S16")}
 """Type of an address column, by IP version."""
 
-NO_RECORD = 0
-"""The answer number that means: no source has a record here."""
-
 
 def to_key(version: int, number: int) -> Any:
     """An address number as a value of an address column."""
@@ -50,7 +47,7 @@ def to_halves(column: Column) -> tuple[Column, Column]:
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
 
-def _successors(column: Column) -> Column:
+def successors(column: Column) -> Column:
     """The address after each one, leaving out those at the end of the space."""
     if column.dtype == KEY[4]:
         return column[column < 2**32 - 1] + 1
@@ -100,7 +97,7 @@ class Ranges:
             return self
         # Whether a range touches the next. The last address of the space has no
         # successor, but nothing comes after it either.
-        touches = _successors(self.last[:-1]) == self.first[1:]
+        touches = successors(self.last[:-1]) == self.first[1:]
         begins = np.append(True, ~touches | (self.record[1:] != self.record[:-1]))
         ends = np.append(begins[1:], True)
         return type(self)(self.version, self.first[begins], self.last[ends], self.record[begins])
@@ -130,47 +127,3 @@ class RangeTable:
     v4: Ranges = attrs.field(factory=lambda: Ranges.empty(4))
     v6: Ranges = attrs.field(factory=lambda: Ranges.empty(6))
     date: datetime.date | None = None
-
-
-@attrs.frozen(eq=False)
-class Steps:
-    """A whole address space, cut where the answer changes.
-
-    ``start[0]`` is the first address of the space; an answer holds up to the
-    next start. Gaps are explicit: answer :data:`NO_RECORD`.
-    """
-
-    version: int
-    start: Column
-    answer: NDArray[np.uint32]
-
-    def covered(self) -> int:
-        """How many addresses have a record."""
-        known = self.answer != NO_RECORD
-        if self.version == 4:
-            return int(np.diff(np.append(self.start, np.uint64(2**32)))[known].sum())
-        # Python integers: 2**128 addresses don't fit any numpy type.
-        starts = [*to_numbers(self.start), 2**128]
-        return sum(starts[k + 1] - starts[k] for k in np.flatnonzero(known).tolist())
-
-
-def overlay(version: int, layers: Sequence[tuple[Ranges, NDArray[np.uint32]]]) -> Steps:
-    """Several tables as one: the first that has a record for an address answers it.
-
-    :param layers: ranges in order of precedence, each with the answer number of
-        each of its records, :data:`NO_RECORD` where a record says nothing.
-    """
-    bounds = [np.array([to_key(version, 0)], KEY[version])]
-    for ranges, _ in layers:
-        bounds += [ranges.first, _successors(ranges.last)]
-    start = np.unique(np.concatenate(bounds))
-    answer = np.full(len(start), NO_RECORD, np.uint32)
-    for ranges, numbers in reversed(layers):
-        if not len(ranges):
-            continue
-        holder = np.searchsorted(ranges.first, start, side="right") - 1
-        inside = (holder >= 0) & (start <= ranges.last[holder])
-        found = numbers[ranges.record[holder[inside]]]
-        answer[inside] = np.where(found == NO_RECORD, answer[inside], found)
-    changes = np.append(True, answer[1:] != answer[:-1])
-    return Steps(version, start[changes], answer[changes])

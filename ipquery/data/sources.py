@@ -37,6 +37,10 @@ class Source:
     ``language`` is the file's, see :class:`ipquery.data.formats.options.ReadOptions`.
     ``licence`` and ``attribution`` are what its publisher asks for. ``others`` are the
     files beside ``path``: IPv6 beside IPv4, or places beside the blocks that name them.
+
+    The rest says what it counts for in a blend: ``fields`` are those to trust, all if
+    ``None``; ``leads`` the countries (ISO 3166-1 alpha-2) in which it comes before the
+    others; ``weight`` that of its vote, and of a ``family`` only one source votes.
     """
 
     path: Path
@@ -47,6 +51,10 @@ class Source:
     attribution: str = ""
     language: str | None = None
     others: tuple[Path, ...] = ()
+    fields: tuple[str, ...] | None = None
+    leads: tuple[str, ...] = ()
+    weight: float = 1.0
+    family: str | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:

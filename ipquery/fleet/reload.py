@@ -91,7 +91,7 @@ class Reload:
         :raises RuntimeError: it fails, saying why, or isn't done in time.
         """
         fleet = self._fleet
-        order = Order(config.databases, config.cache_dir, config.lists, config.build)
+        order = Order(config.databases, config.cache_dir, config.lists, config.build, config.blend)
         build = BuildProcess(fleet, order)
         command = order_command()
         fleet.reactor.spawnProcess(build, command[0], command, env=None)

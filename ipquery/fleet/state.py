@@ -35,7 +35,13 @@ def hold_state(config: Config, listeners: Listeners, snapshot: Path) -> State:
 
 def in_place(before: Config, after: Config) -> bool:
     """Whether only databases and codes differ, which workers take over as they run."""
-    same = attrs.evolve(after, databases=before.databases, lists=before.lists, build=before.build)
+    same = attrs.evolve(
+        after,
+        databases=before.databases,
+        lists=before.lists,
+        build=before.build,
+        blend=before.blend,
+    )
     return same == before
 
 

@@ -3,24 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from ipquery.data.answers import NO_SOURCE, Answers
-from ipquery.data.build import child
-from ipquery.data.ranges import Ranges, overlay
+from ipquery.data.answers import Answers
+from ipquery.data.blend.blend import blend, prepare
+from ipquery.data.blend.policy import Policy
+from ipquery.data.codes import OperatorLists
+from ipquery.data.ranges import Ranges, RangeTable
 from ipquery.data.record import Record
 from ipquery.data.snapshot.encode import write_answers
+from ipquery.data.sources import Source
 from tests.data.tables import Rows
 
 
 def write_snapshot(path: Path, v4: Rows, v6: Rows, records: Sequence[Record]) -> Path:
     """A snapshot of these ranges; record number k answers with ``records[k]``."""
-    numbers = np.arange(1, len(records) + 1, dtype=np.uint32)
-    v4_steps, v6_steps = (
-        overlay(version, [(Ranges.of(version, rows), numbers)])
-        for version, rows in ((4, v4), (6, v6))
-    )
-    return write(path, child.in_halves(v4_steps, v6_steps, records, NO_SOURCE))
+    table = RangeTable(records, Ranges.of(4, v4), Ranges.of(6, v6))
+    return write(path, blend(prepare([Source(path)], [table], Policy(), OperatorLists())), ["a"])
 
 
 def write(path: Path, answers: Answers, sources: Sequence[str] = ()) -> Path:

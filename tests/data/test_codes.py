@@ -126,7 +126,7 @@ def test_a_country_is_no_province() -> None:
 
 
 def _official() -> list[tuple[str, str]]:
-    table = Path(__file__).parents[2] / "ipquery/data/gbt2260.tsv"
+    table = Path(__file__).parents[2] / "ipquery/data/codes/gbt2260.tsv"
     lines = table.read_text("utf-8").split("# Renamed")[0].splitlines()
     return [tuple(line.split("\t")) for line in lines if not line.startswith("#")]  # type: ignore[misc] # two columns
 

@@ -1,13 +1,14 @@
 """Ranges laid over each other, against a search by hand."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipquery.data.ranges import NO_RECORD, Ranges, overlay, to_numbers
+from ipquery.data.answers import AnswerSteps
+from ipquery.data.blend.coverage import addresses
+from ipquery.data.blend.overlay import NO_RECORD, overlay
+from ipquery.data.ranges import Ranges, to_numbers
 from ipquery.data.record import DataError
 from tests.data.tables import LAST, Rows, addresses_of_interest, rows_of, search
 
@@ -18,53 +19,37 @@ def layered(draw: st.DrawFn) -> tuple[int, list[Rows]]:
     return version, draw(st.lists(rows_of(version), min_size=1, max_size=4))
 
 
-def _lookup(steps: Any, number: int) -> int:
-    starts = to_numbers(steps.start)
-    return int(steps.answer[max(k for k, start in enumerate(starts) if start <= number)])
-
-
 @given(layered())
-def test_the_first_table_with_a_record_answers(given: tuple[int, list[Rows]]) -> None:
+def test_each_step_holds_the_record_of_each_table(given: tuple[int, list[Rows]]) -> None:
     version, tables = given
-    layers = []
-    for place, rows in enumerate(tables):
-        # Answer numbers differ by table, and one record of each says nothing.
-        numbers = np.array([NO_RECORD, *range(10 * place + 1, 10 * place + 10)], np.uint32)
-        layers.append((Ranges.of(version, rows), numbers))
-    steps = overlay(version, layers)
-
-    for number in addresses_of_interest(version, *tables):
-        expected = NO_RECORD
-        for (_, numbers), rows in zip(layers, tables, strict=True):
-            record = search(rows, number)
-            if record is not None and numbers[record] != NO_RECORD:
-                expected = int(numbers[record])
-                break
-        assert _lookup(steps, number) == expected
-
-    starts = to_numbers(steps.start)
+    start, found = overlay(version, [Ranges.of(version, rows) for rows in tables])
+    starts = to_numbers(start)
     assert starts[0] == 0
     assert starts == sorted(set(starts))
-    assert all(steps.answer[1:] != steps.answer[:-1]), "equal neighbours are one step"
+    for number in addresses_of_interest(version, *tables):
+        step = max(k for k, begin in enumerate(starts) if begin <= number)
+        for rows, records in zip(tables, found, strict=True):
+            record = search(rows, number)
+            assert records[step] == (NO_RECORD if record is None else record + 1)
 
 
 @given(st.sampled_from((4, 6)).flatmap(lambda v: st.tuples(st.just(v), rows_of(v))))
 def test_coverage_counts_addresses(given: tuple[int, Rows]) -> None:
     version, rows = given
-    numbers = np.arange(1, 11, dtype=np.uint32)
-    steps = overlay(version, [(Ranges.of(version, rows), numbers)])
-    assert steps.covered() == sum(last - first + 1 for first, last, _ in rows)
+    start, (records,) = overlay(version, [Ranges.of(version, rows)])
+    steps = AnswerSteps(version, start, records.astype(np.uint32), np.zeros(len(start), np.uint32))
+    wanted = sum(last - first + 1 for first, last, _ in rows)
+    assert addresses(steps, records != NO_RECORD) == wanted
+    assert addresses(steps, records == NO_RECORD) == LAST[version] + 1 - wanted
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_whole_space_and_none_of_it(version: int) -> None:
-    whole = overlay(
-        version, [(Ranges.of(version, [(0, LAST[version], 0)]), np.array([1], np.uint32))]
+    start, (whole, none) = overlay(
+        version, [Ranges.of(version, [(0, LAST[version], 0)]), Ranges.empty(version)]
     )
-    assert whole.covered() == LAST[version] + 1
-    none = overlay(version, [(Ranges.empty(version), np.array([], np.uint32))])
-    assert none.covered() == 0
-    assert to_numbers(none.start) == [0]
+    assert to_numbers(start) == [0]
+    assert (whole.tolist(), none.tolist()) == ([1], [NO_RECORD])
 
 
 @pytest.mark.parametrize("version", [4, 6])

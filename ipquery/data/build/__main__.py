@@ -24,7 +24,12 @@ def main() -> int:
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301 # from the process that started us
     try:
         path = served_snapshot(
-            order.sources, order.cache, lambda what, done: None, order.lists, order.limits
+            order.sources,
+            order.cache,
+            lambda what, done: None,
+            order.lists,
+            order.limits,
+            order.policy,
         )
     except DataError as error:
         print(json.dumps({"error": str(error)}))

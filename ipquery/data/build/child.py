@@ -17,91 +17,55 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 
-from ipquery.data import answers as answering
 from ipquery.data import snapshot
-from ipquery.data.answers import NO_SOURCE, NOTHING, AnswerSteps, Owner, Place
+from ipquery.data.answers import Answers
+from ipquery.data.blend.blend import Prepared, blend, prepare
+from ipquery.data.blend.coverage import coverage
 from ipquery.data.build.job import Job, Limits, Report, source_digest
-from ipquery.data.codes import OperatorLists, fill, load_lists
+from ipquery.data.codes.lists import load_lists
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.reading import read_files
-from ipquery.data.ranges import NO_RECORD, RangeTable, Steps, overlay
-from ipquery.data.record import FIELDS, FIELDS_OF, UNKNOWN, DataError, Record
+from ipquery.data.ranges import RangeTable
+from ipquery.data.record import DataError
 from ipquery.data.snapshot.encode import write_answers
 from ipquery.data.sources import Source
 
 # What a build of ip2region spends its time on, roughly; the bar needs no more.
-_READ, _MERGED = 0.7, 0.85
-
-_PLACE_FIELDS = tuple(field.name for field in attrs.fields(Place) if field.name in FIELDS)
-_FINE_FIELDS = FIELDS_OF["city"]
+_READ, _UNDERSTOOD, _BLENDED = 0.4, 0.5, 0.8
 
 
 @attrs.frozen
 class _Loaded:
-    """A source that has been read, with the answer number of each of its records."""
+    """A source that has been read."""
 
     source: Source
     format: str
     digest: str
     size: int
     table: RangeTable
-    numbers: NDArray[np.uint32]
-
-
-class Answers:
-    """Numbers equal answers alike, from 1 on, across all sources."""
-
-    def __init__(self, lists: OperatorLists) -> None:
-        self._lists = lists
-        self._numbers: dict[Record, int] = {}
-
-    def numbers(self, records: Sequence[Record]) -> NDArray[np.uint32]:
-        """An answer number for each record, with its codes filled in."""
-        return np.array([self._number(record) for record in records], np.uint32)
-
-    def _number(self, record: Record) -> int:
-        if record == UNKNOWN:
-            return NO_RECORD
-        return self._numbers.setdefault(fill(record, self._lists), len(self._numbers) + 1)
-
-    def records(self) -> list[Record]:
-        return list(self._numbers)
 
 
 def compile_snapshot(job: Job, report: Report) -> None:
-    """Read the sources, lay them over each other, write and verify the temporary file.
+    """Read the sources, blend them, write and verify the temporary file.
 
     :raises DataError: a source or a list can't be used.
     """
     lists = load_lists(job.lists.countries, job.lists.provinces, job.lists.cities, job.lists.only)
-    answers = Answers(lists)
     loaded = []
     for place, (source, digest) in enumerate(zip(job.sources, job.digests, strict=True)):
-        share = _READ / len(job.sources)
-        report(f"reading {source.name}", share * place)
+        report(f"reading {source.name}", _READ * place / len(job.sources))
         known, table, size = _read(source, digest, job.folder / str(place), job.limits)
-        report(f"finding the codes of {source.name}", share * (place + 0.5))
-        numbers = answers.numbers(table.records)
-        loaded.append(_Loaded(source, known, digest, size, table, numbers))
-    report("merging", _READ)
-    v4, v6 = (
-        overlay(version, [(_ranges(one.table, version), one.numbers) for one in loaded])
-        for version in (4, 6)
-    )
-    report("writing", _MERGED)
-    records = answers.records()
+        loaded.append(_Loaded(source, known, digest, size, table))
+    report("finding codes", _READ)
+    prepared = prepare(job.sources, [one.table for one in loaded], job.policy, lists)
+    report("blending", _UNDERSTOOD)
+    answers = blend(prepared)
+    report("writing", _BLENDED)
     with job.temporary.open("r+b") as file:
-        pairs = in_halves(v4, v6, records, 0 if len(loaded) == 1 else NO_SOURCE)
-        write_answers(file, pairs, _about(loaded, v4, v6, records))
+        write_answers(file, answers, _about(loaded, prepared, answers))
     snapshot.Snapshot(job.temporary).close()
     report("done", 1.0)
-
-
-def _ranges(table: RangeTable, version: int) -> Any:
-    return table.v4 if version == 4 else table.v6
 
 
 def _read(source: Source, digest: str, folder: Path, limits: Limits) -> tuple[str, RangeTable, int]:
@@ -121,58 +85,7 @@ def _read(source: Source, digest: str, folder: Path, limits: Limits) -> tuple[st
     return known, table, size
 
 
-def in_halves(v4: Steps, v6: Steps, records: Sequence[Record], source: int) -> answering.Answers:
-    """Records as pairs of a place and an owner, which a snapshot is written from.
-
-    :param source: the number of the source that they all come from, or
-        :data:`~ipquery.data.answers.NO_SOURCE` where they are of several.
-    """
-    places: dict[Place, int] = {Place(): NOTHING}
-    owners: dict[Owner, int] = {Owner(): NOTHING}
-    pairs = [(NOTHING, NOTHING)]
-    for record in records:
-        place, owner = _place(record, source), _owner(record, source)
-        pairs.append((places.setdefault(place, len(places)), owners.setdefault(owner, len(owners))))
-    place_of, owner_of = np.array(pairs, np.uint32).T
-    return answering.Answers(
-        list(places)[1:],
-        list(owners)[1:],
-        *(
-            AnswerSteps(one.version, one.start, place_of[one.answer], owner_of[one.answer])
-            for one in (v4, v6)
-        ),
-    )
-
-
-def _from(source: int, *fields: Any) -> int:
-    """The source, if any of the fields is known."""
-    return source if any(field is not None for field in fields) else NO_SOURCE
-
-
-def _place(record: Record, source: int) -> Place:
-    return Place(
-        **{name: getattr(record, name) for name in _PLACE_FIELDS},
-        country_from=_from(source, record.country, record.country_code),
-        province_from=_from(source, record.province, record.province_code),
-        city_from=_from(source, *(getattr(record, name) for name in _FINE_FIELDS)),
-    )
-
-
-def _owner(record: Record, source: int) -> Owner:
-    return Owner(
-        org=record.org,
-        isp=record.isp,
-        asn=record.asn,
-        as_org=record.as_org,
-        org_from=_from(source, record.org),
-        isp_from=_from(source, record.isp),
-        asn_from=_from(source, record.asn, record.as_org),
-    )
-
-
-def _about(
-    loaded: Sequence[_Loaded], v4: Steps, v6: Steps, records: Sequence[Record]
-) -> dict[str, Any]:
+def _about(loaded: Sequence[_Loaded], prepared: Prepared, answers: Answers) -> dict[str, Any]:
     """What ``ipquery info`` shows. Nothing here may depend on when or where it was built."""
     return {
         "sources": [
@@ -182,41 +95,22 @@ def _about(
                 "date": one.table.date.isoformat() if one.table.date else None,
                 "licence": one.source.licence,
                 "attribution": one.source.attribution,
+                "fields": one.source.fields,
+                "leads": one.source.leads,
+                "weight": one.source.weight,
+                "family": one.source.family,
+                "language": one.source.language,
                 "bytes": one.size,
                 "sha256": one.digest,
                 "ranges": {"ipv4": len(one.table.v4), "ipv6": len(one.table.v6)},
-                "records": len(set(one.table.records) - {UNKNOWN}),
+                "records": int((said.columns != 0).any(axis=0).sum()),
             }
-            for one in loaded
+            for one, said in zip(loaded, prepared.said, strict=True)
         ],
-        "answers": len(records),
-        "ranges": {name: _known(steps) for name, steps in (("ipv4", v4), ("ipv6", v6))},
-        "addresses": {"ipv4": v4.covered(), "ipv6": v6.covered()},
-        "codes": _shares(v4, v6, records),
+        # With one source there is nothing to blend.
+        "blend": attrs.asdict(prepared.policy) if len(loaded) > 1 else None,
+        **coverage(answers),
     }
-
-
-def _known(steps: Steps) -> int:
-    return int((steps.answer != NO_RECORD).sum())
-
-
-def _shares(v4: Steps, v6: Steps, records: Sequence[Record]) -> dict[str, dict[str, int]]:
-    """How many ranges name a country, or in China a province and a city, and have its code."""
-    count = len(records) + 1
-    ranges = np.bincount(v4.answer, minlength=count) + np.bincount(v6.answer, minlength=count)
-    shares = {
-        name: {"ranges": 0, "named": 0, "coded": 0} for name in ("country", "province", "city")
-    }
-    for number, record in enumerate(records, 1):
-        for field, share in shares.items():
-            if field != "country" and record.country_code != "CN":
-                continue
-            share["ranges"] += int(ranges[number])
-            if getattr(record, field) is not None:
-                share["named"] += int(ranges[number])
-                if getattr(record, f"{field}_code") is not None:
-                    share["coded"] += int(ranges[number])
-    return shares
 
 
 def _limit(limits: Limits) -> None:

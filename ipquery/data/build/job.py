@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from ipquery.data.blend.policy import Policy
 from ipquery.data.record import DataError
 from ipquery.data.sources import Source
 
@@ -54,6 +55,7 @@ class Job:
     digests: Sequence[str]
     lists: ListPaths
     limits: Limits
+    policy: Policy
     temporary: Path
     out: Path
     folder: Path
@@ -75,6 +77,7 @@ class Order:
     cache: Path
     lists: ListPaths
     limits: Limits
+    policy: Policy = Policy()
 
 
 def order_command() -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import attrs
 
+from ipquery.data.blend.policy import Policy
 from ipquery.data.build.job import Built, Job, Limits, ListPaths, Report, source_digest
 from ipquery.data.record import DataError
 from ipquery.data.sources import Source
@@ -30,18 +31,19 @@ def build(
     report: Report,
     lists: ListPaths = ListPaths(),  # frozen
     limits: Limits = Limits(),  # frozen
+    policy: Policy = Policy(),  # frozen
 ) -> Built:
     """Build a snapshot. ``out`` appears, or is replaced, only when all is well.
 
-    :param sources: in order of precedence: the first that has a record for an
-        address answers it.
+    :param sources: in order of precedence.
+    :param policy: how they are blended.
     :raises DataError: a source, a list or ``out`` can't be used, or a limit was reached.
     """
     digests = [source_digest(source) for source in sources]
     umask = os.umask(0)
     os.umask(umask)
     with temporary_beside(out) as temporary:
-        job = Job(sources, digests, lists, limits, temporary.path, out, temporary.folder)
+        job = Job(sources, digests, lists, limits, policy, temporary.path, out, temporary.folder)
         built = run(job, report, temporary)
         publish(temporary, out, 0o666 & ~umask)
     return built

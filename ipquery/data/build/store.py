@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import attrs
 
+from ipquery.data.blend.policy import Policy
 from ipquery.data.build.job import (
     Job,
     Limits,
@@ -49,6 +50,7 @@ def ensure_snapshot(
     report: Report,
     lists: ListPaths = ListPaths(),  # frozen
     limits: Limits = Limits(),  # frozen
+    policy: Policy = Policy(),  # frozen
 ) -> Path:
     """The snapshot of these sources: a given one, a cached one, or one built now.
 
@@ -56,7 +58,7 @@ def ensure_snapshot(
     :raises DataError: see :func:`build`.
     """
     given = _given(sources)
-    return _built(sources, cache, report, lists, limits) if given is None else given
+    return _built(sources, cache, report, lists, limits, policy) if given is None else given
 
 
 def served_snapshot(
@@ -65,6 +67,7 @@ def served_snapshot(
     report: Report,
     lists: ListPaths = ListPaths(),
     limits: Limits = Limits(),
+    policy: Policy = Policy(),
 ) -> Path:
     """The verified snapshot of these sources, in a file of our own.
 
@@ -76,7 +79,7 @@ def served_snapshot(
     """
     given = _given(sources)
     if given is None:
-        return _built(sources, cache, report, lists, limits)
+        return _built(sources, cache, report, lists, limits, policy)
     return _copied(given, _folder(cache))
 
 
@@ -93,15 +96,22 @@ def _given(sources: Sequence[Source]) -> Path | None:
 
 
 def _built(
-    sources: Sequence[Source], cache: Path, report: Report, lists: ListPaths, limits: Limits
+    sources: Sequence[Source],
+    cache: Path,
+    report: Report,
+    lists: ListPaths,
+    limits: Limits,
+    policy: Policy,
 ) -> Path:
     folder = _folder(cache)
     # Once: what is built is what it is named after, or refused as changed meanwhile.
     digests = [source_digest(source) for source in sources]
-    out = folder / f"{_cache_key(sources, digests, lists)}.ipq"
+    out = folder / f"{_cache_key(sources, digests, lists, policy)}.ipq"
     if not (_mark_used(folder, out) and _is_intact(out)):
         with temporary_beside(out) as temporary:
-            job = Job(sources, digests, lists, limits, temporary.path, out, temporary.folder)
+            job = Job(
+                sources, digests, lists, limits, policy, temporary.path, out, temporary.folder
+            )
             run(job, report, temporary)
             _keep(folder, temporary, out)
     return out
@@ -175,15 +185,18 @@ def _is_snapshot(source: Source) -> bool:
         raise unreadable(source.path, error) from None
 
 
-def _cache_key(sources: Sequence[Source], digests: Sequence[str], lists: ListPaths) -> str:
+def _cache_key(
+    sources: Sequence[Source], digests: Sequence[str], lists: ListPaths, policy: Policy
+) -> str:
     """Names everything that the bytes of a snapshot depend on."""
     folder = Path(__file__).parents[1]
-    code = [*sorted(folder.rglob("*.py")), folder / "gbt2260.tsv"]
+    code = [*sorted(folder.rglob("*.py")), *sorted(folder.rglob("*.tsv"))]
     parts = [
         LAYOUT_VERSION,
         *(importlib.metadata.version(name) for name in ("babel", "numpy", "pycountry")),
         *(file_digest(path) for path in (*code, *lists.paths())),
         lists,
+        policy,
         *digests,
         *(attrs.evolve(source, path=Path(), others=()) for source in sources),
     ]
