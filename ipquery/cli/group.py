@@ -1,0 +1,79 @@
+"""What all commands share: the group, errors in one line, ``--config``, databases."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipquery.config import Config, ConfigError, load
+from ipquery.data import build
+from ipquery.data.record import DataError
+from ipquery.data.snapshot import Snapshot
+from ipquery.data.sources import parse_source
+from ipquery.progress import reporter
+
+
+class _Group(click.Group):
+    """Turns the errors a user can mend into one line and exit status 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (ConfigError, DataError) as error:
+            raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            # `ipquery lookup - | head`: the rest is not wanted. The descriptor
+            # is replaced so that the interpreter's last flush doesn't complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="ipquery")
+def main() -> None:
+    """Where an IP address is, and whose it is.
+
+    SOURCE is a database file, [FORMAT:]PATH, or `default`. The daemon is
+    started with `twistd ipquery`.
+    """
+
+
+def with_config(command: Callable[..., None]) -> Callable[..., None]:
+    """The option that names a configuration file."""
+    return click.option(
+        "--config",
+        "config_path",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Configuration file with databases, lists of codes and limits.",
+    )(command)
+
+
+def load_config(path: Path | None) -> Config:
+    """The configuration that was named, or the one that everybody has."""
+    return load(path) if path else Config()
+
+
+def open_databases(config: Config, databases: Sequence[str]) -> Snapshot:
+    """The snapshot of these SOURCEs, or of the configuration's; built if need be.
+
+    :raises DataError: there is none, or it can't be built or read.
+    """
+    sources = [parse_source(text) for text in databases] or config.databases
+    if not sources:
+        raise DataError("no database given; name one with --db, or a --config that does")
+    path = build.ensure_snapshot(
+        sources,
+        config.cache_dir,
+        reporter(sys.stderr),
+        config.lists,
+        config.build,
+        config.blend,
+    )
+    try:
+        return Snapshot(path)
+    except OSError as error:
+        raise DataError(f"{path}: can't read this snapshot: {error.strerror}") from None
