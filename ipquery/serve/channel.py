@@ -251,7 +251,9 @@ class Channel(Protocol):
             return True
         if not self._unread:
             return False
-        if self._portion <= 0:
+        # The first of a read never waits: who sends one request at a time is answered in
+        # the turn in which it came.
+        if self._portion <= 0 or (self._portion < _PORTION and turns.is_over()):
             self._wait_turn()
             return False
         self._unread_at = self._incoming.feed(self._unread, self._unread_at)
@@ -406,6 +408,8 @@ class Channel(Protocol):
         """Forget the connection; a request in progress is told."""
         self.site.forget(self)
         self._drop_unread()
+        self._write = _write_nowhere
+        self._incoming.forget()
         self._phase, self._deadline, self._blocked_until = _Phase.CLOSING, inf, inf
         request, self._request = self._request, None
         if request is not None:

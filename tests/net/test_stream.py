@@ -6,6 +6,7 @@ import resource
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -539,19 +540,27 @@ def test_the_loop_endpoint_is_the_one_that_is_used() -> None:
     opened.close()
 
 
+@pytest.mark.parametrize(("busy", "turns"), [(0, 50), (0.05, 6)])
 @pytest_twisted.ensureDeferred
-async def test_a_burst_of_callers_is_let_in_together(harness: Harness) -> None:
-    """One by one, callers would wait for a turn of all busy connections each."""
+async def test_a_burst_of_callers_is_let_in_by_several(
+    harness: Harness, busy: float, turns: int
+) -> None:
+    """A few in each turn of a quiet loop, many in one that others keep busy.
+
+    One by one, callers would wait for a turn of all busy connections each; all at once,
+    they would hold up those who are connected.
+    """
     factory = Servers(Recorder)
     port: Any = await harness.serve(factory)
-    made: list[Deferred[Recorder]] = [Deferred() for _ in range(100)]
+    made: list[Deferred[Recorder]] = [Deferred() for _ in range(200)]
     factory.waiting.extend(made)
     for _ in made:
         host = port.getHost()
         harness.clients.append(socket.create_connection((host.host, host.port)))
-    for _turn in range(8):
+    for _turn in range(turns):
+        time.sleep(busy)
         await _soon(0)
-    assert len(factory.addresses) == 100
+    assert len(factory.addresses) == 200
     for one in made:
         await one
 
