@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ipquery import Snapshot, open_snapshot
+from ipquery import open_snapshot
 from ipquery.data.update.recipes import DBIP_CITY_2023
 from tests.integration.daemon import Daemon
 from tests.integration.source import REPOSITORY
@@ -67,11 +68,6 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
 # Whole
 
 
-@pytest.fixture
-def default_db(default_path: Path) -> Snapshot:
-    return open_snapshot(default_path)
-
-
 def test_the_log_names_both_databases_and_their_age(tmp_path: Path, whole: dict[str, str]) -> None:
     with Daemon(tmp_path, "--db", "default", environment=whole) as running:
         log = running.wait_until_up().log
@@ -123,6 +119,20 @@ def test_answers(default_path: Path, address: str, answer: list[str]) -> None:
         record = db.find(address)
         assert record is not None
         assert json.loads(record.to_answer())[: len(answer)] == answer
+
+
+def test_a_reload_takes_over_what_was_fetched_meanwhile(
+    tmp_path: Path, whole: dict[str, str], data: Path
+) -> None:
+    environment = {**whole, "XDG_DATA_HOME": str(tmp_path / "data")}
+    ipv6 = get("/api/ip_query?ip=2400:3200::1")
+    with Daemon(tmp_path, "--db", "default", environment=environment) as running:
+        assert running.wait_until_up().ask(ipv6).status == 501
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/ipquery").symlink_to(data)
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for_log("reloaded; answering")
+        assert running.ask(ipv6).json[:2] == ["中国", "CN"]
 
 
 # In part
