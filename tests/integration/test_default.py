@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from ipquery import open_snapshot
-from ipquery.data.update.recipes import DBIP_CITY_2023
+from ipquery.data.build import try_reading
+from ipquery.data.sources import parse_sources
+from ipquery.data.update.recipes import DBIP_CITY_2023, RECIPES
 from tests.integration.daemon import Daemon
 from tests.integration.source import REPOSITORY
+from tests.programs import require
 from tests.serve.connection import get
 
 IPQUERY = Path(sys.executable).parent / "ipquery"
@@ -45,7 +48,18 @@ def test_fetch_default(tmp_path: Path) -> None:
     assert again.stdout == f"{tmp_path}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb\n"
 
 
-def test_make_looks_for_it_where_it_is_put(tmp_path: Path) -> None:
+@pytest.mark.soak
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_to_be_had_and_readable(tmp_path: Path, name: str) -> None:
+    require("npm", "npm")
+    done = _run("fetch", name, XDG_DATA_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{name}\n"
+    (source,) = parse_sources([name], data=tmp_path / "ipquery")
+    try_reading(source, lambda what, done: None)
+
+
+def test_make_looks_for_it_where_it_is_put() -> None:
     (line,) = [
         line
         for line in (REPOSITORY / "Makefile").read_text().splitlines()
