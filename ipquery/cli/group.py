@@ -12,7 +12,7 @@ from ipquery.config import Config, ConfigError, load
 from ipquery.data import build
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import default_sources, parse_sources
 from ipquery.progress import reporter
 
 
@@ -36,8 +36,8 @@ class _Group(click.Group):
 def main() -> None:
     """Where an IP address is, and whose it is.
 
-    SOURCE is a database file, [FORMAT:]PATH, or `default`. The daemon is
-    started with `twistd ipquery`.
+    SOURCE is a database file, [FORMAT:]PATH, the name of a recipe that `fetch` got,
+    or `default`. The daemon is started with `twistd ipquery`.
     """
 
 
@@ -58,13 +58,16 @@ def load_config(path: Path | None) -> Config:
 
 
 def open_databases(config: Config, databases: Sequence[str]) -> Snapshot:
-    """The snapshot of these SOURCEs, or of the configuration's; built if need be.
+    """The snapshot of these SOURCEs, else of the configuration's, else the default's.
 
-    :raises DataError: there is none, or it can't be built or read.
+    It is built if need be. What is to be said of a source goes to standard error.
+
+    :raises DataError: it can't be built or read.
     """
-    sources = [parse_source(text) for text in databases] or config.databases
-    if not sources:
-        raise DataError("no database given; name one with --db, or a --config that does")
+    sources = parse_sources(databases) or config.databases or default_sources()
+    for source in sources:
+        if source.notice:
+            click.echo(f"Note: {source.notice}", err=True)
     path = build.ensure_snapshot(
         sources,
         config.cache_dir,
