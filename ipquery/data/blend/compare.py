@@ -16,11 +16,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ipquery.address import to_text
+from ipquery.address import V4_LAST, V6_LAST, to_text
 from ipquery.data.blend.claims import FIELDS, LEVELS, Claims, claims_of
 from ipquery.data.blend.overlay import NO_RECORD, overlay
 from ipquery.data.blend.sizes import Mask, Sizes
-from ipquery.data.ranges import KEY, Column, Ranges, RangeTable, to_key, to_numbers
+from ipquery.data.ranges import KEY, Column, Ranges, RangeTable, predecessors, to_key, to_numbers
 from ipquery.data.record import Record
 from ipquery.data.sources import Source
 from ipquery.special import public_ranges
@@ -201,7 +201,8 @@ def lay(version: int, tables: Sequence[RangeTable]) -> Laid:
     counted = [attrs.evolve(one, record=np.arange(len(one))) for one in spaces]
     start, (asked, *places) = overlay(version, [public, *counted])
     kept = np.flatnonzero(asked != NO_RECORD)
-    first, last = start[kept], _ends(version, start)[kept]
+    final = np.array([to_key(version, V4_LAST if version == 4 else V6_LAST)], KEY[version])
+    first, last = start[kept], np.append(predecessors(start[1:]), final)[kept]
     rows = [place[kept] for place in places]
     return Laid(
         version,
@@ -215,18 +216,6 @@ def lay(version: int, tables: Sequence[RangeTable]) -> Laid:
         ],
         [np.append(True, row[1:] != row[:-1])[: len(row)] for row in rows],
     )
-
-
-def _ends(version: int, start: Column) -> Column:
-    """The last address of each step of a whole space."""
-    if version == 4:
-        return np.append(start[1:] - np.uint64(1), np.uint64(2**32 - 1))
-    pairs = np.ascontiguousarray(start[1:]).view(">u8").reshape(-1, 2).astype(np.uint64)
-    borrow = pairs[:, 1] == 0
-    pairs[:, 1] -= np.uint64(1)
-    pairs[borrow, 0] -= np.uint64(1)
-    before = np.ascontiguousarray(pairs.astype(">u8")).view("S16").reshape(-1)
-    return np.append(before, np.array([to_key(6, 2**128 - 1)], KEY[6]))
 
 
 def _says_anything(claims: Claims) -> Mask:

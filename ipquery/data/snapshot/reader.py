@@ -199,6 +199,14 @@ class Snapshot:
         names, details = self._pools[f"{level}.names"], self._pools[f"{level}.details"]
         return lambda number: _values(names.text(number)) + _values(details.text(number))
 
+    def record(self, number: int) -> Record:
+        """The record with an answer number, from 1."""
+        return self._records.get(number) or self._record(number)
+
+    def column(self, name: str) -> memoryview:
+        """A section of numbers, see :data:`ipquery.data.snapshot.layout.COLUMNS`."""
+        return self._columns[name]
+
     def _record(self, number: int) -> Record:
         # All at once: keeping the order of use, as lru_cache does, would double
         # the time of a hit.
