@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ipquery.cli.text import width
 from ipquery.data.record import CONTRACT_FIELDS, FIELDS
 from tests.data.files import ipip_dat, xdb
 
@@ -314,5 +315,43 @@ def test_usage(run: Run, arguments: list[str], complaint: str) -> None:
 def test_help_and_version(run: Run) -> None:
     assert "SOURCE is a database file" in run("--help").stdout
     assert run("--version").stdout.startswith("ipquery, version 0.")
-    for command in ("build", "lookup", "info"):
+    for command in ("build", "lookup", "info", "diff"):
         assert run(command, "--help").returncode == 0
+
+
+def test_diff_tells_what_changes(run: Run, tmp_path: Path, database: Path) -> None:
+    rows = [
+        (0x01000000, 0x017FFFFF, "中国|0|河南省|郑州市|联通"),
+        (0x02000000, 0x02FFFFFF, "美国|0|0|0|a\x1b[2J"),
+    ]
+    (tmp_path / "new.xdb").write_bytes(xdb(rows))
+    run("build", "-o", "new.ipq", "new.xdb")
+    done = run("diff", database, "new.ipq")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert (
+        "city             50.00 %          1    50.00 %          1     0.00 %          0" in lines
+    )
+    assert "    商丘市 -> 郑州市                    1 range; 1.0.0.0 - 1.127.255.255" in lines
+    assert r"\x1b[2J" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert lines[-1] == "IPv6: nothing changes"
+    assert max(width(line) for line in lines[3:]) <= 80
+    told = json.loads(run("diff", "--json", database, "new.ipq").stdout)
+    assert told["ipv4"]["countries"]["CN"]["city"]["changed"] == {"ranges": 1, "addresses": 1 << 23}
+    assert told["ipv6"]["levels"]["city"]["changed"] == {"ranges": 0, "addresses": 0}
+
+
+def test_nothing_changes_between_a_database_and_itself(run: Run, database: Path) -> None:
+    assert run("diff", database, database).stdout.splitlines()[2:] == [
+        "", "IPv4: nothing changes", "", "IPv6: nothing changes",
+    ]  # fmt: skip
+
+
+def test_diff_of_a_damaged_snapshot(run: Run, tmp_path: Path, database: Path) -> None:
+    for name in ("one.ipq", "other.ipq"):
+        run("build", "-o", name, database)
+    whole = (tmp_path / "other.ipq").read_bytes()
+    (tmp_path / "other.ipq").write_bytes(whole[:-1] + b"\xff")
+    assert "other.ipq: the snapshot is damaged" in _one_line(run("diff", "one.ipq", "other.ipq"))
+    assert "gone.ipq: can't read" in _one_line(run("diff", "one.ipq", "gone.ipq"))

@@ -12,7 +12,7 @@ from ipquery.config import Config, ConfigError, load
 from ipquery.data import build
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import Source, parse_source
 from ipquery.progress import reporter
 
 
@@ -57,22 +57,38 @@ def load_config(path: Path | None) -> Config:
     return load(path) if path else Config()
 
 
-def open_databases(config: Config, databases: Sequence[str]) -> Snapshot:
-    """The snapshot of these SOURCEs, or of the configuration's; built if need be.
+def sources_of(config: Config, databases: Sequence[str]) -> Sequence[Source]:
+    """These SOURCEs, or the configuration's.
 
-    :raises DataError: there is none, or it can't be built or read.
+    :raises DataError: there is none.
     """
     sources = [parse_source(text) for text in databases] or config.databases
     if not sources:
         raise DataError("no database given; name one with --db, or a --config that does")
-    path = build.ensure_snapshot(
-        sources,
+    return sources
+
+
+def snapshot_of(config: Config, databases: Sequence[str]) -> Path:
+    """The snapshot of these SOURCEs, or of the configuration's; built if need be.
+
+    :raises DataError: there is none, or it can't be built.
+    """
+    return build.ensure_snapshot(
+        sources_of(config, databases),
         config.cache_dir,
         reporter(sys.stderr),
         config.lists,
         config.build,
         config.blend,
     )
+
+
+def open_databases(config: Config, databases: Sequence[str]) -> Snapshot:
+    """That snapshot, opened.
+
+    :raises DataError: there is none, or it can't be built or read.
+    """
+    path = snapshot_of(config, databases)
     try:
         return Snapshot(path)
     except OSError as error:
