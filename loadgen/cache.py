@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from ipquery.data.build import default_cache, served_snapshot
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import default_sources
 from ipquery.progress import reporter
 from loadgen.bench import Subject, measure, table
 from loadgen.peers.servers import Running, Server, ipquery_command
@@ -55,7 +55,7 @@ def _redis(folder: Path, port: int) -> "subprocess.Popen[bytes]":
 @click.option("--connections", default=64, show_default=True, help="Open at the same time.")
 def main(rounds: int, seconds: int, connections: int) -> None:
     """Measure ipquery with and without a Redis cache, and with one that is stopped."""
-    snapshot = served_snapshot([parse_source("default")], default_cache(), reporter(sys.stderr))
+    snapshot = served_snapshot(default_sources(), default_cache(), reporter(sys.stderr))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         up, stopped = _redis(folder, _REDIS), _redis(folder, _STOPPED)

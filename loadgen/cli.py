@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from ipquery import DataError
 from ipquery.data.build import default_cache, ensure_snapshot
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import parse_sources
 from ipquery.net import reactor as loop_reactor
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
@@ -122,7 +122,7 @@ def snapshot_of(db: str | None) -> str | None:
     """The path of a snapshot for what the user calls a DB: one, or a source to build from."""
     if db is None:
         return None
-    path = ensure_snapshot([parse_source(db)], default_cache(), reporter(sys.stderr))
+    path = ensure_snapshot(parse_sources([db]), default_cache(), reporter(sys.stderr))
     return str(path.absolute())
 
 

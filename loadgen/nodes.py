@@ -23,7 +23,7 @@ import attrs
 import click
 
 from ipquery.data.build import default_cache, served_snapshot
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
 from loadgen.bench import as_markdown
@@ -238,7 +238,7 @@ def ratios(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 def main(rounds: int, seconds: int, connections: int, out: Path) -> None:
     """Measure nginx and two nodes; write nodes.md into OUT."""
     raise_open_files()
-    snapshot = served_snapshot([parse_source("default")], default_cache(), reporter(sys.stderr))
+    snapshot = served_snapshot(default_sources(), default_cache(), reporter(sys.stderr))
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         # nginx's worker is somebody else.
         Path(name).chmod(0o755)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from ipquery.data.sources import default_source
+from ipquery.data.sources import ip2region_source
 from loadgen.peers.servers import Running, Server, ipquery_command
 from loadgen.wrk import WrkResult, run_wrk
 
@@ -57,7 +57,7 @@ def _reloading(running: Running, current: Path, databases: list[Path]) -> Iterat
 @click.option("--connections", default=64, show_default=True, help="Open at the same time.")
 def main(other: Path, rounds: int, seconds: int, connections: int) -> None:
     """Compare answers during reloads with those of a quiet time."""
-    databases = [default_source().path, other]
+    databases = [ip2region_source().path, other]
 
     def ask() -> WrkResult:
         return run_wrk(_SERVER.port, connections, seconds, core=_LOAD_CORE)

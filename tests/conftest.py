@@ -1,6 +1,8 @@
 """Fixtures that several rooms share."""
 
 import importlib.metadata
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +11,19 @@ from hypothesis import settings
 
 from ipquery import Snapshot, open_snapshot
 from ipquery.data.build import ensure_snapshot
-from ipquery.data.sources import default_source
+from ipquery.data.sources import default_sources, ip2region_source
+from ipquery.data.update.fetch import fetch
+from ipquery.data.update.recipes import DBIP_CITY_2023
 from ipquery.net import reactor
 
 # pytest-twisted would install an asyncio reactor on the standard library's loop;
 # it takes the one that is there.
 reactor.install()
+
+# Whoever runs the tests may have fetched databases, or not: nothing is there unless a test
+# says so, and the default database is ip2region alone.
+os.environ["XDG_DATA_HOME"] = str(Path(sys.prefix) / "nothing-fetched")
+os.environ.pop("STATE_DIRECTORY", None)
 
 # No deadline for a single example: the machines that run this are noisy.
 settings.register_profile("ipquery", deadline=None)
@@ -37,16 +46,37 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def default_path(cache: Path) -> Path:
-    """The snapshot of the default database."""
-    return ensure_snapshot([default_source()], cache, lambda what, done: None)
+def ip2region_path(cache: Path) -> Path:
+    """The snapshot of ip2region alone."""
+    return ensure_snapshot([ip2region_source()], cache, lambda what, done: None)
 
 
 @pytest.fixture
-def default_db(default_path: Path) -> Iterator[Snapshot]:
-    """The default database, open."""
-    with open_snapshot(default_path) as db:
+def ip2region_db(ip2region_path: Path) -> Iterator[Snapshot]:
+    """ip2region alone, open."""
+    with open_snapshot(ip2region_path) as db:
         yield db
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """A data folder in which the default database is whole, kept beside Python."""
+    folder = Path(sys.prefix) / "fetched/ipquery"
+    if not DBIP_CITY_2023.is_fetched(folder):
+        fetch(DBIP_CITY_2023, folder, lambda what: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default_path(cache: Path, data: Path) -> Path:
+    """The snapshot of the whole default database. To build it takes most of a minute."""
+    return ensure_snapshot(default_sources(data), cache / "ipquery", lambda what, done: None)
+
+
+@pytest.fixture
+def whole(default_path: Path, cache: Path, data: Path) -> dict[str, str]:
+    """An environment in which the default database is whole, and its snapshot built."""
+    return {"XDG_DATA_HOME": str(data.parent), "XDG_CACHE_HOME": str(cache)}
 
 
 @pytest.fixture(scope="session")

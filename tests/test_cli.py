@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,11 @@ def run(tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            env={
+                **os.environ,
+                "XDG_CACHE_HOME": str(tmp_path / "cache"),
+                "XDG_DATA_HOME": str(tmp_path / "data"),
+            },
             check=False,
         )
 
@@ -217,7 +222,7 @@ def test_info_tells_what_is_in_a_database(run: Run, database: Path) -> None:
     assert text.returncode == 0
     for line in (
         "source         china.xdb (xdb, ",
-        "date           2022-06-22",
+        "date           2022-06-22, ",
         "licence        not stated",
         "attribution    not stated",
         "ranges         512 IPv4, 0 IPv6",
@@ -228,19 +233,54 @@ def test_info_tells_what_is_in_a_database(run: Run, database: Path) -> None:
         "city code      100.00% of the 1 ranges that name one, of 1 in China",
     ):
         assert line in text.stdout
+    assert re.fullmatch(
+        r"Warning: china.xdb is of 2022-06-22, \d,\d{3} days old: get a newer one from its "
+        "publisher",
+        text.stderr.splitlines()[-1],
+    )
     about = json.loads(run("info", "--json", database).stdout)
     assert about["sources"][0]["name"] == "china.xdb"
     assert about["addresses"] == {"ipv4": 2 << 24, "ipv6": 0}
     assert len(about["identity"]) == 64
 
 
-def test_the_default_databases_licence_and_attribution(run: Run, default_path: Path) -> None:
-    text = run("info", default_path).stdout
+def test_the_default_databases_licence_and_attribution(run: Run, ip2region_path: Path) -> None:
+    text = run("info", ip2region_path).stdout
     assert "source         ip2region (xdb, 11,065,998 bytes)" in text
     assert "date           2022-06-22" in text
     assert "licence        Apache-2.0" in text
     assert "attribution    ip2region" in text
     assert "coverage       100.00% of IPv4" in text
+
+
+def test_without_a_database_the_default_is_asked(run: Run) -> None:
+    found = run("lookup", "123.12.23.45")
+    assert json.loads(found.stdout)["city_code"] == "411400"
+    told = run("info")
+    assert "source         ip2region (xdb, " in told.stdout
+    for done in (found, told):
+        assert done.returncode == 0
+        note = done.stderr.splitlines()[0]
+        assert note.startswith("Note: the default database is ip2region alone")
+        assert "`ipquery fetch default`" in note
+
+
+def test_recipes_are_listed_with_what_their_publishers_ask_for(run: Run, tmp_path: Path) -> None:
+    listed = run("fetch", "--list")
+    assert listed.returncode == 0
+    assert "dbip-city-2023  DB-IP City Lite, 2023-04-01; not fetched" in listed.stdout
+    assert "CC BY 4.0; IP Geolocation by DB-IP (https://db-ip.com)" in listed.stdout
+    folder = tmp_path / "elsewhere/dbip-city-2023"
+    folder.mkdir(parents=True)
+    (folder / "dbip-city-lite-latest.mmdb").touch()
+    there = run("fetch", "--list", "--to", folder.parent)
+    assert f"2023-04-01; in {folder.parent}" in there.stdout
+
+
+def test_fetch_wants_a_recipe(run: Run) -> None:
+    done = run("fetch")
+    assert done.returncode == 2
+    assert "name a RECIPE, or default" in done.stderr
 
 
 def test_a_configuration_names_databases_and_codes(
@@ -301,9 +341,9 @@ def test_a_damaged_snapshot(run: Run, tmp_path: Path, database: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["lookup", "1.1.1.1"], "no database given; name one with --db"),
         (["build", "-o", "x.ipq"], "no database given; name a SOURCE"),
-        (["info"], "no database given"),
+        (["fetch", "nothing"], "nothing: no such recipe; give a name from `ipquery fetch --list`"),
+        (["lookup", "--db", "asn-2026", "1.1.1.1"], "get it with `ipquery fetch asn-2026`"),
         (["lookup", "--db", "zip:x", "1.1.1.1"], "zip:x: unknown format zip; formats: ipip-dat"),
         (["info", "--config", "c.toml"], "c.toml: can't read this configuration"),
     ],
@@ -315,7 +355,7 @@ def test_usage(run: Run, arguments: list[str], complaint: str) -> None:
 def test_help_and_version(run: Run) -> None:
     assert "SOURCE is a database file" in run("--help").stdout
     assert run("--version").stdout.startswith("ipquery, version 0.")
-    for command in ("build", "lookup", "info", "diff"):
+    for command in ("build", "lookup", "info", "diff", "fetch"):
         assert run(command, "--help").returncode == 0
 
 

@@ -13,7 +13,7 @@ import pytest
 from ipquery.config import Config, ConfigError, load
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths
-from ipquery.data.sources import Source, default_source
+from ipquery.data.sources import Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.upstreams import CacheSettings, FallbackSettings
@@ -33,7 +33,7 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 
 def test_the_example_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(EXAMPLE)
-    assert config == Config(databases=(default_source(),))
+    assert config == Config(databases=(ip2region_source(),))
 
 
 def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,8 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.cache_dir == Path("/var/cache/ipquery")
     assert config.access_log == Path("/var/log/ipquery/access.log")
     assert config.lists.countries == tmp_path / "countries.txt"
-    assert config.databases[0].columns == ("country", "", "province", "city", "isp")
-    assert config.databases[0].leads == ("CN",)
+    assert config.databases[-1].columns == ("country", "", "province", "city", "isp")
+    assert config.databases[-1].leads == ("CN",)
     assert config.blend == Policy("fill", "zh", "provinces")
     for table in (HttpLimits(), Limits()):
         assert table in (config.http, config.build)
@@ -292,6 +292,13 @@ def _texts(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in lone:
             yield node.value
+
+
+def test_the_default_database_has_settings_of_its_own(tmp_path: Path) -> None:
+    config = _load(tmp_path, "[[database]]\npath = 'default'\n[[database]]\npath = 'x.dat'\n")
+    assert config.databases == (ip2region_source(), Source(tmp_path / "x.dat"))
+    complaint = _complaint(tmp_path, "[[database]]\npath = 'default'\nweight = 2.0\n")
+    assert 'database.weight can\'t be set with path = "default"' in complaint
 
 
 def test_every_key_that_a_message_names_is_there(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ipquery.cli.group import load_config, with_config
 from ipquery.data import build
 from ipquery.data.blend.policy import METHODS
 from ipquery.data.record import DataError
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import parse_sources
 from ipquery.progress import reporter
 
 
@@ -42,7 +42,7 @@ def build_command(
     """
     config = load_config(config_path)
     policy = attrs.evolve(config.blend, method=method) if method else config.blend
-    databases = [parse_source(text) for text in sources] or config.databases
+    databases = parse_sources(sources) or config.databases
     if not databases:
         raise DataError("no database given; name a SOURCE, or a --config that does")
     built = build.build(databases, out, reporter(sys.stderr), config.lists, config.build, policy)

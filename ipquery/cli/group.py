@@ -12,7 +12,7 @@ from ipquery.config import Config, ConfigError, load
 from ipquery.data import build
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.sources import Source, parse_source
+from ipquery.data.sources import Source, default_sources, parse_sources
 from ipquery.progress import reporter
 
 
@@ -36,8 +36,8 @@ class _Group(click.Group):
 def main() -> None:
     """Where an IP address is, and whose it is.
 
-    SOURCE is a database file, [FORMAT:]PATH, or `default`. The daemon is
-    started with `twistd ipquery`.
+    SOURCE is a database file, [FORMAT:]PATH, the name of a recipe that `fetch` got,
+    or `default`. The daemon is started with `twistd ipquery`.
     """
 
 
@@ -58,13 +58,16 @@ def load_config(path: Path | None) -> Config:
 
 
 def sources_of(config: Config, databases: Sequence[str]) -> Sequence[Source]:
-    """These SOURCEs, or the configuration's.
+    """These SOURCEs, else the configuration's, else the default's.
 
-    :raises DataError: there is none.
+    What is to be said of a source goes to standard error.
+
+    :raises DataError: one isn't installed or fetched, or its format is unknown.
     """
-    sources = [parse_source(text) for text in databases] or config.databases
-    if not sources:
-        raise DataError("no database given; name one with --db, or a --config that does")
+    sources = parse_sources(databases) or config.databases or default_sources()
+    for source in sources:
+        if source.notice:
+            click.echo(f"Note: {source.notice}", err=True)
     return sources
 
 

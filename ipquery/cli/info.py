@@ -1,5 +1,6 @@
 """``ipquery info``."""
 
+import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from ipquery.cli.group import load_config, open_databases, with_config
+from ipquery.data.update.age import dated, outdated
 
 
 @click.command()
@@ -15,27 +17,33 @@ from ipquery.cli.group import load_config, open_databases, with_config
 @with_config
 @click.argument("db", metavar="[DB]", required=False)
 def info(as_json: bool, config_path: Path | None, db: str | None) -> None:
-    """Tell what a database holds: sources, dates, licences, counts, coverage."""
+    """Tell what a database holds: sources, dates, licences, counts, coverage.
+
+    Without DB, and without databases in the configuration, the default one.
+    """
+    today = datetime.datetime.now(datetime.UTC).date()
     with open_databases(load_config(config_path), [db] if db else []) as snapshot:
         about = {"identity": snapshot.identity, **snapshot.about}
     if as_json:
         click.echo(json.dumps(about, ensure_ascii=False, indent=2))
-        return
-    for line in _describe(about):
-        click.echo(line)
+    else:
+        for line in _describe(about, today):
+            click.echo(line)
+    for line in outdated(about["sources"], today):
+        click.echo(f"Warning: {line}", err=True)
 
 
-def _describe(about: dict[str, Any]) -> Iterator[str]:
-    for label, value in _facts(about):
+def _describe(about: dict[str, Any], today: datetime.date) -> Iterator[str]:
+    for label, value in _facts(about, today):
         yield f"{label:<15}{value}" if label else ""
 
 
-def _facts(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(about: dict[str, Any], today: datetime.date) -> Iterator[tuple[str, str]]:
     yield "snapshot", about["identity"]
     for source in about["sources"]:
         yield "", ""
         yield "source", f"{source['name']} ({source['format']}, {source['bytes']:,} bytes)"
-        yield "date", source["date"] or "unknown"
+        yield "date", dated(source["date"], today)
         yield "licence", source["licence"] or "not stated"
         yield "attribution", source["attribution"] or "not stated"
         yield "ranges", _pair(source["ranges"])

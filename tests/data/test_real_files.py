@@ -11,7 +11,7 @@ import pytest
 from ipquery import Record, Snapshot, open_snapshot
 from ipquery.address import to_text
 from ipquery.data.build import ensure_snapshot
-from ipquery.data.sources import Source, default_source
+from ipquery.data.sources import Source, ip2region_source
 
 DatRow = tuple[int, int, list[str]]
 
@@ -82,12 +82,12 @@ def test_octets_that_are_one_range_have_their_answer(
         assert _texts(dat_db.find(f"{octet}.1.2.3")) == fields
 
 
-def test_every_range_of_ip2region(default_db: Snapshot) -> None:
-    content = default_source().path.read_bytes()
+def test_every_range_of_ip2region(ip2region_db: Snapshot) -> None:
+    content = ip2region_source().path.read_bytes()
     searcher = vendor.new_with_buffer(vendor_util.IPv4, content)
     first_entry, last_entry = struct.unpack_from("<II", content, 8)
     expected: dict[str, Record] = {}
-    find, search = default_db.find, searcher.search
+    find, search = ip2region_db.find, searcher.search
     count = 0
     for at in range(first_entry, last_entry + 1, 14):
         for number in struct.unpack_from("<II", content, at):

@@ -64,13 +64,13 @@ def installed(
 
 
 def test_it_works_outside_the_repository(
-    installed: Path, tmp_path: Path, default_path: Path
+    installed: Path, tmp_path: Path, ip2region_path: Path
 ) -> None:
     assert "ipquery" in _run(installed / "twistd", "--help", cwd=tmp_path)
-    found = _run(installed / "ipquery", "lookup", "--db", default_path, "1.2.3.4", cwd=tmp_path)
+    found = _run(installed / "ipquery", "lookup", "--db", ip2region_path, "1.2.3.4", cwd=tmp_path)
     assert json.loads(found)["country_code"] == "US"
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    flags = ["--db", default_path]
+    flags = ["--db", ip2region_path]
     with Daemon(tmp_path, *flags, environment=cache, twistd=installed / "twistd") as running:
         response = running.wait_until_up().ask(get("/api/ip_query?ip=1.2.3.4"))
         assert response.json[:2] == ["美国", "US"]

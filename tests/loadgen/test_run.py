@@ -206,8 +206,8 @@ async def test_no_more_requests_than_wanted() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_mismatches_are_found_under_load(default_path: Path) -> None:
-    result, _ = await _against(at_once, expect=str(default_path))
+async def test_mismatches_are_found_under_load(ip2region_path: Path) -> None:
+    result, _ = await _against(at_once, expect=str(ip2region_path))
     assert result.checked == result.answered > 0
     assert result.mismatches == result.checked
     assert 0 < len(result.samples) <= 10

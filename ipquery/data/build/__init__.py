@@ -15,7 +15,7 @@ from ipquery.data.build.job import (
     file_digest,
     order_command,
 )
-from ipquery.data.build.parent import build
+from ipquery.data.build.parent import build, try_reading
 from ipquery.data.build.store import default_cache, ensure_snapshot, hold, served_snapshot
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "hold",
     "order_command",
     "served_snapshot",
+    "try_reading",
 ]

@@ -47,7 +47,7 @@ class _Loaded:
 
 
 def compile_snapshot(job: Job, report: Report) -> None:
-    """Read the sources, blend them, write and verify the temporary file.
+    """Read the sources, blend them, write and verify the temporary file; or only read them.
 
     :raises DataError: a source or a list can't be used.
     """
@@ -57,6 +57,9 @@ def compile_snapshot(job: Job, report: Report) -> None:
         report(f"reading {source.name}", _READ * place / len(job.sources))
         known, table, size = _read(source, digest, job.folder / str(place), job.limits)
         loaded.append(_Loaded(source, known, digest, size, table))
+    if job.reads_only:
+        report("done", 1.0)
+        return
     report("finding codes", _READ)
     prepared = prepare(job.sources, [one.table for one in loaded], job.policy, lists)
     report("blending", _UNDERSTOOD)
@@ -80,6 +83,8 @@ def _read(source: Source, digest: str, folder: Path, limits: Limits) -> tuple[st
         raise DataError(f"{where}: can't read this database: {error.strerror}") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if table.date is None:
+        table = attrs.evolve(table, date=source.date)
     if source_digest(source) != digest:
         raise DataError(f"{source.path}: the file changed while it was read; try again")
     return known, table, size

@@ -48,7 +48,8 @@ class Job:
     ``digests`` are SHA-256 of the sources, in order, as they were when the
     build was ordered. ``temporary`` is the child's to fill; ``out`` is what it
     becomes, for messages. The child may make ``folder`` and put there what it likes;
-    the parent removes it, however the child ends.
+    the parent removes it, however the child ends. With ``reads_only`` the sources are read,
+    and nothing is written.
     """
 
     sources: Sequence[Source]
@@ -59,6 +60,7 @@ class Job:
     temporary: Path
     out: Path
     folder: Path
+    reads_only: bool = False
 
 
 @attrs.frozen

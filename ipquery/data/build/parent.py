@@ -49,6 +49,27 @@ def build(
     return built
 
 
+def try_reading(source: Source, report: Report, limits: Limits = Limits()) -> None:
+    """Read a source as a build would, and write nothing.
+
+    :raises DataError: it can't be used, or a limit was reached.
+    """
+    digests = [source_digest(source)]
+    with temporary_beside(source.path) as temporary:
+        job = Job(
+            [source],
+            digests,
+            ListPaths(),
+            limits,
+            Policy(),
+            temporary.path,
+            source.path,
+            temporary.folder,
+            reads_only=True,
+        )
+        run(job, report, temporary)
+
+
 @attrs.frozen
 class Temporary:
     """A file that becomes ``out`` when it is whole.

@@ -33,6 +33,7 @@ MAGIC = {
 """How each kind begins."""
 
 _MOST_MEMBERS = 1000
+_MOST_SHOWN = 8
 _TAR_HEADER = 512
 _CHUNK = 1 << 20
 
@@ -74,13 +75,8 @@ def unpack(path: Path, kind: str, folder: Path, limit: int) -> list[Member]:
     :raises DataError: the archive is damaged, holds what it shouldn't, or too much.
     :raises OSError: it can't be read, or the folder not be written.
     """
-    allowed = min(limit, max(_LARGEST_RATIO * path.stat().st_size, _FREE_OF_RATIO))
-    into = _Folder(path, folder, allowed, limit)
-    if kind == "zip":
-        _unzip(path, into)
-    else:
-        with path.open("rb") as file:
-            _decompress(path, file, kind, into)
+    into = _Folder(path, folder, _allowed(path, limit), limit)
+    _unpack(path, kind, into)
     if not into.members:
         raise DataError(f"{path}: the archive holds no files; get it again")
     for member in into.members:
@@ -89,16 +85,66 @@ def unpack(path: Path, kind: str, folder: Path, limit: int) -> list[Member]:
     return into.members
 
 
-class _Folder:
-    """Takes members, and counts."""
+def extract(path: Path, wanted: str, folder: Path, limit: int) -> Path:
+    """Write one file out of an archive into an empty folder; the others must be sound, too.
 
-    def __init__(self, archive: Path, folder: Path, allowed: int, limit: int) -> None:
+    :param wanted: its name in the archive, or the end of it from some folder on.
+    :param limit: bytes that an archive may unpack to.
+    :returns: where it is.
+    :raises DataError: the archive is damaged, holds what it shouldn't, too much, or not
+        exactly one file of this name.
+    :raises OSError: it can't be read, or the folder not be written.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise DataError(f"{path}: not an archive; get it again")
+
+    def is_wanted(name: str) -> bool:
+        return f"/{PurePosixPath(name)}".endswith(f"/{wanted}")
+
+    into = _Folder(path, folder, _allowed(path, limit), limit, is_wanted)
+    _unpack(path, kind, into)
+    if len(into.members) != 1:
+        found = [member.name for member in into.members] or into.names
+        shown = ", ".join(shorten(name) for name in found[:_MOST_SHOWN])
+        more = ", ..." if len(found) > _MOST_SHOWN else ""
+        what = f"several files are called {wanted}" if into.members else f"no {wanted}"
+        raise DataError(f"{path}: {what} in it; there are {shown}{more}")
+    return into.members[0].path
+
+
+def _allowed(path: Path, limit: int) -> int:
+    return min(limit, max(_LARGEST_RATIO * path.stat().st_size, _FREE_OF_RATIO))
+
+
+def _unpack(path: Path, kind: str, into: "_Folder") -> None:
+    if kind == "zip":
+        _unzip(path, into)
+        return
+    with path.open("rb") as file:
+        _decompress(path, file, kind, into)
+
+
+class _Folder:
+    """Takes the members that are wanted, and counts."""
+
+    def __init__(
+        self,
+        archive: Path,
+        folder: Path,
+        allowed: int,
+        limit: int,
+        is_wanted: Callable[[str], bool] = lambda name: True,
+    ) -> None:
         self._archive = archive
         self._folder = folder
         self._allowed = allowed
         self._limit = limit
         self._names: set[str] = set()
+        self._is_wanted = is_wanted
         self.members: list[Member] = []
+        self.names: list[str] = []
+        """Of all files, those that aren't wanted included."""
 
     def check(self, name: str) -> None:
         """:raises DataError: a member may not have this name, or is one too many."""
@@ -126,7 +172,13 @@ class _Folder:
         )
 
     def write(self, name: str, content: IO[bytes]) -> None:
-        """Write the content as a member; reading it may raise what its kind raises."""
+        """Write the content as a member, if it is wanted.
+
+        Reading it may raise what its kind raises.
+        """
+        self.names.append(name)
+        if not self._is_wanted(name):
+            return
         path = self._folder / str(len(self.members))
         with path.open("xb") as out:
             while chunk := content.read(_CHUNK):

@@ -1,0 +1,133 @@
+"""Recipes as users write them, and the ages of databases."""
+
+import datetime
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipquery.data.record import DataError
+from ipquery.data.sources import FORMAT_NAMES
+from ipquery.data.update.age import OLD_DAYS, dated, outdated
+from ipquery.data.update.folder import default_data
+from ipquery.data.update.recipes import RECIPES, PackageFile, parse_recipe
+
+TODAY = datetime.date(2026, 11, 25)
+
+
+@pytest.mark.parametrize(
+    ("text", "folder", "file"),
+    [
+        (
+            "pypi:Some.Package_1==1.0.2:a/b.xdb",
+            "pypi-Some.Package_1",
+            PackageFile("pypi", "Some.Package_1", "1.0.2", "a/b.xdb"),
+        ),
+        ("pypi:some:b.xdb", "pypi-some", PackageFile("pypi", "some", None, "b.xdb")),
+        (
+            "npm:@scope/some-package@2.3.0-rc.1:b.csv",
+            "npm-scope-some-package",
+            PackageFile("npm", "@scope/some-package", "2.3.0-rc.1", "b.csv"),
+        ),
+        ("npm:some:b.csv", "npm-some", PackageFile("npm", "some", None, "b.csv")),
+    ],
+)
+def test_a_file_in_a_package(text: str, folder: str, file: PackageFile) -> None:
+    recipe = parse_recipe(text)
+    assert recipe.files == (file,)
+    assert recipe.paths(Path("/data")) == (Path("/data") / folder / file.name,)
+    assert f":{file.requirement}:" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("dbip", "no such recipe"),
+        ("", "no such recipe"),
+        ("cargo:a:b", "no such recipe"),
+        ("pypi:some", "not a file in a package"),
+        ("pypi:some:", "not a file in a package"),
+        ("pypi:--index-url=x:b", "not a file in a package"),
+        ("pypi:some>=1:b", "not a file in a package"),
+        ("pypi:some==1.*:b", "not a file in a package"),
+        ("pypi:./some:b", "not a file in a package"),
+        ("npm:owner/repository:b", "not a file in a package"),
+        ("npm:-x:b", "not a file in a package"),
+        ("npm:some@./folder:x", "not a file in a package"),
+        ("npm:some@^1.0:b", "not a file in a package"),
+        ("npm:some:../b", "not a file in a package"),
+        ("npm:some:/b", "not a file in a package"),
+        ("npm:some:a//b", "not a file in a package"),
+        ("npm:some:a\\b", "not a file in a package"),
+        ("npm:some:b\n", "not a file in a package"),
+        ("npm:some:b:c", None),
+    ],
+)
+def test_what_is_none_is_refused_before_any_program_sees_it(
+    text: str, complaint: str | None
+) -> None:
+    if complaint is None:
+        assert parse_recipe(text).files[0].file == "b:c"
+        return
+    with pytest.raises(DataError, match=complaint) as caught:
+        parse_recipe(text)
+    assert "ipquery fetch --list" in str(caught.value)
+
+
+def test_recipes_with_names_are_pinned_to_the_byte() -> None:
+    for name, recipe in RECIPES.items():
+        assert name == recipe.name == parse_recipe(name).name
+        assert recipe.title
+        assert recipe.date
+        assert recipe.licence
+        assert recipe.attribution
+        assert recipe.format in FORMAT_NAMES
+        for file in recipe.files:
+            assert file.version
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256 or "")
+
+
+def test_the_data_folder_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    assert default_data() == Path("/home/someone/.local/share/ipquery")
+    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
+    assert default_data() == Path("/somewhere/ipquery")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/ipquery:/other")
+    assert default_data() == Path("/var/lib/ipquery")
+
+
+# Ages
+
+
+def test_the_age_of_a_database() -> None:
+    assert dated("2026-11-24", TODAY) == "2026-11-24, 1 day old"
+    assert dated("2022-06-22", TODAY) == "2022-06-22, 1,617 days old"
+    assert dated("2026-12-24", TODAY) == "2026-12-24, 0 days old"
+    assert dated(None, TODAY) == "date unknown"
+
+
+def _source(name: str, days: int | None) -> dict[str, Any]:
+    date = None if days is None else str(TODAY - datetime.timedelta(days))
+    return {"name": name, "date": date}
+
+
+def test_old_sources_are_warned_of() -> None:
+    young = [_source("a.mmdb", OLD_DAYS), _source("b.csv", None), _source("c.xdb", -5)]
+    assert list(outdated(young, TODAY)) == []
+    assert list(outdated([*young, _source("d.xdb", OLD_DAYS + 1)], TODAY)) == [
+        "d.xdb is of 2025-10-20, 401 days old: get a newer one from its publisher"
+    ]
+
+
+def test_the_warning_names_the_command_that_gets_a_newer_one() -> None:
+    (line,) = outdated([{"name": "DB-IP City Lite", "date": "2023-04-01"}], TODAY)
+    assert line == (
+        "DB-IP City Lite is of 2023-04-01, 1,334 days old: "
+        "get that of 2026-06-05 with `ipquery fetch dbip-city-2026`"
+    )
+    newest = {"name": "DB-IP City Lite", "date": "2026-06-05"}
+    (line,) = outdated([newest], TODAY + datetime.timedelta(300))
+    assert line.endswith("get a newer one from its publisher")
