@@ -3,6 +3,7 @@
 from ipquery.cli.build import build_command
 from ipquery.cli.diff import diff_command
 from ipquery.cli.doctor import doctor_command
+from ipquery.cli.explain import explain_command
 from ipquery.cli.fetch import fetch_command
 from ipquery.cli.group import main
 from ipquery.cli.info import info
@@ -11,6 +12,7 @@ from ipquery.cli.lookup import lookup
 for _command in (
     build_command,
     lookup,
+    explain_command,
     info,
     diff_command,
     fetch_command,
