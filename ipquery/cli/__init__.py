@@ -1,6 +1,7 @@
 """The ``ipquery`` command: a module for each of its commands."""
 
 from ipquery.cli.build import build_command
+from ipquery.cli.compare import compare_command
 from ipquery.cli.diff import diff_command
 from ipquery.cli.doctor import doctor_command
 from ipquery.cli.explain import explain_command
@@ -14,6 +15,7 @@ for _command in (
     lookup,
     explain_command,
     info,
+    compare_command,
     diff_command,
     fetch_command,
     doctor_command,

@@ -15,7 +15,7 @@ from ipquery.data.build.job import (
     file_digest,
     order_command,
 )
-from ipquery.data.build.parent import build, explain, try_reading
+from ipquery.data.build.parent import build, compare, explain, try_reading
 from ipquery.data.build.store import default_cache, ensure_snapshot, hold, served_snapshot
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Order",
     "Report",
     "build",
+    "compare",
     "default_cache",
     "ensure_snapshot",
     "explain",

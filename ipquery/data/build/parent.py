@@ -240,6 +240,31 @@ def names_snapshot(source: Source) -> bool:
         raise unreadable(source.path, error) from None
 
 
+def compare(
+    sources: Sequence[Source],
+    report: Report,
+    limits: Limits = Limits(),  # frozen
+) -> dict[str, Any]:
+    """How sources compare, each by itself. A snapshot may be among them.
+
+    :returns: ``sources``, what is to be told of each, and ``ipv4`` and ``ipv6``, each a
+        :class:`ipquery.data.blend.compare.Space` as JSON has it.
+    :raises DataError: a source can't be used, or a limit was reached.
+    """
+    digests = [source_digest(source) for source in sources]
+    with tempfile.TemporaryDirectory(prefix="ipquery-") as folder:
+        task = Task(
+            sources=sources,
+            digests=digests,
+            lists=ListPaths(),
+            limits=limits,
+            policy=Policy(),
+            folder=Path(folder, "sources"),
+        )
+        found: dict[str, Any] = _have_done("comparer", task, report, [])["comparison"]
+    return found
+
+
 def command(module: str) -> list[str]:
     """How a child is started; it reads the pickled :class:`Task` from its input."""
     # -P: a file in the folder one happens to be in can't pose as a library.
