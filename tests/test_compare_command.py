@@ -1,5 +1,6 @@
 """ipquery compare, as its users run it; and its page, in a browser."""
 
+import datetime
 import json
 import os
 import re
@@ -7,13 +8,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from ipquery.cli import main
+from ipquery.cli.compare import named_apart
 from ipquery.cli.compare_page import page
-from ipquery.cli.shares import distance, letter, percent
+from ipquery.cli.shares import distance, letter, percent, short
 from ipquery.cli.text import width
+from ipquery.data.sources import Source
 from tests.data.files import xdb
 from tests.programs import require
 
@@ -157,6 +161,16 @@ def test_two_files_of_one_name_are_called_by_their_paths(
     ]
 
 
+def test_editions_of_one_database_are_told_apart_by_their_dates() -> None:
+    one = Source(Path("a"), name="DB", date=datetime.date(2023, 4, 1))
+    other = attrs.evolve(one, path=Path("b"), date=datetime.date(2026, 6, 5))
+    third = attrs.evolve(other, path=Path("c"))
+    apart = Source(Path("d"), name="other")
+    assert [source.name for source in named_apart([one, other, third, apart])] == [
+        "DB (2023-04-01)", "DB (2026-06-05) (b)", "DB (2026-06-05) (c)", "other",
+    ]  # fmt: skip
+
+
 def test_what_cannot_be_compared_is_named(
     run: Any, databases: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -191,6 +205,14 @@ def test_names_and_distances() -> None:
     assert [distance(km) for km in (None, 0.0, 12.34, 1649.1)] == [
         "-", "0.0 km", "12.3 km", "1,649 km",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0"), (999, "999"), (1_234, "1.23k"), (711_000, "711k"), (3_267_813, "3.27M")],
+)
+def test_counts_that_fit_a_phone(count: int, shown: str) -> None:
+    assert short(count) == shown
 
 
 def _browser(shown: Path, *flags: str) -> str:

@@ -68,7 +68,7 @@ def compare_command(
     so that China and 中国 are the same.
     """
     config = load_config(config_path)
-    named = _named_apart(sources_of(config, sources))
+    named = named_apart(sources_of(config, sources))
     found = build.compare(named, reporter(sys.stderr), config.build)
     wanted = [code.upper() for code in countries]
     if html is not None:
@@ -83,15 +83,18 @@ def compare_command(
             click.echo(line)
 
 
-def _named_apart(sources: Sequence[Source]) -> list[Source]:
-    """Two files of one name are called by their paths."""
-    names = [source.name for source in sources]
-    return [
-        source
-        if names.count(source.name) == 1
-        else attrs.evolve(source, name=f"{source.name} ({source.path})")
-        for source in sources
-    ]
+def named_apart(sources: Sequence[Source]) -> list[Source]:
+    """Editions of one database are told apart by date, two files of one name by path."""
+    named = list(sources)
+    for tell in (lambda source: source.date, lambda source: source.path):
+        names = [source.name for source in named]
+        named = [
+            attrs.evolve(source, name=f"{source.name} ({tell(source)})")
+            if names.count(source.name) > 1 and tell(source)
+            else source
+            for source in named
+        ]
+    return named
 
 
 def _lines(found: Mapping[str, Any], countries: Sequence[str]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from ipquery.cli.shares import (
     letter,
     pair_name,
     percent,
+    short,
 )
 from ipquery.cli.text import printable
 
@@ -164,9 +165,9 @@ def _coverage(space: Mapping[str, Any], base: int) -> Iterator[str]:
         "Coverage by field",
     )
     rows = [["ranges", *map(_key, range(len(sources)))]]
-    rows.append(["all", *(f"{source['all']['ranges']:,}" for source in sources)])
+    rows.append(["all", *(short(source["all"]["ranges"]) for source in sources)])
     rows += (
-        [FIELD_NAMES[field], *(f"{source['known'][field]['ranges']:,}" for source in sources)]
+        [FIELD_NAMES[field], *(short(source["known"][field]["ranges"]) for source in sources)]
         for field in fields
     )
     yield f"<details><summary>Counted by ranges</summary>{_table(rows)}</details>"
@@ -192,7 +193,11 @@ def _countries(space: Mapping[str, Any], wanted: Sequence[str]) -> Iterator[str]
 
 
 def _agreement(space: Mapping[str, Any]) -> Iterator[str]:
-    pairs = [pair for pair in space["pairs"] if pair["levels"]["country"]["both"]]
+    pairs = [
+        (_colour(number), pair)
+        for number, pair in enumerate(space["pairs"])
+        if pair["levels"]["country"]["both"]
+    ]
     if not pairs:
         return
     yield "<h3>Where both know it, they agree for</h3>"
@@ -205,9 +210,9 @@ def _agreement(space: Mapping[str, Any]) -> Iterator[str]:
                         pair_name(pair),
                         pair["levels"][level]["same"],
                         pair["levels"][level]["told"],
-                        _colour(number),
+                        colour,
                     )
-                    for number, pair in enumerate(pairs)
+                    for colour, pair in pairs
                 ],
             )
             for level in LEVELS
@@ -218,7 +223,7 @@ def _agreement(space: Mapping[str, Any]) -> Iterator[str]:
         '<p class="small">Names outside China that are Chinese in one and not in the other, and '
         "have no code, can't be compared and don't count.</p>"
     )
-    placed = [pair for pair in pairs if pair["distance"]["addresses"]]
+    placed = [(colour, pair) for colour, pair in pairs if pair["distance"]["addresses"]]
     if not placed:
         return
     yield "<h3>Share of addresses placed no further apart than</h3>"
@@ -226,17 +231,17 @@ def _agreement(space: Mapping[str, Any]) -> Iterator[str]:
     rows = [["", "median", "nine tenths within"]]
     rows += (
         [
-            f"{_swatch(number)}{pair_name(pair)}",
+            f"{_swatch(colour)}{pair_name(pair)}",
             distance(pair["distance"]["median"]),
             distance(pair["distance"]["p90"]),
         ]
-        for number, pair in enumerate(placed)
+        for colour, pair in placed
     )
     yield _table(rows)
 
 
-def _swatch(number: int) -> str:
-    return f'<span class="key" style="background:{_colour(number)}">&nbsp;</span>'
+def _swatch(colour: str) -> str:
+    return f'<span class="key" style="background:{colour}">&nbsp;</span>'
 
 
 def _disagreements(space: Mapping[str, Any], base: int) -> Iterator[str]:
@@ -304,9 +309,10 @@ def _bars(groups: Sequence[tuple[str, Sequence[_Bar]]], title: str) -> str:
 _HEIGHT, _LEFT, _TOP, _BOTTOM = 200, 40, 10, 24
 
 
-def _lines(pairs: Sequence[Mapping[str, Any]]) -> str:
-    """For each pair the share of addresses within a distance, which has a logarithmic axis."""
-    marks = [int(km) for km in pairs[0]["distance"]["within"]]
+def _lines(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Of each pair, with its colour, the share of addresses within a distance. That has a
+    logarithmic axis."""
+    marks = [int(km) for km in pairs[0][1]["distance"]["within"]]
     begin, end = math.log10(marks[0]), math.log10(marks[-1])
 
     def across(km: float) -> float:
@@ -325,11 +331,11 @@ def _lines(pairs: Sequence[Mapping[str, Any]]) -> str:
         for km in marks
         if math.log10(km).is_integer() or km == marks[-1]
     )
-    for number, pair in enumerate(pairs):
+    for colour, pair in pairs:
         apart = pair["distance"]
         points = " ".join(
             f"{across(int(km)):.1f},{up(count / apart['addresses']):.1f}"
             for km, count in apart["within"].items()
         )
-        parts.append(f'<polyline points="{points}" stroke="{_colour(number)}"/>')
+        parts.append(f'<polyline points="{points}" stroke="{colour}"/>')
     return _svg(parts, _HEIGHT, "Share of addresses by distance")

@@ -48,6 +48,14 @@ def percent(part: int, whole: int) -> str:
     return "> 99.99 %" if 0.99995 <= share < 1 else f"{100 * share:.2f} %"
 
 
+def short(count: int) -> str:
+    """A count in five characters at most: 3.27M."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
 def distance(kilometres: float | None) -> str:
     if kilometres is None:
         return "-"
