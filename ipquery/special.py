@@ -7,6 +7,7 @@ section 2.7), site-local (RFC 3879), and of IPv6 whatever isn't global unicast.
 """
 
 import ipaddress
+import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -140,6 +141,17 @@ def same_kind(version: int, first: int, last: int) -> bool:
     """Whether all addresses of a range are of one kind, without a block between them."""
     starts = _V4_STARTS if version == 4 else _V6_STARTS
     return bisect_right(starts, first) == bisect_right(starts, last)
+
+
+def public_ranges(version: int) -> list[tuple[int, int]]:
+    """First and last address of each range of public addresses, in order."""
+    # The last of the starts is one past the space.
+    starts, kinds = (_V4_STARTS, _V4_KINDS) if version == 4 else (_V6_STARTS, _V6_KINDS)
+    return [
+        (first, after - 1)
+        for (first, after), kind in zip(itertools.pairwise(starts), kinds, strict=False)
+        if kind == PUBLIC
+    ]
 
 
 def is_special(version: int, number: int) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ipquery.cli.text import width
 from ipquery.data.record import CONTRACT_FIELDS, FIELDS
 from tests.data.files import ipip_dat, xdb
 
@@ -369,5 +370,102 @@ def test_usage(run: Run, arguments: list[str], complaint: str) -> None:
 def test_help_and_version(run: Run) -> None:
     assert "SOURCE is a database file" in run("--help").stdout
     assert run("--version").stdout.startswith("ipquery, version 0.")
-    for command in ("build", "lookup", "info", "fetch"):
+    for command in ("build", "lookup", "explain", "info", "diff", "fetch"):
         assert run(command, "--help").returncode == 0
+
+
+def test_diff_tells_what_changes(run: Run, tmp_path: Path, database: Path) -> None:
+    rows = [
+        (0x01000000, 0x017FFFFF, "中国|0|河南省|郑州市|联通"),
+        (0x02000000, 0x02FFFFFF, "美国|0|0|0|a\x1b[2J"),
+    ]
+    (tmp_path / "new.xdb").write_bytes(xdb(rows))
+    run("build", "-o", "new.ipq", "new.xdb")
+    done = run("diff", database, "new.ipq")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert (
+        "city             50.00 %          1    50.00 %          1     0.00 %          0" in lines
+    )
+    assert "    商丘市 -> 郑州市                    1 range; 1.0.0.0 - 1.127.255.255" in lines
+    assert r"\x1b[2J" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert lines[-1] == "IPv6: nothing changes"
+    assert max(width(line) for line in lines[3:]) <= 80
+    told = json.loads(run("diff", "--json", database, "new.ipq").stdout)
+    assert told["ipv4"]["countries"]["CN"]["city"]["changed"] == {"ranges": 1, "addresses": 1 << 23}
+    assert told["ipv6"]["levels"]["city"]["changed"] == {"ranges": 0, "addresses": 0}
+
+
+def test_nothing_changes_between_a_database_and_itself(run: Run, database: Path) -> None:
+    assert run("diff", database, database).stdout.splitlines()[2:] == [
+        "", "IPv4: nothing changes", "", "IPv6: nothing changes",
+    ]  # fmt: skip
+
+
+def test_diff_of_a_damaged_snapshot(run: Run, tmp_path: Path, database: Path) -> None:
+    for name in ("one.ipq", "other.ipq"):
+        run("build", "-o", name, database)
+    whole = (tmp_path / "other.ipq").read_bytes()
+    (tmp_path / "other.ipq").write_bytes(whole[:-1] + b"\xff")
+    assert "other.ipq: the snapshot is damaged" in _one_line(run("diff", "one.ipq", "other.ipq"))
+    assert "gone.ipq: can't read" in _one_line(run("diff", "one.ipq", "gone.ipq"))
+
+
+def test_explain_shows_what_each_says_and_what_was_chosen(
+    run: Run, tmp_path: Path, database: Path
+) -> None:
+    english = tmp_path / "english.csv"
+    english.write_text(
+        "first,last,country_code,province,city,isp\n"
+        "1.0.0.0,1.255.255.255,CN,Henan,\x1b[31mShangqiu,\n"
+        "2.0.0.0,2.255.255.255,GB,England,London,x\n"
+    )
+    (tmp_path / "c.toml").write_text(
+        "[[database]]\npath = 'china.xdb'\n"
+        "[[database]]\npath = 'english.csv'\nformat = 'csv'\n"
+        "columns = ['first', 'last', 'country_code', 'province', 'city', 'isp']\n"
+    )
+    done = run("explain", "--config", "c.toml", "1.2.3.4", "2.0.0.1")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[:6] == [
+        "1.2.3.4",
+        "",
+        "country   中国, CN, from china.xdb",
+        "  china.xdb         中国                                chosen",
+        "  english.csv       CN                                  agrees with the one",
+        "                                                        chosen",
+    ]
+    assert "set aside: another" in done.stdout
+    assert r"\x1b[31mShangqiu" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(width, done.stdout.splitlines())) <= 80
+    lines = run("explain", "--json", "--config", "c.toml", "2.0.0.1", "1.2.3.4").stdout.splitlines()
+    first, second = map(json.loads, lines)
+    assert (first["ip"], second["ip"]) == ("2.0.0.1", "1.2.3.4")
+    assert first["levels"]["country"]["answer"] == {"country": "美国", "country_code": "US"}
+    assert first["levels"]["country"]["said"][1] == {
+        "source": "english.csv",
+        "says": {"country_code": "GB"},
+        "outcome": "set aside: another country",
+    }
+
+
+def test_explain_is_as_wide_as_the_terminal(
+    run: Run, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in (60, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = run("explain", "--db", database, "1.2.3.4").stdout.splitlines()
+        assert columns - 30 < max(map(width, lines)) <= columns
+
+
+def test_explain_wants_databases_and_addresses(run: Run, tmp_path: Path, database: Path) -> None:
+    run("build", "-o", "out.ipq", database)
+    line = _one_line(run("explain", "--db", "out.ipq", "1.2.3.4"))
+    assert "out.ipq: a snapshot holds what was chosen" in line
+    assert "not an IP address: '1.2.3'" in _one_line(run("explain", "--db", database, "1.2.3"))
+    (tmp_path / "empty.dat").write_bytes(b"")
+    done = run("explain", "--db", "empty.dat", "1.2.3.4")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the file is empty" in done.stderr.splitlines()[-1]

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipquery.address import parse
-from ipquery.special import PUBLIC, V4_BLOCKS, V6_BLOCKS, Block, is_special, kind_of
+from ipquery.special import PUBLIC, V4_BLOCKS, V6_BLOCKS, Block, is_special, kind_of, public_ranges
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -46,6 +46,15 @@ def test_the_smallest_block_around_an_address_decides(version: int) -> None:
     for number in _edges(version):
         block = _smallest_block(version, number)
         assert kind_of(version, number) == (block.kind if block else PUBLIC)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_public_ranges_hold_what_is_public_and_nothing_else(version: int) -> None:
+    ranges = public_ranges(version)
+    assert ranges == sorted(ranges)
+    for number in _edges(version):
+        inside = any(first <= number <= last for first, last in ranges)
+        assert inside == (kind_of(version, number) == PUBLIC)
 
 
 @given(st.ip_addresses())

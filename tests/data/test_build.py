@@ -241,7 +241,7 @@ def test_too_much_memory_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_much_time_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parent, "command", lambda: ["sleep", "60"])
+    monkeypatch.setattr(parent, "command", lambda module: ["sleep", "60"])
     begun = time.monotonic()
     with pytest.raises(DataError, match=r"not built within 1 s.*`time_limit` under"):
         build([ip2region_source()], tmp_path / "out.ipq", _quiet, limits=Limits(seconds=1))
@@ -264,7 +264,9 @@ def test_a_killed_build_is_reported(tmp_path: Path, china: Source) -> None:
 def test_a_broken_build_shows_one_line(
     tmp_path: Path, china: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parent, "command", lambda: ["sh", "-c", "echo one; echo two >&2; exit 7"])
+    monkeypatch.setattr(
+        parent, "command", lambda module: ["sh", "-c", "echo one; echo two >&2; exit 7"]
+    )
     monkeypatch.setattr(parent, "_follow", lambda lines, report: {})
     with pytest.raises(DataError, match=r"the build process failed \(two\); please report this"):
         build([china], tmp_path / "out.ipq", _quiet)

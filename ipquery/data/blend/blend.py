@@ -84,9 +84,16 @@ def prepare(
     ]
     countries = words.countries.given
     dates = [table.date.isoformat() if table.date else "" for table in tables]
-    rules = rules_of(policy.method, sources, dates, countries)
-    maker = PlaceMaker(policy, lists, spellings(policy.language, rules.order, said, words), alone)
     names, parts, systems = words.names.values(), words.city_parts.values(), words.systems.values()
+    names_province = np.array([known is not None and any(known[3:]) for known in names])
+    rules = rules_of(
+        policy.method,
+        sources,
+        dates,
+        countries,
+        [bool(names_province[one.column("names")].any()) for one in said],
+    )
+    maker = PlaceMaker(policy, lists, spellings(policy.language, rules.order, said, words), alone)
     return Prepared(
         [source.name for source in sources],
         policy,
@@ -101,7 +108,7 @@ def prepare(
         systems,
         np.array([isinstance(country, str) for country in words.countries.values()]),
         np.array([known is not None and any(known[:3]) for known in names]),
-        np.array([known is not None and any(known[3:]) for known in names]),
+        names_province,
         np.array([known is not None and is_placed(known) for known in parts]),
         np.array([known is not None and known[0] is not None for known in systems]),
     )

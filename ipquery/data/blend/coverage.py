@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.data.answers import NOTHING, Answers, AnswerSteps, Owner, Place
-from ipquery.data.blend.overlay import sorted_unique
-from ipquery.data.ranges import Column, to_halves
+from ipquery.data.ranges import Column, sorted_unique, to_halves
 
 Mask = NDArray[np.bool_]
 

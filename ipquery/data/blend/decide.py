@@ -34,7 +34,8 @@ class Rules:
 
     ``order`` holds the numbers of the sources in order of precedence, ``families`` for
     each source the number of its family, ``leads`` a row for each source: whether it
-    leads in the country with that number.
+    leads in the country with that number. ``names_provinces`` says of each source whether
+    it names any province at all.
     """
 
     vote: bool
@@ -42,6 +43,7 @@ class Rules:
     families: Sequence[int]
     weights: Sequence[int]
     leads: Mask
+    names_provinces: Mask
 
 
 @attrs.frozen(eq=False)
@@ -104,12 +106,17 @@ def order_of(method: str, sources: Sequence[Source], dates: Sequence[str]) -> li
 
 
 def rules_of(
-    method: str, sources: Sequence[Source], dates: Sequence[str], countries: dict[Any, int]
+    method: str,
+    sources: Sequence[Source],
+    dates: Sequence[str],
+    countries: dict[Any, int],
+    names_provinces: Sequence[bool],
 ) -> Rules:
     """The rules of a blend.
 
     :param dates: of the sources' data, ISO 8601, empty if unknown.
     :param countries: the number of each country, by ISO 3166-1 alpha-2 code.
+    :param names_provinces: for each source whether it names any.
     """
     leads = np.zeros((len(sources), max(countries.values(), default=0) + 1), bool)
     for row, source in zip(leads, sources, strict=True):
@@ -124,6 +131,7 @@ def rules_of(
         ],
         [round(source.weight * WEIGHT_UNIT) for source in sources],
         leads,
+        np.array(names_provinces),
     )
 
 
@@ -133,6 +141,11 @@ def decide_places(rules: Rules, claims: PlaceClaims) -> PlaceChoice:
     countries = np.where(claims.coded.any(axis=0) & ~claims.coded, 0, claims.country)
     elect = _elect if rules.vote else _first
     leads_itself = np.take_along_axis(rules.leads, countries, axis=1)
+    # Where a source that knows provinces says no more than the country, that is but where the
+    # address is registered. Of what ip2region so calls Chinese and DB-IP of 2023 does not,
+    # DB-IP of 2026 has 0.2 % in China; of what it names a province for, 51 %.
+    placed = claims.names_province | (claims.city != 0)
+    leads_itself &= placed | ~rules.names_provinces[:, np.newaxis]
     country_from = elect(rules, countries, leads_itself)
     country = _of(country_from, countries)
     leading: Mask = rules.leads[:, country]

@@ -1,13 +1,14 @@
 """Why an address is answered as it is: what each source says, and what became of it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.address import parse
-from ipquery.data.answers import Owner, Place
+from ipquery.data.answers import NO_SOURCE, Owner, Place
 from ipquery.data.blend.blend import (
     Prepared,
     make_owner,
@@ -18,10 +19,10 @@ from ipquery.data.blend.blend import (
     place_claims,
     place_keys,
 )
-from ipquery.data.blend.decide import OwnerChoice, PlaceChoice, decide_places
+from ipquery.data.blend.decide import PlaceChoice, decide_places
 from ipquery.data.blend.overlay import NO_RECORD
 from ipquery.data.ranges import KEY, RangeTable, to_key
-from ipquery.data.record import Record
+from ipquery.data.record import FIELDS_OF, Record
 
 # What became of what a source says at a level.
 CHOSEN = "chosen"
@@ -33,32 +34,13 @@ OTHER_PROVINCE = "set aside: another province, or none"
 NOT_CHOSEN = "set aside: another came first"
 NOT_FIRST = "set aside: another has a record, too, and comes first"
 
-LEVELS: Mapping[str, tuple[str, ...]] = {
-    "country": ("country", "country_code", "continent_code"),
-    "province": ("province", "province_code", "subdivision_code"),
-    "city": (
-        "city",
-        "city_code",
-        "district",
-        "postal_code",
-        "latitude",
-        "longitude",
-        "accuracy_radius",
-        "time_zone",
-    ),
-    "org": ("org",),
-    "isp": ("isp",),
-    "asn": ("asn", "as_org"),
-}
-"""The levels that are decided, and the fields that each brings."""
-
 
 @attrs.frozen
 class Heard:
     """What one source says of the address.
 
     ``record`` is as the database has it, ``None`` if it has none; ``outcome`` says for each
-    of :data:`LEVELS` what became of it.
+    level of :data:`~ipquery.data.record.FIELDS_OF` what became of it.
     """
 
     source: str
@@ -90,18 +72,33 @@ def explain(prepared: Prepared, ip: str) -> Explanation:
         spoken = only_first(prepared, found)
     choice = decide_places(prepared.rules, place_claims(prepared, spoken))
     owners = owner_choice(prepared, spoken, choice.country)
-    (place,) = zip(*place_keys(prepared, spoken, choice), strict=True)
-    (owner,) = zip(*owner_keys(prepared, spoken, owners), strict=True)
+    (place_key,) = zip(*place_keys(prepared, spoken, choice), strict=True)
+    (owner_key,) = zip(*owner_keys(prepared, spoken, owners), strict=True)
+    place, owner = make_place(prepared, place_key), make_owner(prepared, owner_key)
+    # As the answer has them: of Hong Kong as a province it is the country's source that gives it.
+    chosen = _sources(place, owner)
     heard = [
-        _heard(prepared, source, int(row[0]), int(asked[0]), choice, owners)
+        _heard(prepared, source, int(row[0]), int(asked[0]), choice, chosen)
         for source, (row, asked) in enumerate(zip(found, spoken, strict=True))
     ]
     # Agreement is by meaning: it can be told when all have been heard.
     told = [attrs.evolve(one, outcome=_agreeing(one.outcome, one.meant, heard)) for one in heard]
-    return Explanation(told, make_place(prepared, place), make_owner(prepared, owner))
+    return Explanation(told, place, owner)
 
 
 _Rows = NDArray[np.int32]
+
+
+def _sources(place: Place, owner: Owner) -> Mapping[str, int]:
+    """The number of the source of each level, or :data:`NO_SOURCE`."""
+    return {
+        "country": place.country_from,
+        "province": place.province_from,
+        "city": place.city_from,
+        "org": owner.org_from,
+        "isp": owner.isp_from,
+        "asn": owner.asn_from,
+    }
 
 
 def _heard(
@@ -110,23 +107,15 @@ def _heard(
     row: int,
     asked: int,
     choice: PlaceChoice,
-    owners: OwnerChoice,
+    chosen: Mapping[str, int],
 ) -> Heard:
     said = prepared.said[source]
     record = None if row == NO_RECORD else said.table.records[row - 1]
-    meant = {level: int(said.column(_MEANING[level])[row]) for level in LEVELS}
-    by = {
-        "country": choice.country_from,
-        "province": choice.province_from,
-        "city": choice.city_from,
-        "org": owners.org_from,
-        "isp": owners.isp_from,
-        "asn": owners.asn_from,
-    }
-    says = {level: bool(said.column(_SAYS[level])[row]) for level in LEVELS}
+    meant = {level: int(said.column(_MEANING[level])[row]) for level in FIELDS_OF}
+    says = {level: bool(said.column(_SAYS[level])[row]) for level in FIELDS_OF}
     outcome = {}
-    for level, fields in LEVELS.items():
-        if int(by[level][0]) == source:
+    for level, fields in FIELDS_OF.items():
+        if chosen[level] == source:
             outcome[level] = CHOSEN
         elif record is None or all(getattr(record, field) is None for field in fields):
             outcome[level] = NOTHING_SAID
@@ -174,3 +163,37 @@ def _find(table: RangeTable, version: int, number: int) -> _Rows:
     at = int(np.searchsorted(ranges.first, key, side="right")) - 1
     inside = at >= 0 and bool(key <= ranges.last[at])
     return np.array([ranges.record[at] + 1 if inside else NO_RECORD], np.int32)
+
+
+def to_document(prepared: Prepared, ip: str, explanation: Explanation) -> dict[str, Any]:
+    """An explanation as values of JSON, as ``ipquery explain --json`` shows it.
+
+    For each level of :data:`~ipquery.data.record.FIELDS_OF` what is answered, the name of the
+    source that it is ``from``, and what each source says; fields that aren't known are left out.
+    """
+    fields = attrs.asdict(explanation.place) | attrs.asdict(explanation.owner)
+    sources = _sources(explanation.place, explanation.owner)
+    return {
+        "ip": ip,
+        "levels": {
+            level: {
+                "answer": _known(fields, names),
+                "from": None
+                if sources[level] == NO_SOURCE
+                else prepared.source_names[sources[level]],
+                "said": [
+                    {
+                        "source": one.source,
+                        "says": _known(attrs.asdict(one.record), names) if one.record else {},
+                        "outcome": one.outcome[level],
+                    }
+                    for one in explanation.heard
+                ],
+            }
+            for level, names in FIELDS_OF.items()
+        },
+    }
+
+
+def _known(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: fields[name] for name in names if fields[name] is not None}

@@ -1,12 +1,11 @@
 """Several tables laid over each other: an address space, cut where any of them changes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipquery.data.ranges import KEY, Column, Ranges, successors, to_halves, to_key
+from ipquery.data.ranges import KEY, Column, Ranges, sorted_unique, successors, to_halves, to_key
 
 NO_RECORD = 0
 """Where a table has no record."""
@@ -24,8 +23,6 @@ def overlay(version: int, tables: Sequence[Ranges]) -> tuple[Column, list[NDArra
     sizes = [len(column) for column in bounds]
     together = np.concatenate(bounds)
     keys = together if version == 4 else _ranks(together)
-    # A stable sort uses that each table is in order already: 0.4 s for 10 million, where
-    # numpy's unique takes 10.
     order = sorted_unique(keys)
     places = np.split(np.searchsorted(order, keys), np.cumsum(sizes)[:-1])
     start = np.empty(len(order), KEY[version])
@@ -35,13 +32,6 @@ def overlay(version: int, tables: Sequence[Ranges]) -> tuple[Column, list[NDArra
         for ranges, first, after in zip(tables, places[1::2], places[2::2], strict=True)
     ]
     return start, found
-
-
-def sorted_unique(column: NDArray[Any]) -> NDArray[Any]:
-    """The different values of a column, in order."""
-    in_order = np.sort(column, kind="stable")
-    different: NDArray[Any] = in_order[np.append(True, in_order[1:] != in_order[:-1])]
-    return different
 
 
 def _ranks(column: Column) -> NDArray[np.uint64]:

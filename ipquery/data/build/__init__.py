@@ -1,8 +1,8 @@
 """Sources to snapshot, in a child process, kept in a cache by content.
 
 The process that asks never parses a database itself: what is in a file may be
-wrong or hostile, so :mod:`ipquery.data.build.child` does it in a child with limits
-on memory and time.
+wrong or hostile, so :mod:`ipquery.data.build.child` and :mod:`ipquery.data.build.explainer`
+do it, in a child with limits on memory and time.
 """
 
 from ipquery.data.build.job import (
@@ -15,7 +15,7 @@ from ipquery.data.build.job import (
     file_digest,
     order_command,
 )
-from ipquery.data.build.parent import build, try_reading
+from ipquery.data.build.parent import build, compare, explain, try_reading
 from ipquery.data.build.store import default_cache, ensure_snapshot, hold, served_snapshot
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "Order",
     "Report",
     "build",
+    "compare",
     "default_cache",
     "ensure_snapshot",
+    "explain",
     "file_digest",
     "hold",
     "order_command",

@@ -41,15 +41,13 @@ class Limits:
     unpacked: int = 8 << 30
 
 
-@attrs.frozen
-class Job:
-    """One build, as the child gets it.
+@attrs.frozen(kw_only=True)
+class Task:
+    """What a child does with sources.
 
-    ``digests`` are SHA-256 of the sources, in order, as they were when the
-    build was ordered. ``temporary`` is the child's to fill; ``out`` is what it
-    becomes, for messages. The child may make ``folder`` and put there what it likes;
-    the parent removes it, however the child ends. With ``reads_only`` the sources are read,
-    and nothing is written.
+    ``digests`` are SHA-256 of the sources, in order, as they were when it was ordered. The
+    child may make ``folder`` and put there what it likes; the parent removes it, however
+    the child ends.
     """
 
     sources: Sequence[Source]
@@ -57,10 +55,24 @@ class Job:
     lists: ListPaths
     limits: Limits
     policy: Policy
+    folder: Path
+
+
+@attrs.frozen(kw_only=True)
+class Job(Task):
+    """One build. ``temporary`` is the child's to fill; ``out`` is what it becomes, for
+    messages. With ``reads_only`` the sources are read, and nothing is written."""
+
     temporary: Path
     out: Path
-    folder: Path
     reads_only: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Question(Task):
+    """How these addresses are answered, and why."""
+
+    addresses: Sequence[str]
 
 
 @attrs.frozen

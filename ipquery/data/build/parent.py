@@ -1,4 +1,4 @@
-"""Runs the child that builds, and tells how it ended."""
+"""Runs the children that build and explain, and tells how they ended."""
 
 import contextlib
 import fcntl
@@ -20,8 +20,19 @@ from typing import Any
 import attrs
 
 from ipquery.data.blend.policy import Policy
-from ipquery.data.build.job import Built, Job, Limits, ListPaths, Report, source_digest
+from ipquery.data.build.job import (
+    Built,
+    Job,
+    Limits,
+    ListPaths,
+    Question,
+    Report,
+    Task,
+    source_digest,
+    unreadable,
+)
 from ipquery.data.record import DataError
+from ipquery.data.snapshot import is_snapshot
 from ipquery.data.sources import Source
 
 
@@ -43,7 +54,16 @@ def build(
     umask = os.umask(0)
     os.umask(umask)
     with temporary_beside(out) as temporary:
-        job = Job(sources, digests, lists, limits, policy, temporary.path, out, temporary.folder)
+        job = Job(
+            sources=sources,
+            digests=digests,
+            lists=lists,
+            limits=limits,
+            policy=policy,
+            folder=temporary.folder,
+            temporary=temporary.path,
+            out=out,
+        )
         built = run(job, report, temporary)
         publish(temporary, out, 0o666 & ~umask)
     return built
@@ -57,14 +77,14 @@ def try_reading(source: Source, report: Report, limits: Limits = Limits()) -> No
     digests = [source_digest(source)]
     with temporary_beside(source.path) as temporary:
         job = Job(
-            [source],
-            digests,
-            ListPaths(),
-            limits,
-            Policy(),
-            temporary.path,
-            source.path,
-            temporary.folder,
+            sources=[source],
+            digests=digests,
+            lists=ListPaths(),
+            limits=limits,
+            policy=Policy(),
+            folder=temporary.folder,
+            temporary=temporary.path,
+            out=source.path,
             reads_only=True,
         )
         run(job, report, temporary)
@@ -164,36 +184,119 @@ def publish(temporary: Temporary, out: Path, mode: int) -> None:
         raise DataError(f"{out}: can't write the snapshot: {error.strerror}") from None
 
 
-def command() -> list[str]:
-    """How the child is started; it reads the pickled :class:`Job` from its input."""
-    # -P: a file in the folder one happens to be in can't pose as a library.
-    return [sys.executable, "-P", "-m", "ipquery.data.build.child"]
-
-
 def run(job: Job, report: Report, temporary: Temporary) -> Built:
     """Have a child fill the temporary file.
 
     :raises DataError: a source or a list can't be used, or a limit was reached.
     """
+    # Should this process be killed, the file is the child's until that ends, too.
+    outcome = _have_done("child", job, report, [temporary.handle])
+    return Built(outcome["seconds"], outcome["peak_memory"])
+
+
+def explain(
+    sources: Sequence[Source],
+    addresses: Sequence[str],
+    report: Report,
+    lists: ListPaths = ListPaths(),  # frozen
+    limits: Limits = Limits(),  # frozen
+    policy: Policy = Policy(),  # frozen
+) -> list[dict[str, Any]]:
+    """How sources answer for addresses, and why.
+
+    :param sources: in order of precedence.
+    :returns: for each address what :func:`ipquery.data.blend.explain.to_document` makes.
+    :raises DataError: a source or a list can't be used, or a limit was reached.
+    """
+    for source in sources:
+        if names_snapshot(source):
+            raise DataError(
+                f"{source.path}: a snapshot holds what was chosen, not what each source said; name "
+                "the databases it was built from (`ipquery info` tells which)"
+            )
+    digests = [source_digest(source) for source in sources]
+    with tempfile.TemporaryDirectory(prefix="ipquery-") as folder:
+        question = Question(
+            sources=sources,
+            digests=digests,
+            lists=lists,
+            limits=limits,
+            policy=policy,
+            folder=Path(folder, "sources"),
+            addresses=addresses,
+        )
+        found: list[dict[str, Any]] = _have_done("explainer", question, report, [])["explanations"]
+    return found
+
+
+def names_snapshot(source: Source) -> bool:
+    """Whether a source is a snapshot, not a database.
+
+    :raises DataError: it can't be read.
+    """
+    try:
+        return source.format is None and is_snapshot(source.path)
+    except OSError as error:
+        raise unreadable(source.path, error) from None
+
+
+def compare(
+    sources: Sequence[Source],
+    report: Report,
+    limits: Limits = Limits(),  # frozen
+) -> dict[str, Any]:
+    """How sources compare, each by itself. A snapshot may be among them.
+
+    :returns: ``sources``, what is to be told of each, and ``ipv4`` and ``ipv6``, each a
+        :class:`ipquery.data.blend.compare.Space` as JSON has it.
+    :raises DataError: a source can't be used, or a limit was reached.
+    """
+    digests = [source_digest(source) for source in sources]
+    with tempfile.TemporaryDirectory(prefix="ipquery-") as folder:
+        task = Task(
+            sources=sources,
+            digests=digests,
+            lists=ListPaths(),
+            limits=limits,
+            policy=Policy(),
+            folder=Path(folder, "sources"),
+        )
+        found: dict[str, Any] = _have_done("comparer", task, report, [])["comparison"]
+    return found
+
+
+def command(module: str) -> list[str]:
+    """How a child is started; it reads the pickled :class:`Task` from its input."""
+    # -P: a file in the folder one happens to be in can't pose as a library.
+    return [sys.executable, "-P", "-m", f"ipquery.data.build.{module}"]
+
+
+def _have_done(
+    module: str, task: Task, report: Report, handles: Sequence[int]
+) -> Mapping[str, Any]:
+    """The last message of a child that has carried out a task.
+
+    :param handles: descriptors that it gets, too.
+    :raises DataError: it failed, or a limit was reached.
+    """
     with subprocess.Popen(  # noqa: S603 # our own module
-        command(),
+        command(module),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Should this process be killed, the file is the child's until that ends, too.
-        pass_fds=[temporary.handle],
+        pass_fds=handles,
         # One thread: OpenBLAS would reserve address space for a pool that nothing uses.
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
-        overtime = threading.Timer(job.limits.seconds, child.kill)
+        overtime = threading.Timer(task.limits.seconds, child.kill)
         # Stopped at the wrong moment, this process would else wait for it to the end.
         overtime.daemon = True
         try:
             overtime.start()
-            child.stdin.write(pickle.dumps(job))
+            child.stdin.write(pickle.dumps(task))
             child.stdin.close()
             outcome = _follow(child.stdout, report)
             complaint = child.stderr.read()
@@ -206,7 +309,7 @@ def run(job: Job, report: Report, temporary: Temporary) -> Built:
         finally:
             in_time = overtime.is_alive()
             overtime.cancel()
-    return read_outcome(job, outcome, complaint, status, in_time)
+    return read_outcome(task, outcome, complaint, status, in_time)
 
 
 def _follow(lines: Iterator[bytes] | Any, report: Report) -> Mapping[str, Any]:
@@ -220,18 +323,18 @@ def _follow(lines: Iterator[bytes] | Any, report: Report) -> Mapping[str, Any]:
 
 
 def read_outcome(
-    job: Job, outcome: Mapping[str, Any], complaint: bytes, status: int, in_time: bool
-) -> Built:
+    task: Task, outcome: Mapping[str, Any], complaint: bytes, status: int, in_time: bool
+) -> Mapping[str, Any]:
     """What a finished child's last message and exit status mean.
 
-    :raises DataError: the build failed.
+    :raises DataError: it failed.
     """
-    if status == 0 and "seconds" in outcome:
-        return Built(outcome["seconds"], outcome["peak_memory"])
     if "error" in outcome:
         raise DataError(outcome["error"])
-    limits = job.limits
-    names = ", ".join(str(source.path) for source in job.sources)
+    if status == 0 and outcome:
+        return outcome
+    limits = task.limits
+    names = ", ".join(str(source.path) for source in task.sources)
     if not in_time or status == -signal.SIGXCPU:
         raise DataError(
             f"{names}: not built within {limits.seconds} s; if the file is sound, raise "

@@ -23,11 +23,16 @@ from ipquery.data.build.job import (
     Report,
     file_digest,
     source_digest,
-    unreadable,
 )
-from ipquery.data.build.parent import Temporary, publish, run, temporary_beside
+from ipquery.data.build.parent import (
+    Temporary,
+    names_snapshot,
+    publish,
+    run,
+    temporary_beside,
+)
 from ipquery.data.record import DataError
-from ipquery.data.snapshot import LAYOUT_VERSION, Snapshot, is_snapshot
+from ipquery.data.snapshot import LAYOUT_VERSION, Snapshot
 from ipquery.data.sources import Source
 
 # Enough for the codes of four nodes' worth of databases; older ones go.
@@ -88,7 +93,7 @@ def served_snapshot(
 
 def _given(sources: Sequence[Source]) -> Path | None:
     """The snapshot that is named, ``None`` if databases are."""
-    if not any(_is_snapshot(source) for source in sources):
+    if not any(names_snapshot(source) for source in sources):
         return None
     if len(sources) > 1:
         raise DataError(
@@ -113,7 +118,14 @@ def _built(
     if not (_mark_used(folder, out) and _is_intact(out)):
         with temporary_beside(out) as temporary:
             job = Job(
-                sources, digests, lists, limits, policy, temporary.path, out, temporary.folder
+                sources=sources,
+                digests=digests,
+                lists=lists,
+                limits=limits,
+                policy=policy,
+                folder=temporary.folder,
+                temporary=temporary.path,
+                out=out,
             )
             run(job, report, temporary)
             _keep(folder, temporary, out)
@@ -179,13 +191,6 @@ def default_cache() -> Path:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "ipquery"
-
-
-def _is_snapshot(source: Source) -> bool:
-    try:
-        return source.format is None and is_snapshot(source.path)
-    except OSError as error:
-        raise unreadable(source.path, error) from None
 
 
 def _cache_key(

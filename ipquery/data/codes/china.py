@@ -9,10 +9,10 @@ import attrs
 
 from ipquery.data.codes.countries import normal
 
-_MUNICIPALITIES = {"110000", "120000", "310000", "500000"}
+MUNICIPALITIES = frozenset({"110000", "120000", "310000", "500000"})
 """Beijing, Tianjin, Shanghai, Chongqing: no prefecture level below the province's."""
 
-_CITY_PROVINCES = _MUNICIPALITIES | {"810000", "820000"}
+_CITY_PROVINCES = MUNICIPALITIES | {"810000", "820000"}
 """Provinces that are a city themselves, so that a city column may repeat their name."""
 
 _PROVINCE_SUFFIX = re.compile("(特别行政区|自治区|省|市)$")
@@ -137,9 +137,20 @@ def city_code(province: str, name: str) -> str | None:
     falls back to the province's own code, as there is no prefecture level.
     """
     found = division_code(province, name)
-    if found is None and province in _MUNICIPALITIES:
+    if found is None and province in MUNICIPALITIES:
         return province
     return found
+
+
+def prefecture_of(code: str) -> str:
+    """The city, at the level of the prefecture, that a GB/T 2260 code lies in: 330782
+    (Yiwu) in 330700 (Jinhua).
+
+    A municipality is one city; what a province administers itself (xx90xx) is in none.
+    """
+    if f"{code[:2]}0000" in MUNICIPALITIES:
+        return f"{code[:2]}0000"
+    return code if code[2:4] == "90" else f"{code[:4]}00"
 
 
 def name_of_china_division(code: str, language: str) -> str | None:

@@ -25,7 +25,7 @@ _KEPT_RECORDS = 65536
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
 
 
-def _values(members: memoryview) -> tuple[Any, ...]:
+def members_values(members: bytes | memoryview) -> tuple[Any, ...]:
     """The values of members of a JSON object.
 
     :raises ValueError: they are none.
@@ -197,7 +197,17 @@ class Snapshot:
     def _reader(self, level: str) -> Callable[[int], tuple[Any, ...]]:
         """What reads the values of the names and the details of a region, a city or an owner."""
         names, details = self._pools[f"{level}.names"], self._pools[f"{level}.details"]
-        return lambda number: _values(names.text(number)) + _values(details.text(number))
+        return lambda number: (
+            members_values(names.text(number)) + members_values(details.text(number))
+        )
+
+    def record(self, number: int) -> Record:
+        """The record with an answer number, from 1."""
+        return self._records.get(number) or self._record(number)
+
+    def column(self, name: str) -> memoryview:
+        """A section of numbers, see :data:`ipquery.data.snapshot.layout.COLUMNS`."""
+        return self._columns[name]
 
     def _record(self, number: int) -> Record:
         # All at once: keeping the order of use, as lru_cache does, would double
@@ -209,7 +219,7 @@ class Snapshot:
             region = self._region_values(self._region[place])
             city = self._city_values(self._city[place])
             owner = self._owner_values(self._owner[number])
-            point = _values(self._details(place))
+            point = members_values(self._details(place))
             # By position: names would take as long again.
             names, details = (*region[:4], *city[:2], *owner[:2]), (*region[4:], *city[2:])
             record = Record(*names, *details, *point, *owner[2:])
