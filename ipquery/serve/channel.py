@@ -49,7 +49,7 @@ from zope.interface import implementer
 
 from ipquery.serve import contract
 from ipquery.serve.contract import Reply
-from ipquery.serve.express import ADDRESS_AT, GET_START, address_of
+from ipquery.serve.express import ADDRESS_AT, GET_START
 from ipquery.serve.http.plain import read_plain
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.message import Incoming, Message, Refused
@@ -209,7 +209,7 @@ class Channel(Protocol):
             return False
         method, target, framing, body, _ = plain
         last = not framing.persists
-        answer = self._look_up(method, target, body, framing.is_1_0, last)
+        answer = self._lane.respond(method, target, body, framing.is_1_0, last)
         if answer is None:
             return False
         self._requests_left -= 1
@@ -225,20 +225,6 @@ class Channel(Protocol):
             self._tail_at = len(b"GET ") + len(target) - len(data)
             self._tail = data[self._tail_at :]
         return True
-
-    def _look_up(
-        self, method: bytes, target: bytes, body: bytes, is_1_0: bool, last: bool
-    ) -> bytes | None:
-        """The whole answer of the express lane; ``None`` if the request is the routes'."""
-        address = address_of(method, target, body)
-        answer = self._lane.answer(address) if address else None
-        if answer is None:
-            return None
-        if last:
-            answer = answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
-        elif is_1_0:
-            answer = answer.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n", 1)
-        return answer if method != b"HEAD" else answer[: answer.index(b"\r\n\r\n") + 4]
 
     def _has_more(self) -> bool:
         """Whether anything that has come in isn't answered."""
@@ -475,7 +461,7 @@ class Channel(Protocol):
     ) -> bool:
         """Answer through the express lane, if it is a look-up and can be done here and now."""
         last = not persists or self._requests_left == 0
-        answer = self._look_up(method, target, body, is_1_0, last)
+        answer = self._lane.respond(method, target, body, is_1_0, last)
         if answer is None:
             return False
         self._portion -= _BY_LANE

@@ -127,12 +127,27 @@ class Lane:
     missing_head: bytes = b""
     """The same for one without."""
 
-    def answer(self, address: bytes) -> bytes | None:
-        """The whole response; ``None`` for whatever has to go the other way."""
+    def respond(
+        self, method: bytes, target: bytes, body: bytes, is_1_0: bool, last: bool
+    ) -> bytes | None:
+        """The whole response to a request; ``None`` for whatever has to go the other way.
+
+        :param last: whether the connection is closed after it.
+        """
+        address = address_of(method, target, body)
+        if not address:
+            return None
         found = self.find(address)
-        return self.head + found if found is not None else self.missing(address)
+        response = self.head + found if found is not None else self.missing(address)
+        if response is None:
+            return None
+        if last:
+            response = response.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+        elif is_1_0:
+            response = response.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n", 1)
+        return response if method != b"HEAD" else response[: response.index(b"\r\n\r\n") + 4]
 
     def missing(self, address: bytes) -> bytes | None:
-        """The same for what :attr:`find` doesn't find."""
+        """The response for what :attr:`find` doesn't find, if the connection goes on."""
         rest = self.find_missing(address)
         return self.missing_head + rest if rest is not None else None

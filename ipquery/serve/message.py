@@ -419,6 +419,8 @@ def _check_host(values: Sequence[bytes], is_1_0: bool) -> None:
     host = values[0]
     if host in _good_hosts:
         return
+    # RFC 9110 section 5.5: blanks around a value aren't part of it; llhttp leaves those behind.
+    host = host.rstrip(b" \t")
     if not _HOST.fullmatch(host):
         raise Refused(400, "bad Host header")
     if not host.startswith(b"[") and not _NAME.fullmatch(host.partition(b":")[0]):

@@ -181,6 +181,42 @@ def test_connections_that_learn_from_each_other_answer_the_same(
         assert _state(one) == _state(other)
 
 
+@settings(max_examples=500)
+@given(requests(), st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=1))))
+def test_what_needs_no_channel_is_answered_as_by_one(request: bytes, limits: HttpLimits) -> None:
+    server = Server(limits)
+    answer = server.site.answer_first(request)
+    if answer is not None:
+        connection = Server(limits, express=False).connect()
+        connection.send(request)
+        assert connection.transport.sent == answer
+        assert connection.transport.write_closed
+
+
+def test_a_look_up_that_closes_needs_no_channel() -> None:
+    server = Server()
+    for request in (
+        get("/api/ip_query?ip=1.2.3.4", version="1.0"),
+        get("/api/ip_query?ip=9.9.9.9", "Connection: close"),
+        post(b'{"ip":"1.2.3.4"}', "Connection: close"),
+    ):
+        assert server.site.answer_first(request) is not None
+    assert server.site.answer_first(get("/api/ip_query?ip=1.2.3.4")) is None
+    assert server.site.answer_first(get("/healthz", version="1.0")) is None
+
+
+def test_with_too_many_connections_or_none_to_come_it_does() -> None:
+    request = get("/api/ip_query?ip=1.2.3.4", version="1.0")
+    full = Server(HttpLimits(connections=1))
+    full.connect()
+    assert full.site.answer_first(request) is None
+    draining = Server()
+    draining.connect()
+    draining.site.drain()
+    assert draining.site.answer_first(request) is None
+    assert Server(express=False).site.answer_first(request) is None
+
+
 # That it is used at all
 
 

@@ -41,8 +41,7 @@ _REST = re.compile(
 # clients send.
 _TARGET = re.compile(rb"/[A-Za-z0-9._~%!$&'()*+,;=:@/?-]*+")
 
-METHODS = {b"GET ": b"GET", b"HEAD": b"HEAD", b"POST": b"POST"}
-"""Methods of plain requests, by the first four bytes of these."""
+_METHODS = (b"GET ", b"POST ", b"HEAD ")
 
 # Callers send the same header over and over. A thousand of a kilobyte at most are a megabyte
 # for a worker, not for a connection.
@@ -81,10 +80,12 @@ def read_plain(data: bytes, begin: int, limits: HttpLimits) -> Plain | None:
 
     :returns: ``None`` if that isn't certain, or it is beyond a limit.
     """
-    method = METHODS.get(data[begin : begin + 4])
-    if method is None:
+    for start in _METHODS:
+        if data.startswith(start, begin):
+            break
+    else:
         return None
-    at = begin + len(method) + 1
+    at = begin + len(start)
     end = data.find(b" ", at)
     head_end = data.find(b"\r\n\r\n", end) + 4
     if end < 0 or head_end < 4:
@@ -96,7 +97,7 @@ def read_plain(data: bytes, begin: int, limits: HttpLimits) -> Plain | None:
     body_end = head_end + framing.length
     if body_end > len(data) or _is_beyond(limits, target, framing):
         return None
-    return Plain(method, target, framing, data[head_end:body_end], body_end)
+    return Plain(start[:-1], target, framing, data[head_end:body_end], body_end)
 
 
 def _is_beyond(limits: HttpLimits, target: bytes, framing: Framing) -> bool:
