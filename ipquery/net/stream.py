@@ -88,6 +88,7 @@ class LoopTransport(asyncio.Protocol):
         self._producer: Any = None
         self._streaming = True
         self._writing_paused = False
+        self._reading_paused = False
         self._write_closed = False
         self._aborted = False
 
@@ -128,6 +129,14 @@ class LoopTransport(asyncio.Protocol):
         first, self._first = self._first, b""
         if first:
             self.data_received(first)
+        if self._reading_paused:
+            # uvloop begins to read behind this call, whatever was asked for in it: so one
+            # read more may come in.
+            self._loop.call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        if self._reading_paused:
+            self.pauseProducing()
 
     @property
     def protocol(self) -> IProtocol:
@@ -271,12 +280,14 @@ class LoopTransport(asyncio.Protocol):
             self._close_if_done()
 
     def pauseProducing(self) -> None:
-        """Read no more for now."""
+        """Read no more for now. One read may still come in."""
+        self._reading_paused = True
         if self.connected and not self._stream.is_closing():
             self._stream.pause_reading()
 
     def resumeProducing(self) -> None:
         """Read again."""
+        self._reading_paused = False
         if self.connected and not self._stream.is_closing():
             self._stream.resume_reading()
 

@@ -529,6 +529,31 @@ async def test_anything_else_gets_a_protocol_and_what_came_in_first(one_shot: On
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_is_paused_by_what_came_in_first_is_not_read(one_shot: OneShot) -> None:
+    class Pausing(Recorder):
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            if data == b"twice":
+                transport: Any = self.transport
+                transport.pauseProducing()
+
+    one_shot.factory.kind = Pausing
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"twice")
+    server: Any = await made
+    received = b"twice"
+    for _ in range(20):
+        client.sendall(b"x")
+        received += b"x"
+        await _soon(0.005)
+    # What had come in before the pause could take hold, and no more.
+    assert len(server.received) <= len(b"twice") + 2
+    server.transport.resumeProducing()
+    await _until(lambda: server.received == received)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_fault_closes_that_connection_only(one_shot: OneShot) -> None:
     with capturedLogs() as logs:
         client = await one_shot.client(b"fault")
