@@ -112,8 +112,9 @@ class Incoming:
     """How many messages have begun on this connection."""
     method = b""
     target = b""
-    is_plain = False
-    """HTTP/1.1, kept alive, a body of stated length or none, nothing expected."""
+    is_1_0 = False
+    persists = False
+    """Whether the client wants to keep the connection; known when the message is complete."""
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
@@ -126,9 +127,7 @@ class Incoming:
         self._body_bytes = 0
         self._length = 0
         self._in_message = False
-        self._is_1_0 = False
         self._says_close = False
-        self._persists = False
         self._head_without_upgrade = b""
         self._expect_head()
 
@@ -261,8 +260,8 @@ class Incoming:
             self.target,
             self._headers,
             self.body,
-            self._persists,
-            self._is_1_0,
+            self.persists,
+            self.is_1_0,
         )
 
     @property
@@ -318,8 +317,7 @@ class Incoming:
         self._check_version()
         self._check_target()
         fields = self._decisive_fields()
-        kept = parser.should_keep_alive()
-        is_1_0 = self._is_1_0
+        is_1_0 = self.is_1_0
         _check_host(fields.get(b"host", ()), is_1_0)
         _check_coding(fields.get(b"transfer-encoding", ()), is_1_0)
         self._length = int(fields.get(b"content-length", (b"0",))[0])
@@ -331,9 +329,6 @@ class Incoming:
         # RFC 9112 section 9.3: close stands before keep-alive; llhttp looks
         # at keep-alive alone in HTTP/1.0.
         self._says_close = b"close" in _tokens(fields.get(b"connection", ()))
-        self.is_plain = (
-            kept and not is_1_0 and b"transfer-encoding" not in fields and not self.continue_due
-        )
 
     def _decisive_fields(self) -> Mapping[bytes, Sequence[bytes]]:
         fields: dict[bytes, list[bytes]] = {}
@@ -348,8 +343,8 @@ class Incoming:
 
     def _check_version(self) -> None:
         """llhttp takes RTSP/1.0 and ICE/1.0, too, and hides which it was."""
-        self._is_1_0 = self._line == _HTTP_1_0
-        if self._is_1_0 or self._line == _HTTP_1_1:
+        self.is_1_0 = self._line == _HTTP_1_0
+        if self.is_1_0 or self._line == _HTTP_1_1:
             return
         is_http = self._line.startswith(b" HTTP/") and not self._line.endswith(b"0.9")
         raise Refused(505 if is_http else 400)
@@ -396,7 +391,7 @@ class Incoming:
             return
         self.is_complete = True
         # Trailers can change it, and the parser forgets it with the next byte.
-        self._persists = self._parser.should_keep_alive() and not self._says_close
+        self.persists = self._parser.should_keep_alive() and not self._says_close
         self.continue_due = False
         self._in_message = False
         self._expect_head()
@@ -424,6 +419,8 @@ def _check_host(values: Sequence[bytes], is_1_0: bool) -> None:
     host = values[0]
     if host in _good_hosts:
         return
+    # RFC 9110 section 5.5: blanks around a value aren't part of it; llhttp leaves those behind.
+    host = host.rstrip(b" \t")
     if not _HOST.fullmatch(host):
         raise Refused(400, "bad Host header")
     if not host.startswith(b"[") and not _NAME.fullmatch(host.partition(b":")[0]):
