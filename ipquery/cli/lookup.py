@@ -29,6 +29,7 @@ def lookup(databases: Sequence[str], config_path: Path | None, addresses: Sequen
     """Look addresses up: one JSON object a line, in the order given.
 
     Without --db, and without databases in the configuration, the default one is asked.
+    On a terminal, those whose data it is are named at the end.
     "-" reads addresses from standard input, one a line. What isn't an address
     is named on standard error, and the exit status is 1.
     """
@@ -36,6 +37,11 @@ def lookup(databases: Sequence[str], config_path: Path | None, addresses: Sequen
         lines = _Lines(snapshot)
         for batch in _batches(addresses, sys.stdin.buffer):
             click.echo(b"".join(lines.of(batch)), nl=False)
+        # Publishers ask to be named where people see results; a program reads only these.
+        if sys.stdout.isatty():
+            for source in snapshot.about["sources"]:
+                if source["attribution"]:
+                    click.echo(f"{source['name']}: {source['attribution']}", err=True)
     if lines.rejected:
         raise SystemExit(1)
 

@@ -1,9 +1,9 @@
 """One HTTP/1.1 connection: order, persistence, deadlines (RFC 9112 section 9).
 
 A complete message becomes an ordinary ``twisted.web`` request, which the
-site's resource answers, or goes through the express lane. One message is parsed
-at a time: what a client sends before it has its answer stays as it came in, and
-meanwhile nothing more is read.
+site's resource answers, or is a look-up that the express lane answers at once. One
+message is parsed at a time: what a client sends before it has its answer stays as it
+came in, and meanwhile nothing more is read.
 
 ===========  ===============================  =========================  ========
 phase        what goes on                     ends                       reading
@@ -49,13 +49,8 @@ from zope.interface import implementer
 
 from ipquery.serve import contract
 from ipquery.serve.contract import Reply
-from ipquery.serve.express import (
-    ADDRESS_AT,
-    GET_START,
-    POST_START,
-    body_address,
-    plain_address,
-)
+from ipquery.serve.express import ADDRESS_AT, GET_START
+from ipquery.serve.http.plain import read_plain
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.message import Incoming, Message, Refused
 
@@ -135,12 +130,11 @@ class Channel(Protocol):
         self._limits = site.limits
         self._incoming = Incoming(site.limits)
         self._express = site.express
-        self._at_once = False
         self._resting = False
         self._lane = site.lane
         self._write: Callable[[bytes], None] = _write_nowhere
-        # The tail of the last GET that was like one before, and where it begins;
-        # no read that is parsed ends with NUL.
+        # What followed the address in the last GET that was a plain look-up and kept the
+        # connection, and where that begins; no plain request ends with NUL.
         self._tail, self._tail_at = b"\0", 0
         # Requests that may still be asked before the last one, which is told to
         # close; the lane leaves that to the other way.
@@ -183,8 +177,9 @@ class Channel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Parse what came in, and answer what is complete."""
         if self._resting:
-            # The express lane's second door for GET, in this body: it is what a
-            # busy worker does all day, and a call more takes 5 % of it.
+            # What follows an address is most often what followed the last one: then it
+            # says what it said. In this body, as it is what a busy worker does all day,
+            # and a call more takes 5 % of it.
             if data.startswith(GET_START) and data.endswith(self._tail):
                 lane, address = self._lane, data[ADDRESS_AT : self._tail_at]
                 found = lane.find(address)
@@ -195,7 +190,7 @@ class Channel(Protocol):
                         self._resting = False
                     self._write(answer)
                     return
-            elif self._answer_known(data):
+            elif self._answer_whole(data):
                 return
         if self._phase is _Phase.CLOSING:
             return
@@ -205,12 +200,31 @@ class Channel(Protocol):
             self._unread_at = 0
             return
         self._unread = data
-        incoming = self._incoming
-        rested, begun = self._resting, incoming.begun
-        self._at_once = False
         self._work()
-        if rested and self._at_once and incoming.begun == begun + 1 and not self._has_more():
-            self._lane.learn(data, incoming.target, incoming.body)
+
+    def _answer_whole(self, data: bytes) -> bool:
+        """Answer a read that is one plain look-up."""
+        plain = read_plain(data, 0, self._limits)
+        if plain is None or plain.end != len(data):
+            return False
+        method, target, framing, body, _ = plain
+        last = not framing.persists
+        answer = self._lane.respond(method, target, body, framing.is_1_0, last)
+        if answer is None:
+            return False
+        self._requests_left -= 1
+        self._write(answer)
+        if last:
+            self._settled_left = self._requests_left
+            self._last = True
+            self._close_lingering()
+            return True
+        if not self._requests_left:
+            self._resting = False
+        if method == b"GET" and not (body or framing.is_1_0):
+            self._tail_at = len(b"GET ") + len(target) - len(data)
+            self._tail = data[self._tail_at :]
+        return True
 
     def _has_more(self) -> bool:
         """Whether anything that has come in isn't answered."""
@@ -251,15 +265,32 @@ class Channel(Protocol):
             return True
         if not self._unread:
             return False
-        if self._portion <= 0:
+        # The first of a read never waits: who sends one request at a time is answered in
+        # the turn in which it came.
+        if self._portion <= 0 or (self._portion < _PORTION and turns.is_over()):
             self._wait_turn()
             return False
-        self._unread_at = self._incoming.feed(self._unread, self._unread_at)
+        if not (self._express and self._answer_plain()):
+            self._unread_at = self._incoming.feed(self._unread, self._unread_at)
+            if self._incoming.is_complete:
+                self._received()
         if self._unread_at == len(self._unread):
             self._unread, self._unread_at = b"", 0
-        if self._incoming.is_complete:
-            self._received()
         return True
+
+    def _answer_plain(self) -> bool:
+        """Answer what comes next, if it is a plain look-up."""
+        if self._incoming.has_begun:
+            return False
+        begin = self._unread_at
+        plain = read_plain(self._unread, begin, self._limits)
+        if plain is None:
+            return False
+        method, target, framing, body, self._unread_at = plain
+        if self._answer_at_once(method, target, body, framing.is_1_0, framing.persists):
+            return True
+        self._unread_at = begin
+        return False
 
     def _wait_turn(self) -> None:
         if not self._is_queued:
@@ -276,32 +307,6 @@ class Channel(Protocol):
         except Exception:  # as the transport does for a read: said, and cut off
             _log.failure("a fault in a connection; closing it")
             self.transport.abortConnection()
-
-    def _answer_known(self, data: bytes) -> bool:
-        """Answer through the second door, if the read fits it, what isn't like the last GET."""
-        lane = self._lane
-        if data.startswith(GET_START):
-            known = lane.tails.get(data[data.find(b" ", ADDRESS_AT) :])
-            if known is None:
-                return False
-            self._tail, self._tail_at = known, -len(known)
-            address: bytes | None = data[ADDRESS_AT : self._tail_at]
-        elif data.startswith(POST_START):
-            # From the right, as a body is short: half the time.
-            head, _, body = data.rpartition(b"\r\n\r\n")
-            if lane.heads.get(head) != len(body):
-                return False
-            address = body_address(body)
-        else:
-            return False
-        answer = lane.answer(address) if address else None
-        if answer is None:
-            return False
-        self._requests_left -= 1
-        if not self._requests_left:
-            self._resting = False
-        self._write(answer)
-        return True
 
     def _refuse(self, refused: Refused) -> None:
         """Nothing after this point can be understood: answer so, and close."""
@@ -406,6 +411,8 @@ class Channel(Protocol):
         """Forget the connection; a request in progress is told."""
         self.site.forget(self)
         self._drop_unread()
+        self._write = _write_nowhere
+        self._incoming.forget()
         self._phase, self._deadline, self._blocked_until = _Phase.CLOSING, inf, inf
         request, self._request = self._request, None
         if request is not None:
@@ -442,24 +449,27 @@ class Channel(Protocol):
         self._unread, self._unread_at, self._waiting = b"", 0, None
 
     def _received(self) -> None:
-        """A whole request has come in: answer it, or keep it for its turn."""
-        if self._express and self._incoming.is_plain and self._answer_at_once():
-            self._portion -= _BY_LANE
-        else:
-            self._waiting = self._incoming.take()
-
-    def _answer_at_once(self) -> bool:
-        """Answer through the express lane's first door, if that can be done here and now."""
-        if not self._requests_left:
-            return False
+        """A whole request has come in through the parser: answer it, or keep it for its turn."""
         incoming = self._incoming
-        address = plain_address(incoming.method, incoming.target, incoming.body)
-        answer = self._lane.answer(address) if address else None
+        if not self._express or not self._answer_at_once(
+            incoming.method, incoming.target, incoming.body, incoming.is_1_0, incoming.persists
+        ):
+            self._waiting = incoming.take()
+
+    def _answer_at_once(
+        self, method: bytes, target: bytes, body: bytes, is_1_0: bool, persists: bool
+    ) -> bool:
+        """Answer through the express lane, if it is a look-up and can be done here and now."""
+        last = not persists or self._requests_left == 0
+        answer = self._lane.respond(method, target, body, is_1_0, last)
         if answer is None:
             return False
-        self._requests_left -= 1
-        self._at_once = True
+        self._portion -= _BY_LANE
+        self._requests_left = max(self._requests_left - 1, 0)
         self._unsent.append(answer)
+        if last:
+            self._last = True
+            self._close_lingering()
         return True
 
     # The requests' side

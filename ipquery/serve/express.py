@@ -1,18 +1,13 @@
-"""The express lane: look-ups in their plainest form, answered without a Request.
+"""The express lane: look-ups answered at once, without a Request.
 
-Whatever it answers, the routes answer with the same bytes; whatever it isn't
-sure of, it leaves to them. It has two doors:
-
-- a request that the parser has taken apart, if it is written plainly
-  (:func:`plain_address`);
-- a whole read that differs only in its address from one that came in by the
-  first door (:class:`Lane`). Callers send the same header over and over. What
-  the parser made of it once, it would make of it again: an address in its
-  place is made of characters that mean nothing to it.
+Whatever it answers, the routes answer with the same bytes; whatever it isn't sure of, it
+leaves to them. It is given requests that :mod:`ipquery.serve.http.plain` or the parser has
+taken apart.
 """
 
 import re
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -32,7 +27,6 @@ _PATH = contract.QUERY_PATH.encode()
 _TARGET = _PATH + b"?ip="
 
 GET_START = b"GET " + _TARGET
-POST_START = b"POST " + _PATH + b" "
 ADDRESS_AT = len(GET_START)
 
 # RFC 8259 sections 2 and 4: an object with the one member "ip", whose value has
@@ -43,11 +37,8 @@ _BODY = re.compile(_BLANK.join([b"", rb"\{", b'"ip"', b":", b'"([0-9A-Fa-f.:]+)"
 # The longest address text, IPv6 with an IPv4 tail, is 45 characters.
 LONGEST_TARGET = len(_TARGET) + 45
 
-# Heads differ by caller and, for POST, by Content-Length. A thousand of 700 bytes, as
-# browsers send them, are 700 KB for a worker, not for a connection. What is longer, or
-# would be more than a megabyte together, isn't what callers send over and over.
-_KNOWN_HEADS = 1000
-_KNOWN_BYTES, _LONGEST_HEAD = 1 << 20, 1 << 13
+# What a query string is taken apart at, or decoded from.
+_QUERY_MARKS = re.compile(rb"[&;=%+]")
 
 
 def after_date(answer: bytes) -> bytes:
@@ -79,36 +70,53 @@ def without_record(answer_number: Callable[[int, int], int]) -> Find:
     return find
 
 
-def plain_address(method: bytes, target: bytes, body: bytes) -> bytes | None:
-    """The address that is asked for, if it is written plainly.
+def address_of(method: bytes, target: bytes, body: bytes) -> bytes | None:
+    """The address that a request asks for, if it is a look-up.
 
-    For GET it is whatever follows ``?ip=``: if that isn't an address as it
-    stands, looking it up finds nothing.
+    What stands there may be anything: if it isn't an address, looking it up finds nothing.
     """
-    if method == b"GET":
-        if target.startswith(_TARGET) and not body:
-            return target[len(_TARGET) :]
-    elif method == b"POST" and target == _PATH:
-        return body_address(body)
+    if method == b"POST":
+        return body_address(body) if target == _PATH else None
+    if body or method not in (b"GET", b"HEAD"):
+        return None
+    if target.startswith(_TARGET) and not _QUERY_MARKS.search(target, len(_TARGET)):
+        return target[len(_TARGET) :]
+    path, _, query = target.partition(b"?")
+    return _query_address(query) if path == _PATH else None
+
+
+def _query_address(query: bytes) -> bytes | None:
+    """The first value of ``ip``, as :func:`twisted.web.http.parse_qs` has it."""
+    # A fragment isn't sent (RFC 9112 section 3.2); were it, it would be part of the value.
+    for item in query.replace(b";", b"&").split(b"&"):
+        name, equals, value = item.partition(b"=")
+        if equals and (name == b"ip" or (b"%" in name and _decoded(name) == b"ip")):
+            return _decoded(value)
     return None
 
 
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
 def body_address(body: bytes) -> bytes | None:
-    """The address in a body, if it is written plainly."""
-    # json.dumps writes one blank, JavaScript and most others none. What stands
-    # between may be anything: if it isn't an address, looking it up finds nothing.
-    if body.endswith(b'"}'):
-        if body.startswith(b'{"ip":"'):
-            return body[7:-2]
-        if body.startswith(b'{"ip": "'):
-            return body[8:-2]
+    """The address in a JSON body."""
     plain = _BODY.fullmatch(body)
-    return plain[1] if plain is not None else None
+    if plain is not None:
+        return plain[1]
+    try:
+        return contract.ip_of_body(body).encode()
+    except (contract.BadRequest, UnicodeEncodeError):  # as with a lone surrogate
+        return None
 
 
 @attrs.define
 class Lane:
-    """What the connections of a worker share of the second door."""
+    """What the connections of a worker share of it.
+
+    Three write here, each its own: the service ``find`` and ``find_missing``, when another
+    snapshot answers or a cache comes or goes; the site's clock the two heads, once a second.
+    """
 
     find: Find = nothing
     """For an address with a record."""
@@ -118,46 +126,28 @@ class Lane:
     """The status line and the Date header of this second, for an address with a record."""
     missing_head: bytes = b""
     """The same for one without."""
-    tails: dict[bytes, bytes] = attrs.field(factory=dict)
-    """What follows the address in a GET that is known; each maps to itself, so
-    that connections keep one object."""
-    heads: dict[bytes, int] = attrs.field(factory=dict)
-    """Heads of POSTs that are known, up to the blank line, with their Content-Length."""
-    known_bytes: int = 0
-    """Of both, together."""
 
-    def answer(self, address: bytes) -> bytes | None:
-        """The whole response; ``None`` for whatever has to go the other way."""
+    def respond(
+        self, method: bytes, target: bytes, body: bytes, is_1_0: bool, last: bool
+    ) -> bytes | None:
+        """The whole response to a request; ``None`` for whatever has to go the other way.
+
+        :param last: whether the connection is closed after it.
+        """
+        address = address_of(method, target, body)
+        if not address:
+            return None
         found = self.find(address)
-        return self.head + found if found is not None else self.missing(address)
+        response = self.head + found if found is not None else self.missing(address)
+        if response is None:
+            return None
+        if last:
+            response = response.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+        elif is_1_0:
+            response = response.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n", 1)
+        return response if method != b"HEAD" else response[: response.index(b"\r\n\r\n") + 4]
 
     def missing(self, address: bytes) -> bytes | None:
-        """The same for what :attr:`find` doesn't find."""
+        """The response for what :attr:`find` doesn't find, if the connection goes on."""
         rest = self.find_missing(address)
         return self.missing_head + rest if rest is not None else None
-
-    def learn(self, read: bytes, target: bytes, body: bytes) -> None:
-        """A read has been one whole request that was answered through the first door.
-
-        :param target: its target, as it stands in the request line.
-        """
-        if read.startswith(GET_START):
-            tail = read[len(b"GET ") + len(target) :]
-            if self._make_room(tail):
-                self.tails[tail] = tail
-        elif read.startswith(POST_START):
-            head, _, rest = read.rpartition(b"\r\n\r\n")
-            if rest == body and self._make_room(head):
-                self.heads[head] = len(body)
-
-    def _make_room(self, head: bytes) -> bool:
-        """Whether a head may be kept: not one that is too long; the others go when it is full."""
-        if len(head) > _LONGEST_HEAD:
-            return False
-        count = len(self.tails) + len(self.heads)
-        if count >= _KNOWN_HEADS or self.known_bytes + len(head) > _KNOWN_BYTES:
-            self.tails.clear()
-            self.heads.clear()
-            self.known_bytes = 0
-        self.known_bytes += len(head)
-        return True

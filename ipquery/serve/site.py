@@ -19,6 +19,7 @@ from ipquery.serve import contract
 from ipquery.serve.channel import Channel
 from ipquery.serve.contract import Reply
 from ipquery.serve.express import LONGEST_TARGET, Lane
+from ipquery.serve.http.plain import read_plain
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.turns import Turns
 
@@ -152,7 +153,25 @@ class ApiSite(Site):
         self, addr: IAddress | None
     ) -> Channel:
         """A channel for a new connection."""
-        return Channel(self, overloaded=len(self.connections) >= self.limits.connections)
+        return Channel(self, overloaded=self._is_full)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.connections) >= self.limits.connections
+
+    def answer_first(self, data: bytes) -> bytes | None:
+        """The answer to what came in first on a connection, if that is all that is to be done.
+
+        A plain look-up after which the connection is closed needs no channel. See
+        :class:`ipquery.net.stream.AnswersFirst`.
+        """
+        if not self.express or self.draining or self._is_full:
+            return None
+        plain = read_plain(data, 0, self.limits)
+        if plain is None or plain.end != len(data) or plain.framing.persists:
+            return None
+        method, target, framing, body, _ = plain
+        return self.lane.respond(method, target, body, framing.is_1_0, last=True)
 
     def make_request(self, channel: Channel) -> ApiRequest:
         """A request that writes to ``channel``."""

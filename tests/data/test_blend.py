@@ -502,6 +502,10 @@ def test_votes_are_weighed_and_a_family_has_one() -> None:
     assert country(by("US", "a"), by("GB", "b"), by("GB", "c")) == "GB"
     assert country(by("US", "a"), by("GB", "b", family="f"), by("GB", "c", family="f")) == "US"
     assert country(by("US", "a", weight=3), by("GB", "b"), by("GB", "c")) == "US"
+    # Its vote weighs what that of the one that speaks for it does.
+    family = by("US", "a", weight=3, family="f"), by("GB", "b", family="f")
+    assert country(*family, by("GB", "c", weight=2)) == "US"
+    assert country(everywhere(Record(isp="x"), "a", weight=9), by("GB", "b"), by("US", "c")) == "GB"
     # A tie goes to the one that leads, else to the newer one, else by name.
     assert country(by("US", "a"), by("GB", "b", leads=("GB",))) == "GB"
     newer = attrs.evolve(by("GB", "b"), date=datetime.date(2026, 1, 1))
@@ -583,6 +587,31 @@ def test_an_owner_in_the_country_column_is_no_country() -> None:
     assert place.country_from == 1
     place, _ = answer_of([everywhere(Record(country="GOOGLE")), everywhere(Record(org="a"))])
     assert place.country == "GOOGLE"
+
+
+def test_owners_in_the_country_column_are_different_places() -> None:
+    placed = everywhere(Record(country="ANYCAST", city="Paris", latitude=48.9, longitude=2.4))
+    place, _ = answer_of([everywhere(Record(country="GOOGLE")), placed])
+    assert (place.country, place.city, place.latitude) == ("GOOGLE", None, None)
+
+
+def test_a_continent_is_told_without_a_country() -> None:
+    continent = everywhere(Record(continent_code="EU", isp="x"))
+    place, _ = answer_of([everywhere(Record(isp="y")), continent])
+    assert (place.continent_code, place.country_from, place.country) == ("EU", 1, None)
+    place, _ = answer_of([continent, everywhere(Record(country_code="FR"))])
+    assert (place.country_code, place.continent_code, place.country_from) == ("FR", None, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_town_of_that_name_in_another_county_is_another(method: str) -> None:
+    in_kent = everywhere(Record(country_code="GB", province="Kent", city="Newport"), "a")
+    in_essex = everywhere(
+        Record(country_code="GB", province="Essex", city="Newport", latitude=52.0, longitude=0.2),
+        "b",
+    )
+    place, _ = answer_of([in_kent, in_essex], Policy(method))
+    assert (place.province, place.city, place.latitude) == ("Kent", "Newport", None)
 
 
 def test_fields_that_are_not_trusted_are_not_heard() -> None:

@@ -1,5 +1,6 @@
 """Sources to snapshot: precedence, cache, limits, and nothing half done."""
 
+import datetime
 import gzip
 import os
 import signal
@@ -22,6 +23,7 @@ from ipquery.data.build import (
     ensure_snapshot,
     parent,
     store,
+    try_reading,
 )
 from ipquery.data.build.parent import Temporary, run
 from ipquery.data.sources import Source, ip2region_source
@@ -378,3 +380,25 @@ def test_the_cache_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert default_cache() == Path("/somewhere/ipquery")
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/ipquery:/other")
     assert default_cache() == Path("/var/cache/ipquery")
+
+
+def test_a_source_has_the_date_it_is_given_where_the_file_tells_none(
+    tmp_path: Path, make: Callable[[str, bytes], Source], china: Source
+) -> None:
+    given = datetime.date(2026, 6, 17)
+    text = make("a.csv", b"1.0.0.0,1.0.0.255,NZ\n2.0.0.0,2.0.0.255,AU\n")
+    dates = []
+    for source in (text, china):
+        build([attrs.evolve(source, date=given)], tmp_path / "out.ipq", _quiet)
+        with open_snapshot(tmp_path / "out.ipq") as db:
+            dates.append(db.about["sources"][0]["date"])
+    assert dates == ["2026-06-17", "2022-06-22"]
+
+
+def test_to_try_reading_writes_nothing(tmp_path: Path, china: Source) -> None:
+    before = sorted(tmp_path.iterdir())
+    try_reading(china, _quiet)
+    china.path.write_bytes(china.path.read_bytes()[:-1])
+    with pytest.raises(DataError, match="cut short"):
+        try_reading(china, _quiet)
+    assert sorted(tmp_path.iterdir()) == before

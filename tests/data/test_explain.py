@@ -11,7 +11,7 @@ from ipquery.data.blend.explain import Explanation, explain, to_document
 from ipquery.data.blend.policy import FORMS as HK_MO_TW
 from ipquery.data.blend.policy import LANGUAGES, METHODS, Policy
 from ipquery.data.record import FIELDS_OF, Record
-from tests.data.blending import Given, Lookup, everywhere, given_of, prepared
+from tests.data.blending import Given, Lookup, everywhere, given_of, prepared, source
 from tests.data.tables import addresses_of_interest
 from tests.data.test_blend import CHINESE, ENGLISH, FORMS, World, worlds
 
@@ -130,3 +130,20 @@ def test_a_document_holds_what_each_says_and_what_was_chosen() -> None:
             for name in ("chinese", "english")
         ],
     }
+
+
+def test_a_source_without_a_record_says_nothing() -> None:
+    nearby = Given(source("nearby"), [ENGLISH], {4: [(0, 5, 0)]})
+    heard = explain(prepared([everywhere(CHINESE), nearby]), "0.0.0.6").heard[1]
+    assert heard.record is None
+    assert set(heard.outcome.values()) == {explaining.NOTHING_SAID}
+    assert explain(prepared([everywhere(CHINESE), nearby]), "0.0.0.5").heard[1].record == ENGLISH
+
+
+def test_two_that_name_no_city_do_not_agree_on_one() -> None:
+    placed = [
+        everywhere(Record(country_code="US", province="Ohio", latitude=40.0, longitude=longitude))
+        for longitude in (-82.0, -83.0)
+    ]
+    heard = explain(prepared(placed), "1.2.3.4").heard
+    assert [one.outcome["city"] for one in heard] == [explaining.CHOSEN, explaining.NOT_CHOSEN]

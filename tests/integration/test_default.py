@@ -2,16 +2,20 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ipquery import Snapshot, open_snapshot
-from ipquery.data.update.recipes import DBIP_CITY_2023
+from ipquery import open_snapshot
+from ipquery.data.build import try_reading
+from ipquery.data.sources import parse_sources
+from ipquery.data.update.recipes import DBIP_CITY_2023, RECIPES
 from tests.integration.daemon import Daemon
 from tests.integration.source import REPOSITORY
+from tests.programs import require
 from tests.serve.connection import get
 
 IPQUERY = Path(sys.executable).parent / "ipquery"
@@ -44,7 +48,18 @@ def test_fetch_default(tmp_path: Path) -> None:
     assert again.stdout == f"{tmp_path}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb\n"
 
 
-def test_make_looks_for_it_where_it_is_put(tmp_path: Path) -> None:
+@pytest.mark.soak
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_to_be_had_and_readable(tmp_path: Path, name: str) -> None:
+    require("npm", "npm")
+    done = _run("fetch", name, XDG_DATA_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{name}\n"
+    (source,) = parse_sources([name], data=tmp_path / "ipquery")
+    try_reading(source, lambda what, done: None)
+
+
+def test_make_looks_for_it_where_it_is_put() -> None:
     (line,) = [
         line
         for line in (REPOSITORY / "Makefile").read_text().splitlines()
@@ -65,11 +80,6 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
 
 
 # Whole
-
-
-@pytest.fixture
-def default_db(default_path: Path) -> Snapshot:
-    return open_snapshot(default_path)
 
 
 def test_the_log_names_both_databases_and_their_age(tmp_path: Path, whole: dict[str, str]) -> None:
@@ -123,6 +133,20 @@ def test_answers(default_path: Path, address: str, answer: list[str]) -> None:
         record = db.find(address)
         assert record is not None
         assert json.loads(record.to_answer())[: len(answer)] == answer
+
+
+def test_a_reload_takes_over_what_was_fetched_meanwhile(
+    tmp_path: Path, whole: dict[str, str], data: Path
+) -> None:
+    environment = {**whole, "XDG_DATA_HOME": str(tmp_path / "data")}
+    ipv6 = get("/api/ip_query?ip=2400:3200::1")
+    with Daemon(tmp_path, "--db", "default", environment=environment) as running:
+        assert running.wait_until_up().ask(ipv6).status == 501
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/ipquery").symlink_to(data)
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for_log("reloaded; answering")
+        assert running.ask(ipv6).json[:2] == ["中国", "CN"]
 
 
 # In part

@@ -6,6 +6,7 @@ import resource
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,15 +150,18 @@ class Harness:
         self.clients.append(client)
         return await made, client
 
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        for port in self.ports:
+            pytest_twisted.blockon(port.stopListening() or _soon())
+
 
 @pytest.fixture(params=ENDPOINTS)
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     made = Harness(ENDPOINTS[request.param])
     yield made
-    for client in made.clients:
-        client.close()
-    for port in made.ports:
-        pytest_twisted.blockon(port.stopListening() or _soon())
+    made.close()
 
 
 def _soon(seconds: float = 0.02) -> Deferred[None]:
@@ -455,6 +459,125 @@ async def test_a_factory_may_refuse_a_connection(harness: Harness) -> None:
         assert await deferToThread(client.recv, 100) == b""
 
 
+# Connections that are used once
+
+
+class First(Servers):
+    """Does without a protocol where "once" comes in."""
+
+    def __init__(self) -> None:
+        super().__init__(Recorder)
+        self.asked: list[bytes] = []
+
+    def answer_first(self, data: bytes) -> bytes | None:
+        self.asked.append(data)
+        if data == b"fault":
+            raise ValueError(data)
+        return b"done" if data == b"once" else None
+
+
+class OneShot:
+    """Such a factory on the loop's own endpoint; what clients send is there before it accepts."""
+
+    def __init__(self) -> None:
+        self.harness = Harness(ENDPOINTS["loop"])
+        self.factory = First()
+
+    async def client(self, data: bytes) -> socket.socket:
+        if not self.harness.ports:
+            await self.harness.serve(self.factory)
+        host: Any = self.harness.ports[0].getHost()
+        client = socket.create_connection((host.host, host.port))
+        client.settimeout(10)
+        self.harness.clients.append(client)
+        client.sendall(data)
+        return client
+
+
+@pytest.fixture
+def one_shot() -> Iterator[OneShot]:
+    made = OneShot()
+    yield made
+    made.harness.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_used_once_is_answered_and_closed_without_a_protocol(
+    one_shot: OneShot,
+) -> None:
+    open_before = len(os.listdir("/proc/self/fd"))
+    clients = [await one_shot.client(b"once") for _ in range(20)]
+    for client in clients:
+        assert await deferToThread(_read_all, client) == b"done"
+        client.close()
+    assert one_shot.factory.addresses == []
+    assert len(os.listdir("/proc/self/fd")) <= open_before + 1, "and the listening socket"
+
+
+@pytest_twisted.ensureDeferred
+async def test_anything_else_gets_a_protocol_and_what_came_in_first(one_shot: OneShot) -> None:
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"twice")
+    server: Any = await made
+    client.sendall(b", and more")
+    server.on_data = lambda data: server.transport.write(b"seen")
+    assert await deferToThread(client.recv, 100) == b"seen"
+    assert server.received == b"twice, and more"
+    assert server.events == ["made"]
+    assert one_shot.factory.asked == [b"twice"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_paused_by_what_came_in_first_is_not_read(one_shot: OneShot) -> None:
+    class Pausing(Recorder):
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            if data == b"twice":
+                transport: Any = self.transport
+                transport.pauseProducing()
+
+    one_shot.factory.kind = Pausing
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"twice")
+    server: Any = await made
+    received = b"twice"
+    for _ in range(20):
+        client.sendall(b"x")
+        received += b"x"
+        await _soon(0.005)
+    # What had come in before the pause could take hold, and no more.
+    assert len(server.received) <= len(b"twice") + 2
+    server.transport.resumeProducing()
+    await _until(lambda: server.received == received)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fault_closes_that_connection_only(one_shot: OneShot) -> None:
+    with capturedLogs() as logs:
+        client = await one_shot.client(b"fault")
+        assert await deferToThread(_read_all, client) == b""
+    assert [event["log_format"] for event in logs if "log_failure" in event] == [
+        "a fault in a new connection; closing it"
+    ]
+    assert await deferToThread(_read_all, await one_shot.client(b"once")) == b"done"
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_closes_or_resets_without_a_word_costs_nothing(one_shot: OneShot) -> None:
+    await one_shot.client(b"")
+    (await one_shot.client(b"")).close()
+    reset = await one_shot.client(b"once")
+    reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset.close()
+    # The first has sent nothing yet: it gets a protocol, as one that may still ask.
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    assert (await made).received == b""
+    assert await deferToThread(_read_all, await one_shot.client(b"once")) == b"done"
+
+
 # Whole stacks on top
 
 
@@ -539,19 +662,27 @@ def test_the_loop_endpoint_is_the_one_that_is_used() -> None:
     opened.close()
 
 
+@pytest.mark.parametrize(("busy", "turns"), [(0, 50), (0.05, 6)])
 @pytest_twisted.ensureDeferred
-async def test_a_burst_of_callers_is_let_in_together(harness: Harness) -> None:
-    """One by one, callers would wait for a turn of all busy connections each."""
+async def test_a_burst_of_callers_is_let_in_by_several(
+    harness: Harness, busy: float, turns: int
+) -> None:
+    """A few in each turn of a quiet loop, many in one that others keep busy.
+
+    One by one, callers would wait for a turn of all busy connections each; all at once,
+    they would hold up those who are connected.
+    """
     factory = Servers(Recorder)
     port: Any = await harness.serve(factory)
-    made: list[Deferred[Recorder]] = [Deferred() for _ in range(100)]
+    made: list[Deferred[Recorder]] = [Deferred() for _ in range(200)]
     factory.waiting.extend(made)
     for _ in made:
         host = port.getHost()
         harness.clients.append(socket.create_connection((host.host, host.port)))
-    for _turn in range(8):
+    for _turn in range(turns):
+        time.sleep(busy)
         await _soon(0)
-    assert len(factory.addresses) == 100
+    assert len(factory.addresses) == 200
     for one in made:
         await one
 

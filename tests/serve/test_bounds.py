@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from ipquery.serve.channel import most_kept_bytes
-from ipquery.serve.express import Lane
 from ipquery.serve.limits import HttpLimits
 from ipquery.serve.turns import TURN_SECONDS
 from tests.serve.connection import KNOWN, Connection, Server, get, post
@@ -271,17 +270,6 @@ def test_the_handbook_states_what_a_connection_keeps() -> None:
     text = Path("conf/ipquery.toml").read_text("utf-8")
     stated = most_kept_bytes(HttpLimits())
     assert f"{stated / 1e6:.1f} MB" in text
-
-
-def test_what_the_lane_knows_is_bounded_in_bytes() -> None:
-    server = Server()
-    connection = server.connect()
-    for number in range(1500):
-        padded = get("/api/ip_query?ip=1.2.3.4", f"X{number}:" + " " * 16_000)
-        assert connection.ask(padded).status == 200
-        connection.ask(post(b'{"ip":"1.2.3.4"}', f"X{number}: " + "x" * 3000))
-    lane: Lane = server.site.lane
-    assert sum(map(len, lane.tails)) + sum(map(len, lane.heads)) <= 1 << 20
 
 
 # Sizes, to the byte, however the stream is cut

@@ -2,17 +2,19 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.web.http import parse_qs
 
 from ipquery import open_snapshot
 from ipquery.address import parse, to_text
 from ipquery.serve import contract
-from ipquery.serve.express import Lane, after_date, plain_address, without_record
+from ipquery.serve.express import address_of, after_date, without_record
 from ipquery.serve.limits import HttpLimits
 from tests.data.builder import write_snapshot
 from tests.data.test_snapshot import RECORDS
@@ -26,6 +28,9 @@ ADDRESSES = st.sampled_from(
         "1.2.3.4", "1.0.0.0", "1.255.255.255", "9.9.9.9", "2001:db8::1", "2001:DB8::1", "::1",
         "::ffff:1.2.3.4", "1.2.3", "01.2.3.4", "", "1.2.3.4 ", "%31.2.3.4", "1.2.3.4&x=1",
         "1.2.3.4#x", "1.2.3.4%20", "1.2.3.4?", "a.b", "::", "1::2::3", "2001:db8::1%eth0",
+        "2001%3Adb8%3A%3A1", "2001%3adb8::1", "%3A%3Affff%3A1.2.3.4", "1.2.3.4&from=ads",
+        "1.2.3.4;x", "&ip=1.2.3.4", "1.2.3.4&ip=9.9.9.9", "+1.2.3.4", "%2B1.2.3.4", "%", "%zz",
+        "%FF", "[2001:db8::1]", "1.2.3.4%00", "%C3%A9",
     ]
 )  # fmt: skip
 
@@ -37,6 +42,11 @@ HEADERS = st.lists(
             "User-Agent: curl/8", "X-Long: " + "x" * 600, "Accept: */*", "host: again",
             "Content-Length: 0", "Content-Length: 3", "Transfer-Encoding: chunked",
             "Content-Type: application/json", "X: y" , "x: Y", "X : y", "X:\ty\t",
+            "Connection: close, x", "Connection:", "Connection: Close", "Proxy-Connection: close",
+            "Proxy-Connection: keep-alive", "Keep-Alive: timeout=5", "TE: trailers", "X: \x80\xff",
+            "X: \x00", "X: \x7f", "X:", ": y", "Content-Length: 00", "Content-Length: +0",
+            "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "X: a\r\n b",
+            "X: a\nb", "X: a\rb", "Content-Length: 16", "Trailer: x", "Host: again",
         ]
     ),
     max_size=3,
@@ -48,6 +58,8 @@ BODIES = st.builds(
         [
             '{"ip":"IP"}', '{"ip": "IP"}', ' {"ip" : "IP"}\r\n', '{"IP":"IP"}', '{"ip":"IP",}',
             '{"ip":"IP","x":1}', '{"ip":"IP","ip":"9.9.9.9"}', "{'ip':'IP'}", '["IP"]', "", "{}",
+            '{"x":[{"ip":"9.9.9.9"}],"ip":"IP"}', '{"ip":"9.9.9.9","ip":"IP"}', '{"\\u0069p":"IP"}',
+            '{"ip":"IP"} x', '{"ip":"\\ud800"}', '{"ip":"IP","x":"}"}', '{"ip":NaN}', '"ip"',
             '{"ip":"\\u0031.2.3.4"}', '{"ip":null}', '\ufeff{"ip":"IP"}', '{"ip":\x0b"IP"}',
         ]
     ),
@@ -59,9 +71,13 @@ BODIES = st.builds(
 def requests(draw: st.DrawFn) -> bytes:
     headers = draw(HEADERS)
     target = "/api/ip_query"
-    kind = draw(st.sampled_from(("get", "get", "get", "post", "post", "other", "smuggled")))
+    kind = draw(
+        st.sampled_from(("get", "get", "get", "post", "post", "chunked", "other", "smuggled"))
+    )
     if kind == "post":
         return post(draw(BODIES), *headers)
+    if kind == "chunked":
+        return chunked(draw(BODIES), draw(st.integers(1, 20)), *headers)
     if kind == "smuggled":
         return draw(st.sampled_from(list(SMUGGLED.values())))
     address = draw(ADDRESSES)
@@ -70,9 +86,23 @@ def requests(draw: st.DrawFn) -> bytes:
         path = draw(st.sampled_from((target, "/healthz", "/API/ip_query", f"http://x{target}")))
         version = draw(st.sampled_from(("1.0", "1.1", "2.0")))
         return get(f"{path}?ip={address}", *headers, method=method, version=version)
-    separator = draw(st.sampled_from(("?ip=", "?ip=", "?ip=", "?x=1&ip=", "?IP=", "?ip==")))
+    separators = (
+        "?ip=", "?ip=", "?ip=", "?x=1&ip=", "?IP=", "?ip==", "?x&ip=", "?&&ip=", "?%69p=", "?i%70=",
+        "?ip&ip=", "?x=1;ip=", "?+ip=", "?", "?a=b?ip=", "/?ip=", "?%=1&ip=", "?x=%26ip=1&ip=",
+    )  # fmt: skip
+    separator = draw(st.sampled_from(separators))
     version = draw(st.sampled_from(("1.1", "1.1", "1.0")))
-    return get(f"{target}{separator}{address}", *headers, version=version)
+    method = draw(st.sampled_from(("GET", "GET", "HEAD")))
+    return get(f"{target}{separator}{address}", *headers, version=version, method=method)
+
+
+def chunked(body: bytes, size: int, *headers: str) -> bytes:
+    """A POST whose body comes in chunks of a size, with an extension and a trailer at times."""
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    chunks = [b"%x%s\r\n%s\r\n" % (len(one), b";x=y" * (size % 2), one) for one in pieces]
+    trailer = b"X: y\r\n" * (size % 3 == 0)
+    head = get("/api/ip_query", "Transfer-Encoding: chunked", *headers, method="POST")
+    return b"".join([head, *chunks, b"0\r\n", trailer, b"\r\n"])
 
 
 @st.composite
@@ -151,6 +181,42 @@ def test_connections_that_learn_from_each_other_answer_the_same(
         assert _state(one) == _state(other)
 
 
+@settings(max_examples=500)
+@given(requests(), st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=1))))
+def test_what_needs_no_channel_is_answered_as_by_one(request: bytes, limits: HttpLimits) -> None:
+    server = Server(limits)
+    answer = server.site.answer_first(request)
+    if answer is not None:
+        connection = Server(limits, express=False).connect()
+        connection.send(request)
+        assert connection.transport.sent == answer
+        assert connection.transport.write_closed
+
+
+def test_a_look_up_that_closes_needs_no_channel() -> None:
+    server = Server()
+    for request in (
+        get("/api/ip_query?ip=1.2.3.4", version="1.0"),
+        get("/api/ip_query?ip=9.9.9.9", "Connection: close"),
+        post(b'{"ip":"1.2.3.4"}', "Connection: close"),
+    ):
+        assert server.site.answer_first(request) is not None
+    assert server.site.answer_first(get("/api/ip_query?ip=1.2.3.4")) is None
+    assert server.site.answer_first(get("/healthz", version="1.0")) is None
+
+
+def test_with_too_many_connections_or_none_to_come_it_does() -> None:
+    request = get("/api/ip_query?ip=1.2.3.4", version="1.0")
+    full = Server(HttpLimits(connections=1))
+    full.connect()
+    assert full.site.answer_first(request) is None
+    draining = Server()
+    draining.connect()
+    draining.site.drain()
+    assert draining.site.answer_first(request) is None
+    assert Server(express=False).site.answer_first(request) is None
+
+
 # That it is used at all
 
 
@@ -188,52 +254,86 @@ def spy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Spy:
     return Spy(server, monkeypatch)
 
 
+def _json(ip: str) -> bytes:
+    return b'{"ip":"%s"}' % ip.encode()
+
+
 PLAIN = {
     "GET": lambda ip: get(f"/api/ip_query?ip={ip}"),
-    "GET with headers": lambda ip: get(
+    "with headers": lambda ip: get(
         f"/api/ip_query?ip={ip}", "User-Agent: x", "Connection: keep-alive", "Accept: */*"
     ),
-    "POST": lambda ip: post(b'{"ip":"%s"}' % ip.encode()),
+    "HTTP/1.0": lambda ip: get(f"/api/ip_query?ip={ip}", "Connection: Keep-Alive", version="1.0"),
+    "one more parameter": lambda ip: get(f"/api/ip_query?from=ads&ip={ip}&x=%20"),
+    "escapes": lambda ip: get(f"/api/ip_query?ip={ip.replace(':', '%3A')}"),
+    "POST": lambda ip: post(_json(ip)),
     "POST with blanks": lambda ip: post(b' { "ip" : "%s" }\n' % ip.encode()),
+    "POST with more members": lambda ip: post(b'{"from":"ads","ip":"%s","x":[]}' % ip.encode()),
+    "POST with escapes": lambda ip: post(b'{"\\u0069p":"%s"}' % ip.encode()),
 }
+"""Look-ups in shapes that are told without a parser."""
+
+PARSED = {
+    "in chunks": lambda ip: chunked(_json(ip), 7),
+    "an empty line before": lambda ip: b"\r\n" + get(f"/api/ip_query?ip={ip}"),
+    "Expect": lambda ip: post(_json(ip), "Expect: 100-continue"),
+    "absolute form": lambda ip: get(f"http://x/api/ip_query?ip={ip}"),
+    "two options": lambda ip: get(f"/api/ip_query?ip={ip}", "Connection: x, keep-alive"),
+}
+"""Look-ups that the parser has to take apart."""
+
+SHAPES = PLAIN | PARSED
 
 
-@pytest.mark.parametrize("kind", PLAIN)
-def test_a_plain_hit_makes_no_request(server: Server, spy: Spy, kind: str) -> None:
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_look_up_makes_no_request(server: Server, spy: Spy, kind: str) -> None:
     connection = server.connect()
     for ip in ("1.2.3.4", "1.1.1.1", "2001:db8::1"):
-        assert connection.ask(PLAIN[kind](ip)).body == KNOWN
+        assert connection.ask(SHAPES[kind](ip)).body == KNOWN
+    assert spy.made == 0
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_nor_does_an_address_without_a_record(server: Server, spy: Spy, kind: str) -> None:
+    connection = server.connect()
+    for ip in ("9.9.9.9", "::ffff:9.9.9.9", "3::A"):
+        answer = connection.ask(SHAPES[kind](ip))
+        assert answer.status == 501
+        assert answer.json == {"message": f"no ip info in ip db for ip: {ip}"}
     assert spy.made == 0
 
 
 @pytest.mark.parametrize("kind", PLAIN)
-def test_nor_does_an_address_without_a_record(
+def test_a_plain_one_is_not_parsed(
     server: Server, spy: Spy, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     connection = server.connect()
-    for _ in range(3):
-        for ip in ("9.9.9.9", "::ffff:9.9.9.9", "3::A"):
-            answer = connection.ask(PLAIN[kind](ip))
-            assert answer.status == 501
-            assert answer.json == {"message": f"no ip info in ip db for ip: {ip}"}
     spy.feeds(connection, monkeypatch)
-    assert connection.ask(PLAIN[kind]("8.8.8.8")).status == 501
-    # Of POST, only lengths that have been seen.
-    assert connection.ask(PLAIN[kind]("7.7.7.7")).status == 501
+    for number, ip in enumerate(("1.2.3.4", "1.1.1.1", "2001:db8::1", "1.2.3.4")):
+        request = PLAIN[kind](ip).replace(b"Host:", b"X-Request-Id: %d\r\nHost:" % number)
+        assert connection.ask(request).body == KNOWN
+    connection.send(PLAIN[kind]("1.2.3.4") * 40)
+    assert [response.body for response in connection.received()] == [KNOWN] * 40
     assert spy.fed == 0
     assert spy.made == 0
 
 
-@pytest.mark.parametrize("kind", PLAIN)
-def test_a_known_head_is_not_parsed_again(
-    server: Server, spy: Spy, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    server.connect().ask(PLAIN[kind]("1.2.3.4"))
+@pytest.mark.parametrize("kind", SHAPES)
+def test_one_that_closes_makes_no_request(server: Server, spy: Spy, kind: str) -> None:
     connection = server.connect()
-    spy.feeds(connection, monkeypatch)
-    for ip in ("1.2.3.4", "1.1.1.1"):
-        assert connection.ask(PLAIN[kind](ip)).body == KNOWN
-    assert spy.fed == 0
+    request = re.sub(rb"Connection: [^\r]*\r\n", b"", SHAPES[kind]("1.2.3.4"))
+    (response,) = [connection.ask(request.replace(b"Host:", b"Connection: close\r\nHost:"))]
+    assert response.body == KNOWN
+    assert response.headers["Connection"] == "close"
+    assert not connection.open
+    assert spy.made == 0
+
+
+def test_a_head_has_no_body(server: Server, spy: Spy) -> None:
+    connection = server.connect()
+    connection.send(get("/api/ip_query?ip=1.2.3.4", method="HEAD"))
+    (response,) = connection.received(heads_only=True)
+    assert response.headers["Content-Length"] == str(len(KNOWN))
     assert spy.made == 0
 
 
@@ -249,11 +349,11 @@ def test_pipelined_hits_make_no_request(server: Server, spy: Spy) -> None:
     "request_",
     [
         get("/api/ip_query?ip=x"),
-        get("/api/ip_query?ip=1.2.3.4", method="HEAD"),
-        get("/api/ip_query?ip=1.2.3.4", version="1.0"),
-        get("/api/ip_query?ip=1.2.3.4", "Connection: close"),
-        post(b'{"ip":"1.2.3.4","x":1}'),
-        post(b'{"ip":"1.2.3.4"}', "Expect: 100-continue"),
+        get("/api/ip_query"),
+        get("/api/ip_query?ip=1.2.3.4", method="DELETE"),
+        get("/api/ip_query/?ip=1.2.3.4"),
+        post(b'{"ip":"x"}'),
+        post(b'["1.2.3.4"]'),
     ],
 )
 def test_anything_else_makes_one(server: Server, spy: Spy, request_: bytes) -> None:
@@ -267,17 +367,6 @@ def test_with_an_access_log_every_answer_has_its_line() -> None:
     for _ in range(3):
         connection.ask(PLAIN["GET"]("1.2.3.4"))
     assert len(lines) == 3
-
-
-def test_what_is_learnt_is_bounded() -> None:
-    lane = Lane(lambda ip: b"")
-    for number in range(5000):
-        request = get("/api/ip_query?ip=1.2.3.4", f"X: {number}")
-        lane.learn(request, b"/api/ip_query?ip=1.2.3.4", b"")
-        body = b'{"ip":"1.2.3.4"}'
-        lane.learn(post(body, f"X: {number}"), b"/api/ip_query", body)
-    assert 0 < len(lane.tails) <= 1000
-    assert 0 < len(lane.heads) <= 1000
 
 
 def test_after_a_reload_the_new_database_answers(server: Server) -> None:
@@ -307,10 +396,22 @@ def is_address(text: bytes) -> bool:
 
 
 @given(st.binary(max_size=30) | BODIES)
-def test_a_plain_body_is_json_that_says_the_same(body: bytes) -> None:
-    address = plain_address(b"POST", b"/api/ip_query", body)
+def test_a_body_says_what_it_says_as_json(body: bytes) -> None:
+    address = address_of(b"POST", b"/api/ip_query", body)
     if address is not None and is_address(address):
-        assert json.loads(body) == {"ip": address.decode()}
+        assert json.loads(body)["ip"] == address.decode()
+
+
+@given(
+    st.lists(
+        st.sampled_from(["ip", "=", "&", ";", "%69", "p", "1.2.3.4", "+", "%", "x", "%3d", "i"]),
+        max_size=9,
+    ).map("".join)
+)
+def test_a_query_says_what_it_says_to_twisted(query: str) -> None:
+    address = address_of(b"GET", f"/api/ip_query?{query}".encode(), b"")
+    values = parse_qs(query.encode(), 1).get(b"ip", [None])
+    assert address == values[0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 9)), min_size=1))

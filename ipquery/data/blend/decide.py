@@ -151,7 +151,7 @@ def decide_places(rules: Rules, claims: PlaceClaims) -> PlaceChoice:
     leading: Mask = rules.leads[:, country]
     agree = countries == country
     # A continent without a country, say.
-    country_from = _or_else(country_from, _first(rules, claims.names_country & agree, leading))
+    country_from = _or_else(country_from, _first(rules, claims.names_country, leading))
 
     province_from = elect(rules, np.where(agree, claims.region, 0), leading)
     region = _of(province_from, claims.region)
@@ -231,7 +231,8 @@ def _elect(rules: Rules, claims: Claims, leading: Mask) -> Chosen:
     votes: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
     for number in rules.order:
         family = rules.families[number]
-        # A family says what the first of its sources that knows anything says.
+        # A family says what the first of its sources that knows anything says; where none
+        # does, its vote weighs nothing.
         claim, weight = votes.get(family, (np.zeros_like(claims[number]), np.zeros(1, np.int64)))
         speaks = (claim == 0) & (claims[number] != 0)
         votes[family] = (
@@ -240,7 +241,7 @@ def _elect(rules: Rules, claims: Claims, leading: Mask) -> Chosen:
         )
     totals = np.zeros(claims.shape, np.int64)
     for claim, weight in votes.values():
-        totals += np.where((claims == claim) & (claims != 0), weight, 0)
+        totals += np.where(claims == claim, weight, 0)
     return _first(rules, (totals == totals.max(axis=0)) & (claims != 0), leading)
 
 

@@ -1,5 +1,6 @@
 """What all children have in common: reading sources, within limits, and telling how it ended."""
 
+import gc
 import json
 import pickle
 import resource
@@ -69,6 +70,10 @@ def carry_out(work: Callable[[Any, Report], dict[str, Any]]) -> int:
     :param work: gets the task and what to report progress to, and returns the last message.
     :returns: the exit status.
     """
+    # Nothing of what a task makes by the million refers back to itself. To look for such rings
+    # again and again took 4 of the 33 s of processor time that a build of ip2region and DB-IP
+    # City Lite needs, and found no memory.
+    gc.disable()
     task: Task = pickle.load(sys.stdin.buffer)  # noqa: S301 # from the process that started us
     limits = task.limits
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
