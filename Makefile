@@ -7,6 +7,7 @@
 # make bench-cache         what a Redis cache costs and gains
 # make bench-nodes         two nodes against one, and what nginx costs
 # make bench-tools         the load tools there are, side by side
+# make accuracy   get the databases to compare with, and write docs/accuracy.md
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -25,7 +26,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes bench-tools clean
+.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes bench-tools accuracy clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -73,6 +74,10 @@ bench-nodes: $(VENV)/ready-to-bench
 bench-tools: $(VENV)/ready-to-bench-tools
 	@$(FETCH)
 	$(VENV)/bin/python -m loadgen.tools $(BENCH)
+
+# Some come by npm, which the tests need, too.
+accuracy: $(VENV)/ready-to-test
+	$(VENV)/bin/python -m loadgen.accuracy
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

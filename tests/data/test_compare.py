@@ -3,6 +3,7 @@
 import ipaddress
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from ipquery.data.ranges import KEY, to_key
 from ipquery.data.record import Record
 from ipquery.special import PUBLIC, V4_BLOCKS, V6_BLOCKS, kind_of
 from tests.data.blending import Given, everywhere, given_of, source
-from tests.data.tables import LAST, search
+from tests.data.tables import LAST, Rows, rows_of, search
 
 
 @attrs.frozen
@@ -49,6 +50,7 @@ SAID = (
                latitude=39.9, longitude=116.4),
         "CN", "CN-BJ", "110000",
     ),
+    Said(Record(country="中国", province="北京", city="某地"), "CN", "CN-BJ", "110000"),
     Said(Record(country="中国", city="金华市"), "CN", None, "x金华市", chinese_city=True),
     Said(Record(country="美国", province="加利福尼亚州", city="洛杉矶", postal_code="9"),
          "US", "US-CA", "x洛杉矶", chinese_city=True),
@@ -190,6 +192,13 @@ def _check_pairs(model: Model, space: Space) -> None:
                 for place, true in enumerate(_agreement(level, left, right)):
                     sums[place] += size * true
             assert [found.both, found.told, found.same] == sums, level
+        largest = Counter[tuple[str | None, str | None]]()
+        for size, left, right in both:
+            if left.country and right.country and left.country != right.country:
+                largest[left.country, right.country] += size
+        assert [one.addresses for one in pair.levels["country"].disagreements] == [
+            size for _, size in largest.most_common(10)
+        ]
         apart = sorted(
             (_kilometres(left.record, right.record), size)
             for size, left, right in both
@@ -230,14 +239,59 @@ def _compare(given: Sequence[Given]) -> list[Space]:
     return compare([one.source for one in given], tables, [False] * len(given))
 
 
+# Where public addresses are.
+PUBLIC_FIRST = {4: 1 << 24, 6: 0x2A00 << 112}
+
+
+@st.composite
+def _ends(draw: st.DrawFn, version: int) -> Rows:
+    """Ranges among public addresses, most of them small: there quantiles are decided."""
+    rows: Rows = []
+    first = PUBLIC_FIRST[version]
+    for size, gap in draw(
+        st.lists(
+            st.tuples(st.sampled_from((1, 1, 2, 3, 1000)), st.sampled_from((0, 0, 1))),
+            min_size=1,
+            max_size=12,
+        )
+    ):
+        rows.append((first, first + size - 1, 0))
+        first += size + gap
+    return rows
+
+
 @st.composite
 def sources(draw: st.DrawFn) -> list[Given]:
-    records = st.sampled_from([one.record for one in SAID])
-    return [draw(given_of(records, name)) for name in ("a", "b", "c")[: draw(st.integers(1, 3))]]
+    """Up to three sources whose ranges begin at the same addresses, and one of its own."""
+    # A few of the records: so it happens that two of them stand at many addresses.
+    records = draw(
+        st.lists(st.sampled_from([one.record for one in SAID]), min_size=1, max_size=5, unique=True)
+    )
+    ends = {version: draw(_ends(version) | rows_of(version)) for version in (4, 6)}
+    given = []
+    for name in ("a", "b", "c")[: draw(st.integers(1, 3))]:
+        rows: dict[int, Rows] = {}
+        for version, ranges in ends.items():
+            said = draw(
+                st.lists(
+                    st.none() | st.integers(0, len(records) - 1),
+                    min_size=len(ranges),
+                    max_size=len(ranges),
+                )
+            )
+            rows[version] = [
+                (first, last, record)
+                for (first, last, _), record in zip(ranges, said, strict=True)
+                if record is not None
+            ]
+        given.append(Given(source(name), records, rows))
+    if draw(st.booleans()):
+        given.append(draw(given_of(st.sampled_from(records), "d")))
+    return given
 
 
 @given(sources())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=60)
 def test_counts_are_those_of_a_look_at_every_address(given: list[Given]) -> None:
     spaces = _compare(given)
     assert [space.version for space in spaces] == [4, 6]
@@ -248,8 +302,55 @@ def test_counts_are_those_of_a_look_at_every_address(given: list[Given]) -> None
         _check_pairs(model, space)
 
 
+def test_every_pair_of_meanings() -> None:
+    records = [one.record for one in SAID]
+    pairs = list(itertools.product(range(len(records)), repeat=2))
+    given = [
+        Given(
+            source(name),
+            records,
+            {
+                version: [
+                    # Some larger than others, and none beside the next.
+                    (at := first + 4 * number, at + number % 3, pair[side])
+                    for number, pair in enumerate(pairs)
+                ]
+                for version, first in PUBLIC_FIRST.items()
+            },
+        )
+        for side, name in enumerate(("left", "right"))
+    ]
+    for space in _compare(given):
+        model = Model(given, space.version)
+        _check_coverage(model, space)
+        _check_pairs(model, space)
+
+
+def test_half_of_an_odd_number_of_addresses_is_the_larger_half() -> None:
+    point = Record(country_code="US", city="a", latitude=0.0, longitude=9.0)
+    records = [attrs.evolve(point, longitude=float(degrees)) for degrees in (9, 10, 11)]
+    rows: dict[int, Rows] = {4: [(1 << 24, (1 << 24) + 2, 0)]}
+    apart: dict[int, Rows] = {4: [((1 << 24) + k, (1 << 24) + k, k) for k in range(3)]}
+    (pair,) = _compare(
+        [Given(source("left"), [records[0]], rows), Given(source("right"), records, apart)]
+    )[0].pairs
+    degree = math.radians(1) * 6371.0088
+    assert pair.distance.median == pytest.approx(degree)
+    assert pair.distance.p90 == pytest.approx(2 * degree)
+    assert [pair.distance.within[km] for km in (1, 100, 250)] == [1, 1, 3]
+
+
+def test_a_country_apart_is_no_disagreement_on_the_city() -> None:
+    left = everywhere(Record(country_code="US", province="California", city="a"), "left")
+    right = everywhere(Record(country_code="CA", province="Ontario", city="b"), "right")
+    (pair,) = _compare([left, right])[0].pairs
+    assert len(pair.levels["country"].disagreements) == 1
+    assert not pair.levels["province"].disagreements
+    assert not pair.levels["city"].disagreements
+
+
 @given(sources())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=60)
 def test_disagreements_are_real_and_the_largest_come_first(given: list[Given]) -> None:
     for space in _compare(given):
         model = Model(given, space.version)
@@ -285,7 +386,7 @@ def _told(record: Record) -> dict[str, Any]:
 
 
 @given(sources())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=60)
 def test_a_source_agrees_with_itself(given: list[Given]) -> None:
     one = given[0]
     for space in _compare([one, attrs.evolve(one, source=source("again"))]):
@@ -373,3 +474,12 @@ def test_sizes_are_exact(data: st.DataObject) -> None:
         sum(size for size, group in zip(expected, groups, strict=True) if group == number)
         for number in range(4)
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(2**64 - 1, 2**64), (5, 2**64 + 3), (2**64, 2**65 - 1), (0, 2**127), (7, 7)],
+)
+def test_sizes_across_the_halves_of_an_ipv6_address(first: int, last: int) -> None:
+    ends = (np.array([to_key(6, number)], KEY[6]) for number in (first, last))
+    assert Sizes.between(*ends).total() == last - first + 1
