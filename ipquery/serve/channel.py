@@ -87,6 +87,9 @@ def most_kept_bytes(limits: HttpLimits) -> int:
     return _READ_BYTES + 3 * (message + fields) + _ANSWER_BYTES + _CONNECTION_BYTES
 
 
+# No plain request ends with NUL.
+_NO_TAIL = b"\0"
+
 # Headers the channel itself writes: Date first, so that all that follows it in an
 # express answer can be kept ready, and Connection last.
 _OWN_HEADERS = frozenset({b"server", b"date", b"connection"})
@@ -133,9 +136,9 @@ class Channel(Protocol):
         self._resting = False
         self._lane = site.lane
         self._write: Callable[[bytes], None] = _write_nowhere
-        # What followed the address in the last GET that was a plain look-up and kept the
-        # connection, and where that begins; no plain request ends with NUL.
-        self._tail, self._tail_at = b"\0", 0
+        # What followed the address in the last request, if that was a GET with nothing but
+        # an address in its query that kept the connection, and where it begins.
+        self._tail, self._tail_at = _NO_TAIL, 0
         # Requests that may still be asked before the last one, which is told to
         # close; the lane leaves that to the other way.
         self._requests_left = site.limits.requests_per_connection - 1
@@ -181,16 +184,14 @@ class Channel(Protocol):
             # says what it said. In this body, as it is what a busy worker does all day,
             # and a call more takes 5 % of it.
             if data.startswith(GET_START) and data.endswith(self._tail):
-                lane, address = self._lane, data[ADDRESS_AT : self._tail_at]
-                found = lane.find(address)
-                answer = lane.head + found if found is not None else lane.missing(address)
-                if answer is not None:
+                found = self._lane.find(data[ADDRESS_AT : self._tail_at])
+                if found is not None:
                     self._requests_left -= 1
                     if not self._requests_left:
                         self._resting = False
-                    self._write(answer)
+                    self._write(self._lane.head + found)
                     return
-            elif self._answer_whole(data):
+            if self._answer_whole(data):
                 return
         if self._phase is _Phase.CLOSING:
             return
@@ -205,7 +206,7 @@ class Channel(Protocol):
     def _answer_whole(self, data: bytes) -> bool:
         """Answer a read that is one plain look-up."""
         plain = read_plain(data, 0, self._limits)
-        if plain is None or plain.end != len(data):
+        if plain is None or plain[-1] != len(data):
             return False
         method, target, framing, body, _ = plain
         last = not framing.persists
@@ -221,9 +222,11 @@ class Channel(Protocol):
             return True
         if not self._requests_left:
             self._resting = False
-        if method == b"GET" and not (body or framing.is_1_0):
+        if method == b"GET" and not (framing.is_1_0 or b"&" in target or b"%" in target):
             self._tail_at = len(b"GET ") + len(target) - len(data)
             self._tail = data[self._tail_at :]
+        else:
+            self._tail = _NO_TAIL
         return True
 
     def _has_more(self) -> bool:

@@ -89,18 +89,36 @@ def _query_address(query: bytes) -> bytes | None:
     """The first value of ``ip``, as :func:`twisted.web.http.parse_qs` has it."""
     # A fragment isn't sent (RFC 9112 section 3.2); were it, it would be part of the value.
     for item in query.replace(b";", b"&").split(b"&"):
+        if item.startswith(b"ip="):
+            return _decoded(item[3:])
         name, equals, value = item.partition(b"=")
-        if equals and (name == b"ip" or (b"%" in name and _decoded(name) == b"ip")):
+        if equals and b"%" in name and _decoded(name) == b"ip":
             return _decoded(value)
     return None
 
 
 def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    if b"%" not in text and b"+" not in text:
+        return text
+    # Colons are what URL libraries escape in an address: two replacements take a fifth of
+    # the time.
+    text = text.replace(b"%3A", b":").replace(b"%3a", b":").replace(b"+", b" ")
+    return unquote_to_bytes(text) if b"%" in text else text
 
 
 def body_address(body: bytes) -> bytes | None:
     """The address in a JSON body."""
+    # As JavaScript and most others write it, and as json.dumps does, with one blank.
+    if body.endswith(b'"}'):
+        if body.startswith(b'{"ip":"'):
+            text = body[7:-2]
+        elif body.startswith(b'{"ip": "'):
+            text = body[8:-2]
+        else:
+            text = b'"'
+        # What is no address is looked up in vain, and then the routes' to answer.
+        if b'"' not in text and b"\\" not in text:
+            return text
     plain = _BODY.fullmatch(body)
     if plain is not None:
         return plain[1]

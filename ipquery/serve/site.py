@@ -168,9 +168,11 @@ class ApiSite(Site):
         if not self.express or self.draining or self._is_full:
             return None
         plain = read_plain(data, 0, self.limits)
-        if plain is None or plain.end != len(data) or plain.framing.persists:
+        if plain is None:
             return None
-        method, target, framing, body, _ = plain
+        method, target, framing, body, end = plain
+        if end != len(data) or framing.persists:
+            return None
         return self.lane.respond(method, target, body, framing.is_1_0, last=True)
 
     def make_request(self, channel: Channel) -> ApiRequest:

@@ -37,25 +37,26 @@ _REST = re.compile(
     rb")%(other)b)*+\r\n" % {b"other": _OTHER, b"blank": _BLANK, b"host": _HOST}
 )
 
-# RFC 3986 section 3.3 and 3.4: pchar, "/" and "?", without what RFC 3986 leaves out and some
-# clients send.
-_TARGET = re.compile(rb"/[A-Za-z0-9._~%!$&'()*+,;=:@/?-]*+")
+# RFC 3986 sections 3.3 and 3.4: the characters of pchar, "/" and "?".
+_TARGET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~%!$&'()*+,;=:@/?-"
 
 _METHODS = (b"GET ", b"POST ", b"HEAD ")
 
-# Callers send the same header over and over. A thousand of a kilobyte at most are a megabyte
-# for a worker, not for a connection.
+# What limits don't count of the rest of a head: version, and the empty line.
+_LINE_END = len(b" HTTP/1.1\r\n\r\n")
+
+# The most that a head has beside its target and its fields.
+_BESIDES = len(b"POST ") + _LINE_END
+
+# Callers send the same header over and over. Twice a thousand of a kilobyte at most are two
+# megabytes for a worker, not for a connection.
 _KNOWN, _LONGEST_KNOWN = 1000, 1 << 10
-
-
-# Tuples, not attrs classes: one is made for every request, in 0.3 us instead of 1.2.
 
 
 class Framing(NamedTuple):
     """What the rest of a head, from the HTTP version on, says about a message.
 
-    ``length`` is the body's, in bytes; ``header_bytes`` and ``header_count`` are what limits
-    are held against.
+    ``length`` is the body's, in bytes; the last two are what limits are held against.
     """
 
     is_1_0: bool
@@ -65,14 +66,11 @@ class Framing(NamedTuple):
     header_count: int
 
 
-class Plain(NamedTuple):
-    """A whole request. ``end`` is where it ends in what was read."""
+Plain = tuple[bytes, bytes, Framing, bytes, int]
+"""A whole request: method, target, framing, body, and where it ends in what was read.
 
-    method: bytes
-    target: bytes
-    framing: Framing
-    body: bytes
-    end: int
+A bare tuple: one is made for every request, and a class would take a tenth of its time.
+"""
 
 
 def read_plain(data: bytes, begin: int, limits: HttpLimits) -> Plain | None:
@@ -80,33 +78,49 @@ def read_plain(data: bytes, begin: int, limits: HttpLimits) -> Plain | None:
 
     :returns: ``None`` if that isn't certain, or it is beyond a limit.
     """
-    for start in _METHODS:
-        if data.startswith(start, begin):
-            break
+    # Not beyond what a head may hold: to look at 50,000 fields would take 4 ms.
+    most = begin + limits.request_line_bytes + limits.header_bytes + _BESIDES
+    end_of_head = data.find(b"\r\n\r\n", begin, most) + 4
+    if end_of_head < 4:
+        return None
+    head = data[begin:end_of_head]
+    # Where the body says what is asked for, whole heads repeat.
+    if head.startswith(b"POST ") and len(head) <= _LONGEST_KNOWN:
+        parts = _known_head(head)
     else:
+        parts = _head(head)
+    if parts is None:
         return None
-    at = begin + len(start)
-    end = data.find(b" ", at)
-    head_end = data.find(b"\r\n\r\n", end) + 4
-    if end < 0 or head_end < 4:
-        return None
-    rest, target = data[end:head_end], data[at:end]
-    framing = _known(rest) if len(rest) <= _LONGEST_KNOWN else framing_of(rest)
-    if framing is None or not _TARGET.fullmatch(target):
-        return None
-    body_end = head_end + framing.length
-    if body_end > len(data) or _is_beyond(limits, target, framing):
-        return None
-    return Plain(start[:-1], target, framing, data[head_end:body_end], body_end)
-
-
-def _is_beyond(limits: HttpLimits, target: bytes, framing: Framing) -> bool:
-    return (
-        framing.length > limits.body_bytes
+    method, target, framing = parts
+    end = end_of_head + framing.length
+    if (
+        end > len(data)
+        or framing.length > limits.body_bytes
         or framing.header_bytes > limits.header_bytes
         or framing.header_count > limits.header_count
         or len(target) > limits.request_line_bytes
-    )
+    ):
+        return None
+    return method, target, framing, data[end_of_head:end], end
+
+
+def _head(head: bytes) -> tuple[bytes, bytes, Framing] | None:
+    """Method, target and framing of a head, if it is plain."""
+    for method in _METHODS:
+        if head.startswith(method):
+            break
+    else:
+        return None
+    at = len(method)
+    end = head.find(b" ", at)
+    if end < 0:
+        return None
+    target, rest = head[at:end], head[end:]
+    # Twice as fast as a regular expression.
+    if not target.startswith(b"/") or target.translate(None, _TARGET):
+        return None
+    framing = _known_rest(rest) if len(rest) <= _LONGEST_KNOWN else framing_of(rest)
+    return None if framing is None else (method[:-1], target, framing)
 
 
 def framing_of(rest: bytes) -> Framing | None:
@@ -128,9 +142,10 @@ def framing_of(rest: bytes) -> Framing | None:
         is_1_0,
         connection is not None and not says_close if is_1_0 else not says_close,
         int(length or 0),
-        len(rest) - len(b" HTTP/1.1\r\n") - len(b"\r\n"),
+        len(rest) - _LINE_END,
         rest.count(b"\r\n") - 2,
     )
 
 
-_known = lru_cache(_KNOWN)(framing_of)
+_known_rest = lru_cache(_KNOWN)(framing_of)
+_known_head = lru_cache(_KNOWN)(_head)
