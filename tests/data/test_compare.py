@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipquery.data.blend.claims import LEVELS
-from ipquery.data.blend.compare import WITHIN, Space, compare, kilometres
+from ipquery.data.blend.compare import WITHIN, Space, compare
 from ipquery.data.blend.sizes import Sizes
 from ipquery.data.codes.china import prefecture_of
 from ipquery.data.ranges import KEY, to_key
 from ipquery.data.record import Record
+from ipquery.data.sphere import kilometres
 from ipquery.special import PUBLIC, V4_BLOCKS, V6_BLOCKS, kind_of
 from tests.data.blending import Given, everywhere, given_of, source
 from tests.data.tables import LAST, Rows, rows_of, search

@@ -23,6 +23,7 @@ from ipquery.data.blend.sizes import Mask, Sizes
 from ipquery.data.ranges import KEY, Column, Ranges, RangeTable, predecessors, to_key, to_numbers
 from ipquery.data.record import Record
 from ipquery.data.sources import Source
+from ipquery.data.sphere import kilometres
 from ipquery.special import public_ranges
 
 WITHIN = (1, 10, 25, 50, 100, 250, 500, 1000, 5000)
@@ -32,9 +33,6 @@ WITHIN = (1, 10, 25, 50, 100, 250, 500, 1000, 5000)
 # longest ranges.
 _DISAGREEMENTS = 10
 _EXAMPLES = 3
-
-_EARTH = 6371.0088
-"""Mean radius of the earth in kilometres (IUGG)."""
 
 Numbers = NDArray[np.int32]
 
@@ -432,18 +430,3 @@ def distance(
         quantile(9),
         {km: running(int(np.searchsorted(apart, km, side="right"))) for km in WITHIN},
     )
-
-
-def kilometres(
-    latitude: Column, longitude: Column, other_latitude: Column, other_longitude: Column
-) -> NDArray[np.float64]:
-    """Great-circle distances between points given in degrees, by the haversine formula."""
-    north, other_north = np.radians(latitude), np.radians(other_latitude)
-    east = np.radians(other_longitude - longitude)
-    half = (
-        np.sin((other_north - north) / 2) ** 2
-        + np.cos(north) * np.cos(other_north) * np.sin(east / 2) ** 2
-    )
-    # Rounding may carry antipodes beyond 1.
-    apart: NDArray[np.float64] = 2 * _EARTH * np.arcsin(np.sqrt(np.minimum(half, 1)))
-    return apart

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ipquery.address import V4_LAST, V6_LAST, to_text
 from ipquery.data.ranges import Column, sorted_unique
 from ipquery.data.snapshot.sides import Said, Side, read_side, show
+from ipquery.data.sphere import kilometres
 
 LEVELS = ("answer", "country", "province", "city", "coordinates", "org", "isp", "asn")
 """What is compared. ``answer`` is all fields together, to the letter."""
@@ -23,7 +24,6 @@ LEVELS = ("answer", "country", "province", "city", "coordinates", "org", "isp", 
 NEAR = 1.0
 """Kilometres up to which two places are one: publishers round coordinates."""
 
-_EARTH_RADIUS = 6371.0
 _EXAMPLES = 3
 
 _NEITHER, _SAME, _CHANGED, _LOST, _GAINED = range(5)
@@ -320,14 +320,11 @@ def _outcome(before: Column, after: Column, differ: Column) -> NDArray[np.int64]
 
 
 def _far(pairs: _Pairs, chosen: Column, old: Side, new: Side) -> Column:
-    """Whether coordinates are more than :data:`NEAR` apart, on a sphere (haversine)."""
-    latitude, longitude = (column[pairs.old[chosen]] for column in old.place)
-    other_latitude, other_longitude = (column[pairs.new[chosen]] for column in new.place)
-    half = np.sin((other_latitude - latitude) / 2) ** 2 + (
-        np.cos(latitude) * np.cos(other_latitude) * np.sin((other_longitude - longitude) / 2) ** 2
-    )
-    # Not a number where one doesn't know; opposite sides of the earth may come out above 1.
-    far: Column = 2 * _EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(half, 1))) > NEAR
+    """Whether coordinates are more than :data:`NEAR` apart."""
+    here = [column[pairs.old[chosen]] for column in old.place]
+    there = [column[pairs.new[chosen]] for column in new.place]
+    # Not a number where one doesn't know: that is never far.
+    far: Column = kilometres(*here, *there) > NEAR
     return far
 
 

@@ -46,7 +46,7 @@ class Side:
     ``starts`` are the upper and lower halves of the first address of each step, and
     ``answers`` the numbers of their answers, by version. ``parts`` number the texts that an
     answer is made of, ``label`` is the country that it counts for; ``place`` is latitude
-    and longitude, in radians.
+    and longitude, in degrees.
     """
 
     identity: str
@@ -168,7 +168,7 @@ def _read(
             ),
         },
         _numbers(words, (row[_CODE] or row[_COUNTRY] for row in regions))[region],
-        tuple(np.radians(np.array([point or _NOWHERE for point in points], float)[place].T)),
+        tuple(np.array([point or _NOWHERE for point in points], float)[place].T),
     )
 
 
