@@ -11,11 +11,10 @@ from typing import Any
 import attrs
 
 from ipquery.data.blend.compare import compare
-from ipquery.data.build.job import Report, Task
+from ipquery.data.build.job import Report, Task, names_snapshot
 from ipquery.data.build.loading import carry_out, load
 from ipquery.data.ranges import RangeTable
 from ipquery.data.record import DataError
-from ipquery.data.snapshot import is_snapshot
 from ipquery.data.snapshot.table import read_table
 from ipquery.data.sources import Source
 
@@ -40,7 +39,7 @@ def _compare(task: Task, report: Report) -> dict[str, Any]:
     heard = []
     for number, source in enumerate(task.sources):
         report(f"reading {source.name}", _READ * number / len(task.sources))
-        heard.append(_read_snapshot(source) if _is_snapshot(source) else _read(task, number))
+        heard.append(_read_snapshot(source) if names_snapshot(source) else _read(task, number))
     report("comparing", _READ)
     spaces = compare(
         [one.source for one in heard],
@@ -63,13 +62,6 @@ def _compare(task: Task, report: Report) -> dict[str, Any]:
         **{f"ipv{space.version}": attrs.asdict(space) for space in spaces},
     }
     return {"comparison": told}
-
-
-def _is_snapshot(source: Source) -> bool:
-    try:
-        return source.format is None and is_snapshot(source.path)
-    except OSError as error:
-        raise DataError(f"{source.path}: can't read this database: {error.strerror}") from None
 
 
 def _read(task: Task, number: int) -> _Heard:

@@ -9,6 +9,7 @@ import attrs
 
 from ipquery.data.blend.policy import Policy
 from ipquery.data.record import DataError
+from ipquery.data.snapshot import is_snapshot
 from ipquery.data.sources import Source
 
 Report = Callable[[str, float], None]
@@ -128,3 +129,14 @@ def source_digest(source: Source) -> str:
 def unreadable(path: Path, error: OSError) -> DataError:
     """The one line for a source that can't be read."""
     return DataError(f"{path}: can't read this database: {error.strerror}")
+
+
+def names_snapshot(source: Source) -> bool:
+    """Whether a source is a snapshot, not a database.
+
+    :raises DataError: it can't be read.
+    """
+    try:
+        return source.format is None and is_snapshot(source.path)
+    except OSError as error:
+        raise unreadable(source.path, error) from None

@@ -28,11 +28,10 @@ from ipquery.data.build.job import (
     Question,
     Report,
     Task,
+    names_snapshot,
     source_digest,
-    unreadable,
 )
 from ipquery.data.record import DataError
-from ipquery.data.snapshot import is_snapshot
 from ipquery.data.sources import Source
 
 
@@ -51,8 +50,6 @@ def build(
     :raises DataError: a source, a list or ``out`` can't be used, or a limit was reached.
     """
     digests = [source_digest(source) for source in sources]
-    umask = os.umask(0)
-    os.umask(umask)
     with temporary_beside(out) as temporary:
         job = Job(
             sources=sources,
@@ -65,7 +62,7 @@ def build(
             out=out,
         )
         built = run(job, report, temporary)
-        publish(temporary, out, 0o666 & ~umask)
+        publish(temporary, out, 0o666)
     return built
 
 
@@ -169,19 +166,30 @@ def _remove_unless_held(path: Path) -> None:
 def publish(temporary: Temporary, out: Path, mode: int) -> None:
     """Put a whole file in place; it survives a power cut from here on.
 
+    :param mode: of the file, without what the umask takes away.
     :raises DataError: it can't be put there.
     """
+    umask = os.umask(0)
+    os.umask(umask)
     try:
-        os.fchmod(temporary.handle, mode)
+        os.fchmod(temporary.handle, mode & ~umask)
         os.fsync(temporary.handle)
         temporary.path.replace(out)
-        folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(out.parent)
     except OSError as error:
         raise DataError(f"{out}: can't write the snapshot: {error.strerror}") from None
+
+
+def sync(path: Path) -> None:
+    """Have a file, or what a folder names, survive a power cut.
+
+    :raises OSError: it can't be.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def run(job: Job, report: Report, temporary: Temporary) -> Built:
@@ -227,17 +235,6 @@ def explain(
         )
         found: list[dict[str, Any]] = _have_done("explainer", question, report, [])["explanations"]
     return found
-
-
-def names_snapshot(source: Source) -> bool:
-    """Whether a source is a snapshot, not a database.
-
-    :raises DataError: it can't be read.
-    """
-    try:
-        return source.format is None and is_snapshot(source.path)
-    except OSError as error:
-        raise unreadable(source.path, error) from None
 
 
 def compare(

@@ -22,11 +22,11 @@ from ipquery.data.build.job import (
     ListPaths,
     Report,
     file_digest,
+    names_snapshot,
     source_digest,
 )
 from ipquery.data.build.parent import (
     Temporary,
-    names_snapshot,
     publish,
     run,
     temporary_beside,
@@ -158,12 +158,10 @@ def _copy(source: BinaryIO, target: BinaryIO) -> None:
 
 def _keep(folder: Path, temporary: Temporary, out: Path) -> None:
     """Put a finished file in place, unless another process was first."""
-    umask = os.umask(0)
-    os.umask(umask)
     with _locked(folder):
         # Its workers may have mapped it and somebody may hold it: it stays that file.
         if not (_ours(out) and _is_intact(out)):
-            publish(temporary, out, 0o644 & ~umask)
+            publish(temporary, out, 0o644)
     _mark_used(folder, out)
     _prune(folder)
 

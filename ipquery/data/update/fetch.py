@@ -21,6 +21,7 @@ from pathlib import Path
 import attrs
 
 from ipquery.data.build import Limits, file_digest, try_reading
+from ipquery.data.build.parent import sync
 from ipquery.data.formats.archive import extract
 from ipquery.data.record import DataError
 from ipquery.data.sources import Source
@@ -261,15 +262,7 @@ def _put(got: Sequence[Path], paths: Sequence[Path]) -> None:
     for path, out in zip(got, paths, strict=True):
         out.parent.mkdir(mode=0o755, exist_ok=True)
         path.chmod(0o644)
-        _sync(path)
+        sync(path)
         path.replace(out)
         for folder in (out.parent, out.parent.parent):
-            _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            sync(folder)
