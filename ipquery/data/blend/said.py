@@ -11,24 +11,15 @@ from numpy.typing import NDArray
 
 from ipquery.data.blend.names import PLACEHOLDERS, Meaning, Names, city_meaning, meaning
 from ipquery.data.ranges import RangeTable
-from ipquery.data.record import FIELDS, Record
+from ipquery.data.record import FIELDS, FIELDS_OF, Record
 from ipquery.data.sources import Source
 
 Parts = tuple[Any, ...]
 """Fields of one level, in the order of its names."""
 
 NAMES = tuple(field.name for field in attrs.fields(Names))
-CITY = (
-    "city",
-    "city_code",
-    "district",
-    "postal_code",
-    "latitude",
-    "longitude",
-    "accuracy_radius",
-    "time_zone",
-)
-OWNER = ("org", "isp", "asn", "as_org")
+CITY = FIELDS_OF["city"]
+OWNER = (*FIELDS_OF["org"], *FIELDS_OF["isp"], *FIELDS_OF["asn"])
 
 _LATITUDE, _LONGITUDE, _RADIUS = (
     CITY.index(name) for name in ("latitude", "longitude", "accuracy_radius")
