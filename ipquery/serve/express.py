@@ -155,17 +155,14 @@ class Lane:
         address = address_of(method, target, body)
         if not address:
             return None
-        found = self.find(address)
-        response = self.head + found if found is not None else self.missing(address)
-        if response is None:
+        head, found = self.head, self.find(address)
+        if found is None:
+            head, found = self.missing_head, self.find_missing(address)
+        if found is None:
             return None
+        response = head + found
         if last:
             response = response.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
         elif is_1_0:
             response = response.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n", 1)
         return response if method != b"HEAD" else response[: response.index(b"\r\n\r\n") + 4]
-
-    def missing(self, address: bytes) -> bytes | None:
-        """The response for what :attr:`find` doesn't find, if the connection goes on."""
-        rest = self.find_missing(address)
-        return self.missing_head + rest if rest is not None else None
