@@ -4,7 +4,7 @@ import random
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipquery.data.formats import END_BYTES, FORMATS
@@ -24,6 +24,7 @@ def test_a_file_is_of_one_format(count: int) -> None:
 
 
 @given(st.binary(max_size=3000))
+@example(b"\xab\xcd\xefMaxMind.com")
 def test_any_bytes_are_of_none(content: bytes) -> None:
     assert _taken_for(content) == []
 

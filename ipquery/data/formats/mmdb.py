@@ -59,8 +59,10 @@ _FREE_LOW = np.array([2 ** min(128 - depth, 64) - 1 for depth in range(129)], np
 
 
 def sniff(head: bytes, tail: bytes, size: int) -> bool:
-    """The marker near the end."""
-    return _MARKER in tail
+    """The marker near the end, and behind it a map: its control byte has type 7 on top."""
+    at = tail.rfind(_MARKER)
+    control = tail[at + len(_MARKER) :][:1]
+    return at >= 0 and control >= b"\xe0"
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
