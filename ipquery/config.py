@@ -26,8 +26,8 @@ from ipquery.data.sources import (
     source_of,
 )
 from ipquery.net.sockets import Bind, BindError, parse_bind
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.upstreams import CacheSettings, FallbackSettings, UpstreamError
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings, UpstreamError
 
 
 class ConfigError(Exception):

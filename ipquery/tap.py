@@ -40,8 +40,8 @@ from ipquery.net.limits import OTHER_FILES, raise_open_files
 from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.net.systemd import Notifier, take_sockets
 from ipquery.progress import reporter
-from ipquery.serve import contract
-from ipquery.serve.upstreams import CacheSettings, UpstreamError
+from ipquery.serve.api import contract
+from ipquery.serve.lookup.upstreams import CacheSettings, UpstreamError
 
 _log = Logger()
 

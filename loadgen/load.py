@@ -5,7 +5,7 @@ from array import array
 from collections import Counter, deque
 from typing import Protocol
 
-from ipquery.serve import contract
+from ipquery.serve.api import contract
 from loadgen.latencies import Counts
 from loadgen.requests import Ask, Find, Requests
 

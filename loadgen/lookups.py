@@ -17,7 +17,7 @@ import click
 
 from ipquery import Snapshot
 from ipquery.address import to_text
-from ipquery.serve.express import after_date
+from ipquery.serve.api.express import after_date
 from loadgen.addresses import ZIPF_POPULATION, Random, random_of, uniform_v4, zipf
 from loadgen.cli import snapshot_of
 from loadgen.report import columns

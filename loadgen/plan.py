@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ipquery.serve import contract
+from ipquery.serve.api import contract
 
 # A run ends, whatever was asked for.
 MOST_SECONDS = 3600.0

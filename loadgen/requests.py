@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import repeat
 
-from ipquery.serve import contract
+from ipquery.serve.api import contract
 from loadgen.addresses import Draw, random_of
 from loadgen.plan import Plan
 

@@ -20,13 +20,13 @@ from twisted.internet.testing import StringTransport
 from ipquery import Snapshot, open_snapshot
 from ipquery.address import parse
 from ipquery.net.sockets import BACKLOG
-from ipquery.serve.app import Api, Readiness
-from ipquery.serve.channel import Channel
-from ipquery.serve.express import ADDRESS_AT, GET_START, Lane, after_date
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.message import Incoming
-from ipquery.serve.resolver import Resolver
-from ipquery.serve.site import ApiSite
+from ipquery.serve.api.app import Api, Readiness
+from ipquery.serve.api.express import ADDRESS_AT, GET_START, Lane, after_date
+from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.message import Incoming
+from ipquery.serve.http.site import ApiSite
+from ipquery.serve.lookup.resolver import Resolver
 from loadgen.addresses import random_of, uniform_v4
 from loadgen.charts import bars
 from loadgen.echo import ANSWER

@@ -15,8 +15,8 @@ from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import RANGE_COLUMNS, Source, ip2region_source
 from ipquery.net.sockets import Bind
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.upstreams import CacheSettings, FallbackSettings
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 
 EXAMPLE = Path(__file__).parents[1] / "conf/ipquery.toml"
 

@@ -39,9 +39,9 @@ from ipquery.fleet.control import (
     encode,
 )
 from ipquery.net.sockets import BindError, listen
-from ipquery.serve.limits import HttpLimits
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.service import HttpService
-from ipquery.serve.upstreams import CacheSettings, FallbackSettings
 
 _log = Logger()
 

@@ -1,1 +1,1 @@
-"""HTTP: one parser, the routes, and what they answer."""
+"""What a worker does: HTTP, look-ups, and the routes between them."""

@@ -11,13 +11,13 @@ from twisted.internet.interfaces import IListeningPort
 
 from ipquery.data.snapshot import Snapshot
 from ipquery.net.endpoint import serve
-from ipquery.serve.access_log import AccessLog
-from ipquery.serve.app import Api, Readiness
-from ipquery.serve.express import Lane, after_date, nothing, without_record
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.resolver import Resolver, fingerprint
-from ipquery.serve.site import ApiSite
-from ipquery.serve.upstreams import CacheSettings, FallbackSettings
+from ipquery.serve.api.app import Api, Readiness
+from ipquery.serve.api.express import Lane, after_date, nothing, without_record
+from ipquery.serve.http.access_log import AccessLog
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.site import ApiSite
+from ipquery.serve.lookup.resolver import Resolver, fingerprint
+from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 
 
 class HttpService(Service):
@@ -141,8 +141,8 @@ def _make_resolver(
         return Resolver(snapshot)
     # Not above: most services ask nobody, and txredisapi, TLS and an HTTP client
     # would take 6 MB in each worker.
-    from ipquery.serve.cache import LocalCache, RedisCache
-    from ipquery.serve.fallback import make_sources
+    from ipquery.serve.lookup.cache import LocalCache, RedisCache
+    from ipquery.serve.lookup.fallback import make_sources
 
     return Resolver(
         snapshot,

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import attrs
 
-from tests.serve.connection import Response, get, post
+from tests.serve.http.connection import Response, get, post
 
 QUERY = "/api/ip_query"
 RECORD = ["中国", "CN", "河南省", "410000", "商丘市", "411400", "", "联通"]

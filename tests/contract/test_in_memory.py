@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.cases import CASES, Case
-from tests.serve.connection import Server
+from tests.serve.http.connection import Server
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from ipquery.fleet.control import (
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net.sockets import Bind, open_listeners
 from ipquery.net.systemd import Notifier
-from ipquery.serve.limits import HttpLimits
+from ipquery.serve.http.limits import HttpLimits
 
 KILL = int(signal.SIGKILL)
 

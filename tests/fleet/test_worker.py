@@ -27,8 +27,8 @@ from ipquery.fleet.control import (
     encode,
 )
 from ipquery.fleet.worker import Worker
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.upstreams import CacheSettings
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.lookup.upstreams import CacheSettings
 from tests.data.builder import write_snapshot
 
 

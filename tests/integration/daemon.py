@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.serve.connection import Response, parse_responses
+from tests.serve.http.connection import Response, parse_responses
 
 TWISTD = Path(sys.executable).parent / "twistd"
 START_SECONDS = 30

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 _QUERY = get("/api/ip_query?ip=1.2.3.4")
 _SHORTEST = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"

@@ -14,8 +14,8 @@ import pytest
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon, exchange, receive
 from tests.integration.test_fleet import workers_of
-from tests.serve.connection import get, parse_responses, post
-from tests.serve.test_channel import SMUGGLED
+from tests.serve.http.connection import get, parse_responses, post
+from tests.serve.http.test_channel import SMUGGLED
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 CONFIG = """

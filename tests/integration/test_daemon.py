@@ -20,7 +20,7 @@ from tests.contract.cases import CASES, Case
 from tests.data.files import xdb
 from tests.integration.daemon import TWISTD, Daemon, exchange
 from tests.programs import require
-from tests.serve.connection import get, post
+from tests.serve.http.connection import get, post
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 

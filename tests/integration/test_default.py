@@ -16,7 +16,7 @@ from ipquery.data.update.recipes import DBIP_CITY_2023, RECIPES
 from tests.integration.daemon import Daemon
 from tests.integration.source import REPOSITORY
 from tests.programs import require
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 IPQUERY = Path(sys.executable).parent / "ipquery"
 ATTRIBUTION = "IP Geolocation by DB-IP (https://db-ip.com)"

@@ -23,7 +23,7 @@ import ipquery
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon, Daemons, exchange
 from tests.integration.load import Load
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 NOISY = r" *\d+%"
@@ -783,7 +783,7 @@ def test_changed_code_is_taken_over_by_replacement(tmp_path: Path, cached: dict[
     flags = ["--db", tmp_path / "db.xdb", "-w", 1]
     with Daemon(folder, *flags, environment=environment) as daemon:
         assert daemon.wait_until_up().ask(get("/healthz")).json == {"status": "ok"}
-        app = package / "serve/app.py"
+        app = package / "serve/api/app.py"
         app.write_text(app.read_text().replace('contract.status("ok")', 'contract.status("new")'))
         _reload(daemon)
         assert daemon.ask(get("/healthz")).json == {"status": "new"}

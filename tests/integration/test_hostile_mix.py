@@ -15,7 +15,7 @@ from tests.data.files import xdb
 from tests.integration.daemon import Daemon
 from tests.integration.load import Load, Result
 from tests.integration.test_fleet import workers_of
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 CONFIG = """
 workers = 1

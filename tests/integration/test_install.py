@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.daemon import Daemon
 from tests.integration.source import copy_source, outside_environment
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 
 def _run(*command: object, cwd: Path) -> str:

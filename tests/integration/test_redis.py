@@ -15,7 +15,7 @@ from tests.integration.load import Load
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.remote import Babbler, Remote
 from tests.integration.test_fleet import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 UNKNOWN = get("/api/ip_query?ip=9.9.9.9")
 REMOTE_ANSWER = b'["","DE","","None","","None","",""]'

@@ -13,7 +13,7 @@ from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange, receive
 from tests.integration.remote import Babbler, Remote
 from tests.integration.test_fleet import ONE, ONE_ANSWER, QUERY
-from tests.serve.connection import get, post
+from tests.serve.http.connection import get, post
 
 ANSWER = b'["","DE","","None","","None","",""]'
 UNKNOWN = get("/api/ip_query?ip=9.9.9.9")

@@ -18,7 +18,7 @@ from tests.integration.daemon import exchange, receive
 from tests.nodes.front import CONF, Nginx, nginx_configuration
 from tests.nodes.node import ANSWER, Node, free_ports
 from tests.programs import require
-from tests.serve.connection import Response, get, post
+from tests.serve.http.connection import Response, get, post
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 NODES = ("10.0.0.11:8080", "10.0.0.12:8080")

@@ -12,7 +12,7 @@ from ipquery.config import load
 from tests.integration.daemon import Daemon
 from tests.nodes.front import CONF
 from tests.nodes.node import write_database
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 SLB = CONF / "slb"
 

@@ -19,7 +19,7 @@ from ipquery.config import Config
 from tests.integration.daemon import exchange, receive
 from tests.nodes.front import CONF
 from tests.nodes.node import ANSWER, free_ports, write_database
-from tests.serve.connection import get, post
+from tests.serve.http.connection import get, post
 
 SHIPPED = CONF / "supervisor/ipquery.conf"
 COMMANDS = Path(sys.executable).parent

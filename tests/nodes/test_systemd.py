@@ -20,7 +20,7 @@ from tests.integration.daemon import exchange
 from tests.nodes.front import CONF
 from tests.nodes.node import ANSWER, free_ports, write_database
 from tests.programs import require
-from tests.serve.connection import get
+from tests.serve.http.connection import get
 
 UNITS = CONF / "systemd"
 TWISTD = Path(sys.executable).parent / "twistd"

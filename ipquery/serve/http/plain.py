@@ -1,6 +1,6 @@
 """Plain requests: those that one look tells whole, without a parser.
 
-What is accepted here llhttp accepts, too, and :mod:`ipquery.serve.message` makes the same of
+What is accepted here llhttp accepts, too, and :mod:`ipquery.serve.http.message` makes the same of
 it; property tests hold them to it. Whatever isn't certain is ``None``, and the parser's to
 decide. So this may be narrow, and never wrong.
 """
@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from ipquery.serve.limits import HttpLimits
+from ipquery.serve.http.limits import HttpLimits
 
 # RFC 9110 section 5.6.2: token; section 5.5: field-content and obs-text, with a tab or blank
 # anywhere, as llhttp has it.

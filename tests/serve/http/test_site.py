@@ -4,9 +4,9 @@ import re
 
 from twisted.internet.defer import Deferred
 
-from ipquery.serve.limits import HttpLimits
-from tests.serve.connection import Connection, Server, get
-from tests.serve.test_channel import QUERY, Slow
+from ipquery.serve.http.limits import HttpLimits
+from tests.serve.http.connection import Connection, Server, get
+from tests.serve.http.test_channel import QUERY, Slow
 
 
 def _fired(deferred: Deferred[None]) -> bool:

@@ -11,10 +11,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from ipquery.serve import contract
-from ipquery.serve.contract import BadRequest, Reply
-from ipquery.serve.resolver import Resolver
-from ipquery.serve.upstreams import LOOP_HEADER, LOOP_TOKEN
+from ipquery.serve.api import contract
+from ipquery.serve.api.contract import BadRequest, Reply
+from ipquery.serve.lookup.resolver import Resolver
+from ipquery.serve.lookup.upstreams import LOOP_HEADER, LOOP_TOKEN
 
 _log = Logger()
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ipquery.serve.channel import most_kept_bytes
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.turns import TURN_SECONDS
-from tests.serve.connection import KNOWN, Connection, Server, get, post
-from tests.serve.test_channel import Slow
+from ipquery.serve.http.channel import most_kept_bytes
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.turns import TURN_SECONDS
+from tests.serve.http.connection import KNOWN, Connection, Server, get, post
+from tests.serve.http.test_channel import Slow
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 ROOT = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"

@@ -10,8 +10,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from ipquery.serve.limits import HttpLimits
-from tests.serve.connection import KNOWN, Server, get, parse_responses, post
+from ipquery.serve.http.limits import HttpLimits
+from tests.serve.http.connection import KNOWN, Server, get, parse_responses, post
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 UNKNOWN = get("/api/ip_query?ip=9.9.9.9")

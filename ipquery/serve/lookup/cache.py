@@ -14,9 +14,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipquery.data.record import is_answer
-from ipquery.serve.breaker import Breaker, printable
-from ipquery.serve.resolver import Cached
-from ipquery.serve.upstreams import CacheSettings, RedisAddress, parse_redis
+from ipquery.serve.lookup.breaker import Breaker, printable
+from ipquery.serve.lookup.resolver import Cached
+from ipquery.serve.lookup.upstreams import CacheSettings, RedisAddress, parse_redis
 
 _log = Logger()
 

@@ -19,10 +19,10 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from ipquery.data.record import Record
-from ipquery.serve.fallback import Source, SourceError, Sources
-from ipquery.serve.resolver import Opinion
-from ipquery.serve.upstreams import FallbackSettings
-from tests.serve.connection import KNOWN, PEER
+from ipquery.serve.lookup.fallback import Source, SourceError, Sources
+from ipquery.serve.lookup.resolver import Opinion
+from ipquery.serve.lookup.upstreams import FallbackSettings
+from tests.serve.http.connection import KNOWN, PEER
 
 NODE = FallbackSettings("http://node/api/ip_query?ip={ip}")
 FIELDS = (

@@ -15,13 +15,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException
 
-from ipquery.serve import contract
-from ipquery.serve.channel import Channel
-from ipquery.serve.contract import Reply
-from ipquery.serve.express import LONGEST_TARGET, Lane
+from ipquery.serve.api import contract
+from ipquery.serve.api.contract import Reply
+from ipquery.serve.api.express import LONGEST_TARGET, Lane
+from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.plain import read_plain
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.turns import Turns
+from ipquery.serve.http.turns import Turns
 
 _log = Logger()
 

@@ -21,12 +21,12 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from ipquery.address import parse
-from ipquery.serve.app import Api, Readiness
-from ipquery.serve.channel import Channel
-from ipquery.serve.express import Lane, after_date, without_record
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.resolver import Resolver
-from ipquery.serve.site import ApiSite
+from ipquery.serve.api.app import Api, Readiness
+from ipquery.serve.api.express import Lane, after_date, without_record
+from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.site import ApiSite
+from ipquery.serve.lookup.resolver import Resolver
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 HOST = IPv4Address("TCP", "192.0.2.1", 80)

@@ -2,7 +2,12 @@
 
 import pytest
 
-from ipquery.serve.upstreams import CacheSettings, FallbackSettings, RedisAddress, parse_redis
+from ipquery.serve.lookup.upstreams import (
+    CacheSettings,
+    FallbackSettings,
+    RedisAddress,
+    parse_redis,
+)
 
 
 @pytest.mark.parametrize(

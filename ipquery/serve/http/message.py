@@ -13,8 +13,8 @@ from enum import Enum
 import attrs
 import httptools
 
-from ipquery.serve import contract
-from ipquery.serve.limits import HttpLimits
+from ipquery.serve.api import contract
+from ipquery.serve.http.limits import HttpLimits
 
 # RFC 9110 section 7.2, RFC 3986 section 3.2.2: the characters of host and port.
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from ipquery.address import parse
-from ipquery.serve import contract
+from ipquery.serve.api import contract
 
 Find = Callable[[bytes], bytes | None]
 """From the text of an address to the rest of the response, from behind the

@@ -22,11 +22,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.web.client import URI, readBody
 from twisted.web.http_headers import Headers
 
-from ipquery.serve.connections import HEAD_BYTES, HEAD_LINES
-from ipquery.serve.fallback import SourceError, Sources, make_sources
-from ipquery.serve.upstreams import FallbackSettings
+from ipquery.serve.lookup.connections import HEAD_BYTES, HEAD_LINES
+from ipquery.serve.lookup.fallback import SourceError, Sources, make_sources
+from ipquery.serve.lookup.upstreams import FallbackSettings
 from tests.certificates import self_signed
-from tests.serve.connection import KNOWN
+from tests.serve.http.connection import KNOWN
 
 Script = Callable[[socket.socket], None]
 
@@ -331,7 +331,7 @@ def _received(pieces: list[bytes], bounded: bool) -> object:
     """Status and body of a response that arrives in these pieces."""
     from twisted.web._newclient import HTTP11ClientProtocol, Request
 
-    from ipquery.serve.connections import Connection
+    from ipquery.serve.lookup.connections import Connection
 
     protocol = HTTP11ClientProtocol()
     transport = StringTransport()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from ipquery.serve.cache import LocalCache
-from ipquery.serve.resolver import Cached, Opinion, Resolver
-from ipquery.serve.upstreams import CacheSettings
-from tests.serve.connection import KNOWN, FakeSnapshot
+from ipquery.serve.lookup.cache import LocalCache
+from ipquery.serve.lookup.resolver import Cached, Opinion, Resolver
+from ipquery.serve.lookup.upstreams import CacheSettings
+from tests.serve.http.connection import KNOWN, FakeSnapshot
 
 REMOTE = b'["x","","","","","","",""]'
 UNKNOWN_TO_US = "9.9.9.9"

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from ipquery.serve.breaker import Breaker
+from ipquery.serve.lookup.breaker import Breaker
 
 
 def _fail(breaker: Breaker, times: int = 5) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
-from ipquery.serve.access_log import AccessLog
+from ipquery.serve.http.access_log import AccessLog
 
 
 def test_lines_are_appended_and_there_at_once(tmp_path: Path) -> None:

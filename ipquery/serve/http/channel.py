@@ -47,15 +47,15 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from ipquery.serve import contract
-from ipquery.serve.contract import Reply
-from ipquery.serve.express import ADDRESS_AT, GET_START
+from ipquery.serve.api import contract
+from ipquery.serve.api.contract import Reply
+from ipquery.serve.api.express import ADDRESS_AT, GET_START
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.message import Incoming, Message, Refused
 from ipquery.serve.http.plain import read_plain
-from ipquery.serve.limits import HttpLimits
-from ipquery.serve.message import Incoming, Message, Refused
 
 if TYPE_CHECKING:
-    from ipquery.serve.site import ApiRequest, ApiSite
+    from ipquery.serve.http.site import ApiRequest, ApiSite
 
 _log = Logger()
 

@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from ipquery.address import parse, to_text
-from ipquery.serve.upstreams import FallbackSettings
+from ipquery.serve.lookup.upstreams import FallbackSettings
 from ipquery.special import is_special
 
 

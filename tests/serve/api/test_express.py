@@ -13,13 +13,13 @@ from twisted.web.http import parse_qs
 
 from ipquery import open_snapshot
 from ipquery.address import parse, to_text
-from ipquery.serve import contract
-from ipquery.serve.express import address_of, after_date, without_record
-from ipquery.serve.limits import HttpLimits
+from ipquery.serve.api import contract
+from ipquery.serve.api.express import address_of, after_date, without_record
+from ipquery.serve.http.limits import HttpLimits
 from tests.data.builder import write_snapshot
 from tests.data.test_snapshot import RECORDS
-from tests.serve.connection import KNOWN, Connection, Server, get, post
-from tests.serve.test_channel import SMUGGLED
+from tests.serve.http.connection import KNOWN, Connection, Server, get, post
+from tests.serve.http.test_channel import SMUGGLED
 
 # Equality
 

@@ -13,11 +13,11 @@ import pytest
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
-from ipquery.serve.channel import most_kept_bytes
-from ipquery.serve.limits import HttpLimits
-from tests.serve.connection import Connection, Server, get, post
-from tests.serve.test_bounds import GREEDY, kept_bytes
-from tests.serve.test_channel import SMUGGLED
+from ipquery.serve.http.channel import most_kept_bytes
+from ipquery.serve.http.limits import HttpLimits
+from tests.serve.http.connection import Connection, Server, get, post
+from tests.serve.http.test_bounds import GREEDY, kept_bytes
+from tests.serve.http.test_channel import SMUGGLED
 
 BODY = b'{"ip":"1.2.3.4"}'
 CHUNKED = "Transfer-Encoding: chunked"

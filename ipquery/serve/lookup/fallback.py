@@ -30,11 +30,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from ipquery.data.record import UNKNOWN, Record
-from ipquery.serve.breaker import Breaker
-from ipquery.serve.cache import trust_root
-from ipquery.serve.connections import Connections, HeadError
-from ipquery.serve.resolver import Opinion
-from ipquery.serve.upstreams import LOOP_HEADER, LOOP_TOKEN, FallbackSettings
+from ipquery.serve.lookup.breaker import Breaker
+from ipquery.serve.lookup.cache import trust_root
+from ipquery.serve.lookup.connections import Connections, HeadError
+from ipquery.serve.lookup.resolver import Opinion
+from ipquery.serve.lookup.upstreams import LOOP_HEADER, LOOP_TOKEN, FallbackSettings
 
 _log = Logger()
 

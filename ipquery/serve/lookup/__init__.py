@@ -1,0 +1,1 @@
+"""Look-ups, as no HTTP server sees them: snapshot, caches and remote sources."""
