@@ -17,7 +17,7 @@ import click
 
 from ipquery import Snapshot
 from ipquery.address import to_text
-from ipquery.serve.api.express import after_date
+from ipquery.serve.api.express import carrying
 from loadgen.addresses import ZIPF_POPULATION, Random, random_of, uniform_v4, zipf
 from loadgen.cli import snapshot_of
 from loadgen.report import columns
@@ -108,7 +108,7 @@ def measure(path: Path, rounds: int) -> list[Row]:
             with Snapshot(path, verify=False) as snapshot:
                 for name, look_up, addresses in (
                     ("find", snapshot.find, texts),
-                    ("finder", snapshot.finder(after_date), one.addresses),
+                    ("finder", snapshot.finder(carrying), one.addresses),
                 ):
                     first = _nanoseconds(look_up, addresses)
                     again = _nanoseconds(look_up, addresses)

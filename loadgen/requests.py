@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import repeat
 
-from ipquery.serve.api import contract
+from ipquery.serve.http.reply import JSON
 from loadgen.addresses import Draw, random_of
 from loadgen.plan import Plan
 
@@ -34,7 +34,7 @@ class Requests:
         self._get = f"GET {target.path}{joint}ip=".encode()
         self._get_tail = f" HTTP/1.1\r\n{head}\r\n".encode()
         post = f"POST {target.path} HTTP/1.1\r\n{head}".encode()
-        post += b"Content-Type: %s\r\nContent-Length: " % contract.CONTENT_TYPE
+        post += b"Content-Type: %s\r\nContent-Length: " % JSON
         # By the length of the address
         around = len(b'{"ip":""}')
         self._posts = [

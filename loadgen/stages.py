@@ -21,7 +21,7 @@ from ipquery import Snapshot, open_snapshot
 from ipquery.address import parse
 from ipquery.net.sockets import BACKLOG
 from ipquery.serve.api.app import Api, Readiness
-from ipquery.serve.api.express import ADDRESS_AT, GET_START, Lane, after_date
+from ipquery.serve.api.express import GET_START, Lane, carrying
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming
@@ -167,7 +167,7 @@ def _kernel() -> tuple[float, float, float]:
 
 def _channel(snapshot: Snapshot, express: bool) -> Channel:
     api = Api(Resolver(snapshot), Readiness(None))
-    lane = Lane(snapshot.finder(after_date)) if express else None
+    lane = Lane(snapshot.finder(carrying)) if express else None
     limits = attrs.evolve(HttpLimits(), requests_per_connection=10**9)
     site = ApiSite(api.app.resource(), limits, Clock(), None, lane)
     channel = Channel(site, overloaded=False)
@@ -184,13 +184,13 @@ def _inside(snapshot: Snapshot) -> tuple[list[Stage], list[Stage]]:
     texts = [ip.decode() for ip in known]
     numbers = [parse(text) for text in texts]
     answers = [snapshot.answer_number(*number) for number in numbers]
-    prepared = [after_date(snapshot.answer(number)) for number in answers]
+    prepared = [carrying(snapshot.answer(number)) for number in answers]
     head = b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\n"
-    find = snapshot.finder(after_date)
+    find = snapshot.finder(carrying)
 
     def recognise(request: bytes) -> bytes:
         if request.startswith(GET_START) and request.endswith(tail):
-            return request[ADDRESS_AT : -len(tail)]
+            return request[len(GET_START) : -len(tail)]
         return b""
 
     address = _each(texts, parse)

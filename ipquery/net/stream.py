@@ -352,9 +352,10 @@ _SHORTAGE_SECONDS = 1
 class AnswersFirst(Protocol):
     """What a protocol factory may be, too: one that can do without a protocol."""
 
-    def answer_first(self, data: bytes) -> bytes | None:
+    def answer_first(self, data: bytes, peer: Any) -> bytes | None:
         """The whole answer to what came in first on a connection.
 
+        :param peer: the other end's name, as accept(2) has it.
         :returns: what to send before the connection is closed, or ``None`` if a protocol
             is to be built, which gets the data.
         """
@@ -382,7 +383,7 @@ class LoopPort:
         self._loop = loop
         self._listening = listening
         self._factory: Any = factory
-        self._answer_first: Callable[[bytes], bytes | None] | None = getattr(
+        self._answer_first: Callable[[bytes, Any], bytes | None] | None = getattr(
             factory, "answer_first", None
         )
         self._host = _address(listening.family, listening.getsockname())
@@ -438,7 +439,7 @@ class LoopPort:
             except OSError:
                 connection.close()  # the peer has gone already
                 return True
-            if first and self._is_answered(connection, first):
+            if first and self._is_answered(connection, first, peer):
                 return True
         opening = self._loop.create_task(self._open(connection, peer, first))
         self._opening.add(opening)
@@ -460,11 +461,11 @@ class LoopPort:
             raise ConnectionResetError
         return first
 
-    def _is_answered(self, connection: socket.socket, first: bytes) -> bool:
+    def _is_answered(self, connection: socket.socket, first: bytes, peer: Any) -> bool:
         """Answer on the socket, and close it, if that is all that is to be done."""
         assert self._answer_first is not None
         try:
-            answer = self._answer_first(first)
+            answer = self._answer_first(first, peer)
             if answer is None:
                 return False
             # A socket that has sent nothing yet takes 16 KB and more at once. All that the

@@ -12,9 +12,11 @@ from twisted.internet.interfaces import IListeningPort
 from ipquery.data.snapshot import Snapshot
 from ipquery.net.endpoint import serve
 from ipquery.serve.api.app import Api, Readiness
-from ipquery.serve.api.express import Lane, after_date, nothing, without_record
-from ipquery.serve.http.access_log import AccessLog
+from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
+from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
+from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.log_formats import COMBINED
 from ipquery.serve.http.site import ApiSite
 from ipquery.serve.lookup.resolver import Resolver, fingerprint
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -41,16 +43,23 @@ class HttpService(Service):
         self._reactor = reactor
         self._listening = listening
         self._snapshot = snapshot
+        self._lane = None
+        if express and limits.request_line_bytes >= LONGEST_TARGET:
+            self._lane = Lane()
         self._resolver = _make_resolver(reactor, snapshot, cache, fallback, self._aim_lane)
         self._readiness = Readiness()
-        self._access_log = AccessLog(access_log) if access_log else None
+        self._access_log = None
+        if access_log is not None:
+            self._access_log = AccessLog(
+                LogFile(access_log), COMBINED, in_a_thread(reactor), reactor
+            )
         self._api = Api(self._resolver, self._readiness)
         self._site = ApiSite(
             self._api.app.resource(),
             limits,
             reactor,
-            self._access_log.write if self._access_log else None,
-            Lane() if express else None,
+            self._access_log,
+            self._lane,
         )
         self._aim_lane()
         self._ports: list[IListeningPort] = []
@@ -61,13 +70,14 @@ class HttpService(Service):
         While the cache comes first, it finds nothing, and so leaves all to the
         routes; addresses without a record are its matter if nobody else is asked.
         """
-        site, snapshot, resolver = self._site, self._snapshot, self._resolver
-        if not site.express:
+        snapshot, resolver = self._snapshot, self._resolver
+        if self._lane is None:
             return
-        first = resolver.asks_cache_first
-        site.lane.find = nothing if first else snapshot.finder(after_date)
-        alone = resolver.asks_nobody
-        site.lane.find_missing = without_record(snapshot.answer_number) if alone else nothing
+        first, alone = resolver.asks_cache_first, resolver.asks_nobody
+        self._lane.aim(
+            nothing if first else snapshot.finder(carrying),
+            without_record(snapshot.answer_number) if alone else nothing,
+        )
 
     def startService(self) -> None:
         """Accept connections, see :meth:`start`."""
@@ -121,7 +131,7 @@ class HttpService(Service):
             await maybeDeferred(port.stopListening)
         await self._site.drain()
         if self._access_log is not None:
-            self._access_log.close()
+            await self._access_log.close()
         await self._resolver.stop()
         self._snapshot.close()
 

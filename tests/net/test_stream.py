@@ -469,7 +469,7 @@ class First(Servers):
         super().__init__(Recorder)
         self.asked: list[bytes] = []
 
-    def answer_first(self, data: bytes) -> bytes | None:
+    def answer_first(self, data: bytes, peer: Any) -> bytes | None:
         self.asked.append(data)
         if data == b"fault":
             raise ValueError(data)

@@ -12,7 +12,9 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ipquery.serve.api import contract
-from ipquery.serve.api.contract import BadRequest, Reply
+from ipquery.serve.api.contract import BadRequest
+from ipquery.serve.http.reply import INTERNAL_ERROR, Reply, message, refusal, unavailable
+from ipquery.serve.http.request import send
 from ipquery.serve.lookup.resolver import Resolver
 from ipquery.serve.lookup.upstreams import LOOP_HEADER, LOOP_TOKEN
 
@@ -26,21 +28,8 @@ class Readiness:
     why_not: str | None = "starting"
 
 
-def _send(request: IRequest, reply: Reply) -> bytes:
-    """Set a reply's head on a request, and return its body."""
-    # IRequest leaves out most of what every request has.
-    served = cast(Request, request)
-    served.setResponseCode(reply.status)
-    served.setHeader(b"Content-Type", contract.CONTENT_TYPE)
-    # Without it the answer would go out in chunks; for HEAD it says what GET has.
-    served.setHeader(b"Content-Length", str(len(reply.body)).encode())
-    for name, value in reply.headers.items():
-        served.setHeader(name, value)
-    return reply.body
-
-
 def _send_found(request: IRequest, ip: str, answer: bytes | None) -> bytes:
-    return _send(request, contract.no_record(ip) if answer is None else Reply(200, answer))
+    return send(request, contract.no_record(ip) if answer is None else Reply(200, answer))
 
 
 class Api:
@@ -76,20 +65,20 @@ class Api:
     @app.route(contract.HEALTH_PATH, methods=["GET", "HEAD"])
     def health(self, request: IRequest) -> bytes:
         """Whether the process lives."""
-        return _send(request, contract.status("ok"))
+        return send(request, contract.status("ok"))
 
     @app.route(contract.READY_PATH, methods=["GET", "HEAD"])
     def ready(self, request: IRequest) -> bytes:
         """Whether it should get traffic."""
         why_not = self._readiness.why_not
         if why_not is None:
-            return _send(request, contract.status("ready", self._resolver.state))
-        return _send(request, contract.unavailable(why_not))
+            return send(request, contract.status("ready", self._resolver.state))
+        return send(request, unavailable(why_not))
 
     @app.handle_errors(BadRequest)
     def bad_request(self, request: IRequest, failure: Failure) -> bytes:
         """What the caller sent can't be answered."""
-        return _send(request, contract.message(400, str(failure.value)))
+        return send(request, message(400, str(failure.value)))
 
     @app.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> bytes:
@@ -99,13 +88,13 @@ class Api:
         if isinstance(error, MethodNotAllowed):
             # Sorted: werkzeug gives them in another order in every process.
             headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-        return _send(request, contract.refusal(error.code or 500, headers=headers))
+        return send(request, refusal(error.code or 500, headers=headers))
 
     @app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Failure) -> bytes:
         """A fault of ours."""
         _log.failure("answering {request}", failure, request=request)
-        return _send(request, contract.INTERNAL_ERROR)
+        return send(request, INTERNAL_ERROR)
 
 
 def _asked_by_node(request: IRequest) -> bool:

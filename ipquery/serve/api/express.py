@@ -9,25 +9,22 @@ import re
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-import attrs
-
 from ipquery.address import parse
 from ipquery.serve.api import contract
-
-Find = Callable[[bytes], bytes | None]
-"""From the text of an address to the rest of the response, from behind the
-Date header; ``None`` for whatever has to go the other way."""
-
-
-def nothing(ip: bytes) -> None:
-    """What the lane finds when it isn't to answer."""
-
+from ipquery.serve.http.fast import Find, Kind, nothing
+from ipquery.serve.http.framing import Framing
+from ipquery.serve.http.reply import (
+    Reply,
+    after_date,
+    connection_line,
+    head_of,
+    status_line,
+    with_connection,
+)
 
 _PATH = contract.QUERY_PATH.encode()
 _TARGET = _PATH + b"?ip="
-
 GET_START = b"GET " + _TARGET
-ADDRESS_AT = len(GET_START)
 
 # RFC 8259 sections 2 and 4: an object with the one member "ip", whose value has
 # no escapes. Blanks are those four.
@@ -41,17 +38,13 @@ LONGEST_TARGET = len(_TARGET) + 45
 _QUERY_MARKS = re.compile(rb"[&;=%+]")
 
 
-def after_date(answer: bytes) -> bytes:
-    """What follows the Date header in the response that carries an answer."""
-    return b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (
-        contract.CONTENT_TYPE,
-        len(answer),
-        answer,
-    )
-
-
 # An address is made of characters that stand for themselves in JSON.
 _MISSING_START, _MISSING_END = contract.no_record("0").body.split(b"0")
+
+
+def carrying(answer: bytes) -> bytes:
+    """What follows the Date header in the response that carries an answer."""
+    return after_date(Reply(200, answer))
 
 
 def without_record(answer_number: Callable[[int, int], int]) -> Find:
@@ -65,7 +58,9 @@ def without_record(answer_number: Callable[[int, int], int]) -> Find:
             found = answer_number(*parse(ip.decode()))
         except ValueError:
             return None
-        return None if found else after_date(_MISSING_START + ip + _MISSING_END)
+        if found:
+            return None
+        return after_date(Reply(501, _MISSING_START + ip + _MISSING_END))
 
     return find
 
@@ -128,41 +123,51 @@ def body_address(body: bytes) -> bytes | None:
         return None
 
 
-@attrs.define
 class Lane:
     """What the connections of a worker share of it.
 
-    Three write here, each its own: the service ``find`` and ``find_missing``, when another
-    snapshot answers or a cache comes or goes; the site's clock the two heads, once a second.
+    The service says what is found, when another snapshot answers or a cache comes or goes;
+    the site's clock which second it is.
     """
 
-    find: Find = nothing
-    """For an address with a record."""
-    find_missing: Find = nothing
-    """For one without."""
-    head: bytes = b""
-    """The status line and the Date header of this second, for an address with a record."""
-    missing_head: bytes = b""
-    """The same for one without."""
+    def __init__(self, find: Find = nothing, find_missing: Find = nothing) -> None:
+        """Finds see :meth:`aim`."""
+        self._array = Kind(GET_START, find)
+        self._find_missing = find_missing
+        self.head = self._missing_head = b""
+
+    def aim(self, find: Find, find_missing: Find) -> None:
+        """Answer by these from now on.
+
+        :param find: for an address with a record.
+        :param find_missing: for one without.
+        """
+        self._array.find, self._find_missing = find, find_missing
+
+    def tell_date(self, line: bytes) -> None:
+        """Another second has begun."""
+        self.head = status_line(200) + line
+        self._missing_head = status_line(501) + line
 
     def respond(
-        self, method: bytes, target: bytes, body: bytes, is_1_0: bool, last: bool
+        self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool
     ) -> bytes | None:
-        """The whole response to a request; ``None`` for whatever has to go the other way.
-
-        :param last: whether the connection is closed after it.
-        """
+        """See :class:`~ipquery.serve.http.fast.FastWay`."""
         address = address_of(method, target, body)
         if not address:
             return None
-        head, found = self.head, self.find(address)
+        head, found = self.head, self._array.find(address)
         if found is None:
-            head, found = self.missing_head, self.find_missing(address)
+            head, found = self._missing_head, self._find_missing(address)
         if found is None:
             return None
         response = head + found
-        if last:
-            response = response.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
-        elif is_1_0:
-            response = response.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n", 1)
-        return response if method != b"HEAD" else response[: response.index(b"\r\n\r\n") + 4]
+        if last or framing.is_1_0:
+            response = with_connection(response, connection_line(framing.is_1_0, last))
+        return response if method != b"HEAD" else head_of(response)
+
+    def kind_of(self, method: bytes, target: bytes, framing: Framing) -> Kind | None:
+        """See :class:`~ipquery.serve.http.fast.FastWay`."""
+        if method != b"GET" or not target.startswith(_TARGET):
+            return None
+        return None if _QUERY_MARKS.search(target, len(_TARGET)) else self._array

@@ -1,36 +1,30 @@
-"""One HTTP/1.1 connection: order, persistence, deadlines (RFC 9112 section 9).
+"""One HTTP/1.1 connection: order and persistence (RFC 9112 section 9).
 
-A complete message becomes an ordinary ``twisted.web`` request, which the
-site's resource answers, or is a look-up that the express lane answers at once. One
-message is parsed at a time: what a client sends before it has its answer stays as it
-came in, and meanwhile nothing more is read.
+A complete message becomes an ordinary ``twisted.web`` request, which the site's resource
+answers, or is answered at once on the fast way. One message is parsed at a time: what a
+client sends before it has its answer stays as it came in, and meanwhile nothing more is read.
 
-===========  ===============================  =========================  ========
-phase        what goes on                     ends                       reading
-===========  ===============================  =========================  ========
-UNUSED       connected, nothing sent yet      header_seconds: closed     yes
-IDLE         between two requests             idle_seconds: closed       yes
-HEADER       a request line has begun         header_seconds: 408        yes
-BODY         the header is complete           body_seconds: 408          yes
-BUSY         a request is being answered, or  when it is answered; the   until
-             more than one portion came in    next portion has its turn  more came
-CLOSING      our last answer is written       2 s, or idle_seconds       yes
-===========  ===============================  =========================  ========
+===========  ===============================  =======================================
+phase        what goes on                     what is read
+===========  ===============================  =======================================
+UNUSED       connected, nothing sent yet      all
+IDLE         between two requests             all; one whole request at a time is
+                                              answered without leaving this phase
+HEADER       a request line has begun         all
+BODY         the header is complete           all
+BUSY         a request is being answered, or  until more came in than that request:
+             more than one portion came in    that waits for its turn
+CLOSING      our last answer is written       all, and thrown away
+===========  ===============================  =======================================
 
-In any phase a client that doesn't read its answers isn't read either, gets no
-more answers to wait for, and is cut off after idle_seconds.
-
-Deadlines are looked at once a second by the site (:meth:`Channel.is_due`):
-a timer of its own for every request would cost more than answering it.
+:mod:`ipquery.serve.http.deadlines` says what ends each phase. In any phase a client that
+doesn't read its answers isn't read either, and gets no more answers to wait for.
 
 What one connection can make us keep, besides what the kernel buffers for it, is
 :func:`most_kept_bytes`.
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum
-from http import HTTPStatus
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import (
@@ -47,28 +41,23 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from ipquery.serve.api import contract
-from ipquery.serve.api.contract import Reply
-from ipquery.serve.api.express import ADDRESS_AT, GET_START
+from ipquery.serve.http.deadlines import Deadlines, Phase
+from ipquery.serve.http.fast import NO_KIND, FastWay
+from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming, Message, Refused
-from ipquery.serve.http.plain import read_plain
+from ipquery.serve.http.outgoing import Outgoing
+from ipquery.serve.http.reply import body_bytes, unavailable
 
 if TYPE_CHECKING:
-    from ipquery.serve.http.site import ApiRequest, ApiSite
+    from ipquery.serve.http.request import ApiRequest
+    from ipquery.serve.http.site import ApiSite
 
 _log = Logger()
 
-# How long a connection that we closed for writing is read on. Closing at once
-# with input unread would make the kernel reset it, and the client might lose
-# our last answer (RFC 9112 section 9.6).
-_LINGER_SECONDS = 2
-
-_LAST_CALL_SECONDS = 1
-
-# What a connection may have answered in one turn: 32 look-ups on the express lane, or 4
-# requests by the routes, take 0.3 to 0.8 ms.
-_PORTION, _BY_ROUTE, _BY_LANE = 32, 8, 1
+# What a connection may have answered in one turn: 32 requests on the fast way, or 4 by the
+# routes, take 0.3 to 0.8 ms.
+_PORTION, _BY_ROUTE, _BY_FAST_WAY = 32, 8, 1
 
 # uvloop reads into 250 KiB at a time, asyncio into 256; a transport that was told to
 # pause may bring one read more.
@@ -77,6 +66,9 @@ _READ_BYTES = 2 << 18
 _FIELD_BYTES, _CONNECTION_BYTES = 200, 10_000
 # A portion's answers; 31 of them are look-ups of up to 1 KB, one may be any route's.
 _ANSWER_BYTES = 1 << 16
+
+# No plain request ends with NUL.
+_NO_TAIL = b"\0"
 
 
 def most_kept_bytes(limits: HttpLimits) -> int:
@@ -87,27 +79,8 @@ def most_kept_bytes(limits: HttpLimits) -> int:
     return _READ_BYTES + 3 * (message + fields) + _ANSWER_BYTES + _CONNECTION_BYTES
 
 
-# No plain request ends with NUL.
-_NO_TAIL = b"\0"
-
-# Headers the channel itself writes: Date first, so that all that follows it in an
-# express answer can be kept ready, and Connection last.
-_OWN_HEADERS = frozenset({b"server", b"date", b"connection"})
-
-
-class _Transport(ITCPTransport, IConsumer, IPushProducer):
+class Transport(ITCPTransport, IConsumer, IPushProducer):
     """What every stream transport in use provides."""
-
-
-class _Phase(Enum):
-    """What a connection is doing, which says what its deadline means."""
-
-    UNUSED = "connected, nothing sent yet"
-    IDLE = "between two requests"
-    HEADER = "a request line or header has begun"
-    BODY = "the header is complete, the body isn't"
-    BUSY = "a request is being answered, or waits for its turn"
-    CLOSING = "our last answer is written"
 
 
 def _write_nowhere(data: bytes) -> None:
@@ -121,47 +94,47 @@ class Channel(Protocol):
     To a ``twisted.web`` request it is the channel it writes to.
     """
 
-    transport: _Transport
+    transport: Transport
+    _outgoing: Outgoing
+    _fast_way: FastWay
 
     def __init__(self, site: "ApiSite", overloaded: bool) -> None:
         """
         :param overloaded: whether the worker has as many connections as it may;
             this one is then told so and closed.
         """
+        # What lives as long as the worker
         self.site = self.factory = site
+        if site.fast_way is not None:
+            self._fast_way = site.fast_way
+        self._read_plain = site.plain.read
+        self._access_log = site.access_log
+        # What lives as long as the connection
         self._overloaded = overloaded
-        self._limits = site.limits
+        self._client = b"-"
         self._incoming = Incoming(site.limits)
-        self._express = site.express
-        self._resting = False
-        self._lane = site.lane
+        self._deadlines = Deadlines(site.limits)
         self._write: Callable[[bytes], None] = _write_nowhere
-        # What followed the address in the last request, if that was a GET with nothing but
-        # an address in its query that kept the connection, and where it begins.
-        self._tail, self._tail_at = _NO_TAIL, 0
         # Requests that may still be asked before the last one, which is told to
-        # close; the lane leaves that to the other way.
-        self._requests_left = site.limits.requests_per_connection - 1
-
-        # What has come in and isn't parsed yet, and from where on; the message that
-        # waits for its turn, and the request that is being answered
+        # close; and how many there were when the deadline was set.
+        self._requests_left = self._settled_left = site.limits.requests_per_connection - 1
+        self._may_be_fast = site.fast_way is not None
+        self._reading_paused = False
+        self._peer_done = False
+        # What lives until the next read. Whether that may be answered without leaving IDLE;
+        # and of the request before, if another of its kind may follow: the kind, what followed
+        # its address and where that begins, counted from the end, and the end of its log line.
+        self._is_resting = False
+        self._kind, self._tail, self._tail_at, self._log_ending = NO_KIND, _NO_TAIL, 0, b""
+        # What lives until it is answered: what has come in and isn't parsed yet, and from
+        # where on; the message that waits for its turn; the request that is being answered.
         self._unread, self._unread_at = b"", 0
         self._waiting: Message | None = None
         self._request: ApiRequest | None = None
-        self._is_1_0 = False
-        self._last = False
+        # What lives for one turn
         self._portion = 0
         self._is_working = False
         self._is_queued = False
-        # The connection
-        self._phase = _Phase.UNUSED
-        self._deadline = inf
-        self._awaited = (self._phase, 0)
-        self._settled_left = self._requests_left
-        self._blocked_until = inf
-        self._reading_paused = False
-        self._peer_done = False
-        self._unsent: list[bytes] = []
 
     # The transport's side
 
@@ -169,31 +142,42 @@ class Channel(Protocol):
         """Start the clock; or, with too many connections, say so."""
         self.site.connections.add(self)
         self.transport.registerProducer(self, True)
+        self._outgoing = Outgoing(self.transport)
+        if self._access_log is not None:
+            self._client = client_text(self.transport.getPeer())
         if self._overloaded:
-            self._send_reply(contract.unavailable("too many connections"))
+            self._outgoing.is_last = True
+            self._outgoing.reply(unavailable("too many connections"), self.site.date_header, True)
             self._close_lingering()
             return
-        self._deadline = self.site.now + self._limits.header_seconds
-        self._resting = self._express and self._requests_left > 0
+        self._deadlines.connected(self.site.now)
+        self._is_resting = self._may_be_fast and self._requests_left > 0
         self._write = self.transport.write
 
     def dataReceived(self, data: bytes) -> None:
         """Parse what came in, and answer what is complete."""
-        if self._resting:
+        if self._is_resting:
             # What follows an address is most often what followed the last one: then it
             # says what it said. In this body, as it is what a busy worker does all day,
             # and a call more takes 5 % of it.
-            if data.startswith(GET_START) and data.endswith(self._tail):
-                found = self._lane.find(data[ADDRESS_AT : self._tail_at])
+            kind = self._kind
+            if data.startswith(kind.start) and data.endswith(self._tail):
+                found = kind.find(data[len(kind.start) : self._tail_at])
                 if found is not None:
                     self._requests_left -= 1
                     if not self._requests_left:
-                        self._resting = False
-                    self._write(self._lane.head + found)
+                        self._is_resting = False
+                    self._write(self._fast_way.head + found)
+                    if self._access_log is not None:
+                        target = data[len(b"GET ") : self._tail_at]
+                        self._access_log.note(
+                            self._client, b"GET", target, b"HTTP/1.1", 200, body_bytes(found),
+                            self._log_ending,
+                        )  # fmt: skip
                     return
             if self._answer_whole(data):
                 return
-        if self._phase is _Phase.CLOSING:
+        if self._deadlines.phase is Phase.CLOSING:
             return
         if self._unread:
             # The transport was told to pause, and had this read already.
@@ -204,30 +188,39 @@ class Channel(Protocol):
         self._work()
 
     def _answer_whole(self, data: bytes) -> bool:
-        """Answer a read that is one plain look-up."""
-        plain = read_plain(data, 0, self._limits)
+        """Answer a read that is one plain request."""
+        plain = self._read_plain(data, 0)
         if plain is None or plain[-1] != len(data):
             return False
         method, target, framing, body, _ = plain
-        last = not framing.persists
-        answer = self._lane.respond(method, target, body, framing.is_1_0, last)
+        is_last = not framing.persists
+        answer = self._fast_way.respond(method, target, framing, body, is_last)
         if answer is None:
             return False
         self._requests_left -= 1
         self._write(answer)
-        if last:
+        if self._access_log is not None:
+            self.site.note(self._client, method, target, framing, answer)
+        if is_last:
             self._settled_left = self._requests_left
-            self._last = True
             self._close_lingering()
             return True
         if not self._requests_left:
-            self._resting = False
-        if method == b"GET" and not (framing.is_1_0 or b"&" in target or b"%" in target):
-            self._tail_at = len(b"GET ") + len(target) - len(data)
-            self._tail = data[self._tail_at :]
-        else:
-            self._tail = _NO_TAIL
+            self._is_resting = False
+        self._remember(method, target, framing, data)
         return True
+
+    def _remember(self, method: bytes, target: bytes, framing: Framing, data: bytes) -> None:
+        """Know the next request of this kind, if the last one was of HTTP/1.1."""
+        kind = None if framing.is_1_0 else self._fast_way.kind_of(method, target, framing)
+        if kind is None:
+            self._kind, self._tail = NO_KIND, _NO_TAIL
+            return
+        self._kind = kind
+        self._tail_at = len(method) + 1 + len(target) - len(data)
+        self._tail = data[self._tail_at :]
+        if self._access_log is not None:
+            self._log_ending = self._access_log.ending(framing.fields)
 
     def _has_more(self) -> bool:
         """Whether anything that has come in isn't answered."""
@@ -238,6 +231,7 @@ class Channel(Protocol):
         self._portion = _PORTION
         self._is_working = True
         # All answers of a portion leave in one write.
+        self._outgoing.hold()
         try:
             while self._may_work() and self._do_next():
                 pass
@@ -245,14 +239,15 @@ class Channel(Protocol):
             self._refuse(refused)
         finally:
             self._is_working = False
-        self._flush()
+            self._outgoing.release()
         self._settle()
 
     def _may_work(self) -> bool:
+        deadlines = self._deadlines
         return (
             self._request is None
-            and self._blocked_until == inf
-            and self._phase is not _Phase.CLOSING
+            and not deadlines.is_blocked
+            and deadlines.phase is not Phase.CLOSING
         )
 
     def _do_next(self) -> bool:
@@ -273,7 +268,7 @@ class Channel(Protocol):
         if self._portion <= 0 or (self._portion < _PORTION and turns.is_over()):
             self._wait_turn()
             return False
-        if not (self._express and self._answer_plain()):
+        if not (self._may_be_fast and self._answer_plain()):
             self._unread_at = self._incoming.feed(self._unread, self._unread_at)
             if self._incoming.is_complete:
                 self._received()
@@ -282,18 +277,41 @@ class Channel(Protocol):
         return True
 
     def _answer_plain(self) -> bool:
-        """Answer what comes next, if it is a plain look-up."""
+        """Answer what comes next, if it is a plain request that can be answered at once."""
         if self._incoming.has_begun:
             return False
         begin = self._unread_at
-        plain = read_plain(self._unread, begin, self._limits)
+        plain = self._read_plain(self._unread, begin)
         if plain is None:
             return False
         method, target, framing, body, self._unread_at = plain
-        if self._answer_at_once(method, target, body, framing.is_1_0, framing.persists):
+        if self._answer_at_once(method, target, framing, body):
             return True
         self._unread_at = begin
         return False
+
+    def _received(self) -> None:
+        """A whole request has come in through the parser: answer it, or keep it for its turn."""
+        incoming = self._incoming
+        if not self._may_be_fast or not self._answer_at_once(
+            incoming.method, incoming.target, incoming.framing, incoming.body
+        ):
+            self._waiting = incoming.take()
+
+    def _answer_at_once(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> bool:
+        """Answer on the fast way, if that can be done here and now."""
+        is_last = not framing.persists or self._requests_left == 0
+        answer = self._fast_way.respond(method, target, framing, body, is_last)
+        if answer is None:
+            return False
+        self._portion -= _BY_FAST_WAY
+        self._requests_left = max(self._requests_left - 1, 0)
+        self._outgoing.write(answer)
+        if self._access_log is not None:
+            self.site.note(self._client, method, target, framing, answer)
+        if is_last:
+            self._close_lingering()
+        return True
 
     def _wait_turn(self) -> None:
         if not self._is_queued:
@@ -303,7 +321,7 @@ class Channel(Protocol):
     def go_on(self) -> None:
         """It is this connection's turn again."""
         self._is_queued = False
-        if self._phase is _Phase.CLOSING:
+        if self._deadlines.phase is Phase.CLOSING:
             return
         try:
             self._work()
@@ -313,18 +331,19 @@ class Channel(Protocol):
 
     def _refuse(self, refused: Refused) -> None:
         """Nothing after this point can be understood: answer so, and close."""
-        reply = refused.reply
-        self._last = True
-        self._send_reply(reply)
-        self.site.log_refusal(self.transport.getPeer(), reply)
+        outgoing, reply = self._outgoing, refused.reply
+        outgoing.is_last = True
+        outgoing.reply(reply, self.site.date_header, with_body=not self._incoming.is_head)
+        self.site.note_refusal(self._client, reply)
         self._close_lingering()
 
     def _settle(self) -> None:
         """After a read or an answer: what is awaited now, and until when."""
         was_used = self._requests_left != self._settled_left
         self._settled_left = self._requests_left
-        self._resting = False
-        if self._phase is _Phase.CLOSING:
+        self._is_resting = False
+        deadlines = self._deadlines
+        if deadlines.phase is Phase.CLOSING:
             return
         has_more = self._waiting is not None or bool(self._unread)
         # While a request is answered, and with nothing waiting, reading goes on, so
@@ -335,7 +354,7 @@ class Channel(Protocol):
         else:
             self._resume_reading()
         if has_more or self._request is not None:
-            self._await(_Phase.BUSY, inf)
+            deadlines.busy()
         elif self._peer_done:
             self._close()
         else:
@@ -343,26 +362,19 @@ class Channel(Protocol):
 
     def _await_input(self, was_used: bool) -> None:
         """:param was_used: whether a request was answered since the last time."""
-        incoming, limits = self._incoming, self._limits
+        incoming, deadlines, now = self._incoming, self._deadlines, self.site.now
         if incoming.is_in_body:
-            self._await(_Phase.BODY, limits.body_seconds)
+            deadlines.in_message(Phase.BODY, incoming.begun, now)
         elif incoming.is_in_header:
-            self._await(_Phase.HEADER, limits.header_seconds)
-        elif was_used or self._phase is _Phase.BUSY:
+            deadlines.in_message(Phase.HEADER, incoming.begun, now)
+        elif was_used or deadlines.phase is Phase.BUSY:
             # Not for an empty line: sent again and again, it would never end.
-            self._phase, self._deadline = _Phase.IDLE, self.site.now + limits.idle_seconds
-        self._resting = self._express and self._requests_left > 0 and not incoming.has_begun
+            deadlines.idle(now)
+        self._is_resting = self._may_be_fast and self._requests_left > 0 and not incoming.has_begun
         if incoming.continue_due:
             incoming.continue_due = False
             if not incoming.body:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _await(self, phase: _Phase, seconds: float) -> None:
-        """Start a deadline that more bytes of the same message don't move."""
-        awaited = (phase, self._incoming.begun)
-        if awaited != self._awaited or self._phase is not phase:
-            self._awaited, self._phase = awaited, phase
-            self._deadline = self.site.now + seconds
 
     def is_due(self, before: float, now: float) -> bool:
         """Whether a deadline is over. The site asks once a second.
@@ -370,21 +382,21 @@ class Channel(Protocol):
         :param before: what its clock has said since the last call.
         """
         if self._requests_left != self._settled_left:
-            # The second door was used, and leaves the book-keeping to this.
+            # Requests were answered without leaving IDLE, which left the book-keeping to this.
             self._settled_left = self._requests_left
-            self._phase, self._deadline = _Phase.IDLE, before + self._limits.idle_seconds
-        return now >= self._deadline or now >= self._blocked_until
+            self._deadlines.idle(before)
+        return self._deadlines.are_over(now)
 
     def expire(self) -> None:
         """Act on a deadline, if it is still over."""
-        now = self.site.now
-        if now >= self._blocked_until:
+        now, deadlines = self.site.now, self._deadlines
+        if deadlines.has_blocked(now):
             self.transport.abortConnection()
-        elif now < self._deadline:
+        elif not deadlines.are_over(now):
             return
-        elif self._phase is _Phase.CLOSING:
+        elif deadlines.phase is Phase.CLOSING:
             self.transport.abortConnection()
-        elif self._phase in (_Phase.HEADER, _Phase.BODY):
+        elif deadlines.phase in (Phase.HEADER, Phase.BODY):
             self._refuse(Refused(408))
         else:
             self._close()
@@ -396,15 +408,14 @@ class Channel(Protocol):
         its sender would get no answer. One in steady use is asked again within
         the second, and told to close.
         """
-        self._express = self._resting = False
+        self._may_be_fast = self._is_resting = False
         self._settled_left = self._requests_left
-        if self._phase in (_Phase.UNUSED, _Phase.IDLE):
-            self._deadline = min(self._deadline, self.site.now + _LAST_CALL_SECONDS)
+        self._deadlines.last_call(self.site.now)
 
     def readConnectionLost(self) -> None:
         """The client sends nothing more; it may still wait for answers."""
         self._peer_done = True
-        if self._phase is not _Phase.BUSY:
+        if self._deadlines.phase is not Phase.BUSY:
             self._close()
 
     def writeConnectionLost(self) -> None:
@@ -416,22 +427,22 @@ class Channel(Protocol):
         self._drop_unread()
         self._write = _write_nowhere
         self._incoming.forget()
-        self._phase, self._deadline, self._blocked_until = _Phase.CLOSING, inf, inf
+        self._deadlines.gone()
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
 
     def pauseProducing(self) -> None:
         """The client doesn't read its answers: give it no more to wait for."""
-        self._blocked_until = self.site.now + self._limits.idle_seconds
+        self._deadlines.blocked(self.site.now)
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client reads again."""
-        self._blocked_until = inf
+        self._deadlines.unblocked()
         if not self._reading_paused:
             self.transport.resumeProducing()
-        elif self._request is None and self._phase is not _Phase.CLOSING:
+        elif self._request is None and self._deadlines.phase is not Phase.CLOSING:
             self._wait_turn()
 
     def stopProducing(self) -> None:
@@ -445,41 +456,37 @@ class Channel(Protocol):
     def _resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
-            if self._blocked_until == inf:
+            if not self._deadlines.is_blocked:
                 self.transport.resumeProducing()
 
     def _drop_unread(self) -> None:
         self._unread, self._unread_at, self._waiting = b"", 0, None
 
-    def _received(self) -> None:
-        """A whole request has come in through the parser: answer it, or keep it for its turn."""
-        incoming = self._incoming
-        if not self._express or not self._answer_at_once(
-            incoming.method, incoming.target, incoming.body, incoming.is_1_0, incoming.persists
-        ):
-            self._waiting = incoming.take()
+    def _close(self) -> None:
+        self._outgoing.flush()
+        self._may_be_fast = self._is_resting = False
+        self._deadlines.closing(self.site.now)
+        self._drop_unread()
+        self.transport.loseConnection()
 
-    def _answer_at_once(
-        self, method: bytes, target: bytes, body: bytes, is_1_0: bool, persists: bool
-    ) -> bool:
-        """Answer through the express lane, if it is a look-up and can be done here and now."""
-        last = not persists or self._requests_left == 0
-        answer = self._lane.respond(method, target, body, is_1_0, last)
-        if answer is None:
-            return False
-        self._portion -= _BY_LANE
-        self._requests_left = max(self._requests_left - 1, 0)
-        self._unsent.append(answer)
-        if last:
-            self._last = True
-            self._close_lingering()
-        return True
+    def _close_lingering(self) -> None:
+        """Close for writing now, and for reading when the client has, or soon."""
+        if self._peer_done or self.isSecure():
+            self._close()
+            return
+        self._outgoing.flush()
+        self._may_be_fast = self._is_resting = False
+        self._deadlines.lingering(self.site.now)
+        self._drop_unread()
+        self._resume_reading()
+        self.transport.loseWriteConnection()
 
     # The requests' side
 
     def _start(self, message: Message) -> None:
-        self._is_1_0 = message.is_1_0
-        self._last = not message.persists or self._requests_left == 0
+        outgoing = self._outgoing
+        outgoing.is_1_0 = message.is_1_0
+        outgoing.is_last = not message.persists or self._requests_left == 0
         self._requests_left = max(self._requests_left - 1, 0)
         request = self._request = self.site.make_request(self)
         for name, value in message.headers:
@@ -492,88 +499,29 @@ class Channel(Protocol):
     def requestDone(self, request: "ApiRequest") -> None:
         """A request has written all of its answer."""
         self._request = None
-        if self._last:
+        if self._outgoing.is_last:
             self._close_lingering()
         elif not self._is_working:
             self._work()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer.
-
-        The version is always ours (RFC 9110 section 6.2). Date and Connection
-        are the channel's to write; the software's name is nobody's business.
-        """
-        head = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n", self.site.date_header]
-        for name, values in headers.getAllRawHeaders():
-            if name.lower() not in _OWN_HEADERS:
-                for value in values:
-                    head += (name, b": ", value, b"\r\n")
-        self._end_head(head)
-        self.writeSequence(head)
-
-    def _end_head(self, head: list[bytes]) -> None:
-        self._last = self._last or self.site.draining
-        if self._last:
-            head.append(b"Connection: close\r\n")
-        elif self._is_1_0:
-            head.append(b"Connection: keep-alive\r\n")
-        head.append(b"\r\n")
-
-    def _send_reply(self, reply: Reply) -> None:
-        """An answer without a request."""
-        self._last = True
-        # Not Twisted's table of phrases, which has no 431.
-        head = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n".encode()]
-        head.append(self.site.date_header)
-        head.append(b"Content-Type: %s\r\n" % contract.CONTENT_TYPE)
-        head.append(b"Content-Length: %d\r\n" % len(reply.body))
-        head += (f"{name}: {value}\r\n".encode() for name, value in reply.headers.items())
-        self._end_head(head)
-        if not self._incoming.is_head:
-            head.append(reply.body)
-        self.writeSequence(head)
+        """Write the head of an answer."""
+        outgoing, site = self._outgoing, self.site
+        outgoing.is_last = outgoing.is_last or site.draining
+        fields = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        outgoing.begin(int(code), site.date_header, fields)
 
     def write(self, data: bytes) -> None:
         """Write a piece of an answer's body."""
-        if self._is_working:
-            self._unsent.append(data)
-        else:
-            self.transport.write(data)
+        self._outgoing.write(data)
 
     def writeSequence(self, pieces: Sequence[bytes]) -> None:
         """Write pieces of an answer."""
-        self.write(b"".join(pieces))
-
-    def _flush(self) -> None:
-        if self._unsent:
-            data = b"".join(self._unsent)
-            self._unsent = []
-            self.transport.write(data)
+        self._outgoing.write(b"".join(pieces))
 
     def loseConnection(self) -> None:
         """Close when what is written has left."""
         self._close()
-
-    def _close(self) -> None:
-        self._flush()
-        self._express = self._resting = False
-        self._phase = _Phase.CLOSING
-        self._deadline = self.site.now + self._limits.idle_seconds
-        self._drop_unread()
-        self.transport.loseConnection()
-
-    def _close_lingering(self) -> None:
-        """Close for writing now, and for reading when the client has, or soon."""
-        if self._peer_done or self.isSecure():
-            self._close()
-            return
-        self._flush()
-        self._express = self._resting = False
-        self._phase = _Phase.CLOSING
-        self._deadline = self.site.now + _LINGER_SECONDS
-        self._drop_unread()
-        self._resume_reading()
-        self.transport.loseWriteConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """A request writes its answer piece by piece, at the transport's pace."""
@@ -596,3 +544,8 @@ class Channel(Protocol):
     def isSecure(self) -> bool:
         """Whether the connection is over TLS."""
         return ISSLTransport.providedBy(self.transport)
+
+
+def client_text(peer: object) -> bytes:
+    """How a client is told in a log; one on a UNIX socket has no address."""
+    return str(getattr(peer, "host", "-")).encode()

@@ -13,8 +13,9 @@ from enum import Enum
 import attrs
 import httptools
 
-from ipquery.serve.api import contract
+from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.reply import refusal
 
 # RFC 9110 section 7.2, RFC 3986 section 3.2.2: the characters of host and port.
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
@@ -66,7 +67,7 @@ class Refused(Exception):
 
     def __init__(self, status: int, text: str | None = None) -> None:
         super().__init__(status, text)
-        self.reply = contract.refusal(status, text)
+        self.reply = refusal(status, text)
 
 
 @attrs.frozen
@@ -263,6 +264,11 @@ class Incoming:
             self.persists,
             self.is_1_0,
         )
+
+    @property
+    def framing(self) -> Framing:
+        """How the message just completed is framed."""
+        return Framing(self.is_1_0, self.persists, len(self.body), pairs=self._headers)
 
     @property
     def body(self) -> bytes:

@@ -7,8 +7,8 @@ decide. So this may be narrow, and never wrong.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
+from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
 
 # RFC 9110 section 5.6.2: token; section 5.5: field-content and obs-text, with a tab or blank
@@ -48,22 +48,10 @@ _LINE_END = len(b" HTTP/1.1\r\n\r\n")
 # The most that a head has beside its target and its fields.
 _BESIDES = len(b"POST ") + _LINE_END
 
-# Callers send the same header over and over. Twice a thousand of a kilobyte at most are two
-# megabytes for a worker, not for a connection.
+# Callers send the same header over and over. Twice a thousand of a kilobyte at most, and the
+# fields of those whose fields are looked at, are four megabytes for a worker, not for a
+# connection.
 _KNOWN, _LONGEST_KNOWN = 1000, 1 << 10
-
-
-class Framing(NamedTuple):
-    """What the rest of a head, from the HTTP version on, says about a message.
-
-    ``length`` is the body's, in bytes; the last two are what limits are held against.
-    """
-
-    is_1_0: bool
-    persists: bool
-    length: int
-    header_bytes: int
-    header_count: int
 
 
 Plain = tuple[bytes, bytes, Framing, bytes, int]
@@ -73,58 +61,68 @@ A bare tuple: one is made for every request, and a class would take a tenth of i
 """
 
 
-def read_plain(data: bytes, begin: int, limits: HttpLimits) -> Plain | None:
-    """A plain request that begins at a place in what was read, if one does and is whole.
+class PlainReader:
+    """Reads plain requests within limits, and knows the heads that repeat."""
 
-    :returns: ``None`` if that isn't certain, or it is beyond a limit.
-    """
-    # Not beyond what a head may hold: to look at 50,000 fields would take 4 ms.
-    most = begin + limits.request_line_bytes + limits.header_bytes + _BESIDES
-    end_of_head = data.find(b"\r\n\r\n", begin, most) + 4
-    if end_of_head < 4:
-        return None
-    head = data[begin:end_of_head]
-    # Where the body says what is asked for, whole heads repeat.
-    if head.startswith(b"POST ") and len(head) <= _LONGEST_KNOWN:
-        parts = _known_head(head)
-    else:
-        parts = _head(head)
-    if parts is None:
-        return None
-    method, target, framing = parts
-    end = end_of_head + framing.length
-    if (
-        end > len(data)
-        or framing.length > limits.body_bytes
-        or framing.header_bytes > limits.header_bytes
-        or framing.header_count > limits.header_count
-        or len(target) > limits.request_line_bytes
-    ):
-        return None
-    return method, target, framing, data[end_of_head:end], end
+    def __init__(self, limits: HttpLimits) -> None:
+        self._limits = limits
+        # Not beyond what a head may hold: to look at 50,000 fields would take 4 ms.
+        self._most_head = limits.request_line_bytes + limits.header_bytes + _BESIDES
+        self._known_framing = lru_cache(_KNOWN)(self._framing_of)
+        self._known_parts = lru_cache(_KNOWN)(self._parts_of)
+
+    def read(self, data: bytes, begin: int) -> Plain | None:
+        """The plain request that begins at a place in what was read.
+
+        :returns: ``None`` if none does, it isn't whole, that isn't certain, or it is beyond
+            a limit.
+        """
+        end_of_head = data.find(b"\r\n\r\n", begin, begin + self._most_head) + 4
+        if end_of_head < 4:
+            return None
+        head = data[begin:end_of_head]
+        # Where the body says what is asked for, whole heads repeat.
+        if head.startswith(b"POST ") and len(head) <= _LONGEST_KNOWN:
+            parts = self._known_parts(head)
+        else:
+            parts = self._parts_of(head)
+        if parts is None:
+            return None
+        method, target, framing = parts
+        if not framing.length:
+            return method, target, framing, b"", end_of_head
+        end = end_of_head + framing.length
+        if end > len(data):
+            return None
+        return method, target, framing, data[end_of_head:end], end
+
+    def _parts_of(self, head: bytes) -> tuple[bytes, bytes, Framing] | None:
+        """Method, target and framing of a head."""
+        for method in _METHODS:
+            if head.startswith(method):
+                break
+        else:
+            return None
+        at = len(method)
+        end = head.find(b" ", at)
+        if end < 0:
+            return None
+        target, rest = head[at:end], head[end:]
+        # Twice as fast as a regular expression.
+        if not target.startswith(b"/") or target.translate(None, _TARGET):
+            return None
+        if len(target) > self._limits.request_line_bytes:
+            return None
+        is_short = len(rest) <= _LONGEST_KNOWN
+        framing = self._known_framing(rest) if is_short else self._framing_of(rest)
+        return None if framing is None else (method[:-1], target, framing)
+
+    def _framing_of(self, rest: bytes) -> Framing | None:
+        return _framing_of(rest, self._limits)
 
 
-def _head(head: bytes) -> tuple[bytes, bytes, Framing] | None:
-    """Method, target and framing of a head, if it is plain."""
-    for method in _METHODS:
-        if head.startswith(method):
-            break
-    else:
-        return None
-    at = len(method)
-    end = head.find(b" ", at)
-    if end < 0:
-        return None
-    target, rest = head[at:end], head[end:]
-    # Twice as fast as a regular expression.
-    if not target.startswith(b"/") or target.translate(None, _TARGET):
-        return None
-    framing = _known_rest(rest) if len(rest) <= _LONGEST_KNOWN else framing_of(rest)
-    return None if framing is None else (method[:-1], target, framing)
-
-
-def framing_of(rest: bytes) -> Framing | None:
-    """What the rest of a head says, if it is plain.
+def _framing_of(rest: bytes, limits: HttpLimits) -> Framing | None:
+    """What the rest of a head says, if it is plain and within limits.
 
     :param rest: from the blank before the HTTP version to the empty line, both included.
     """
@@ -136,16 +134,12 @@ def framing_of(rest: bytes) -> Framing | None:
     # RFC 9112 section 3.2: a Host, but for HTTP/1.0.
     if host is None and not is_1_0:
         return None
+    count = rest.count(b"\r\n") - 2
+    if len(rest) - _LINE_END > limits.header_bytes or count > limits.header_count:
+        return None
+    if int(length or 0) > limits.body_bytes:
+        return None
     # RFC 9112 section 9.3.
     says_close = connection is not None and connection.lower() == b"close"
-    return Framing(
-        is_1_0,
-        connection is not None and not says_close if is_1_0 else not says_close,
-        int(length or 0),
-        len(rest) - _LINE_END,
-        rest.count(b"\r\n") - 2,
-    )
-
-
-_known_rest = lru_cache(_KNOWN)(framing_of)
-_known_head = lru_cache(_KNOWN)(_head)
+    persists = connection is not None and not says_close if is_1_0 else not says_close
+    return Framing(is_1_0, persists, int(length or 0), rest)

@@ -8,61 +8,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.http import combinedLogFormatter, datetimeToLogString, datetimeToString
+from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
-from werkzeug.exceptions import HTTPException
+from twisted.web.server import Site
 
-from ipquery.serve.api import contract
-from ipquery.serve.api.contract import Reply
-from ipquery.serve.api.express import LONGEST_TARGET, Lane
-from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.access_log import AccessLog
+from ipquery.serve.http.channel import Channel, client_text
+from ipquery.serve.http.fast import FastWay
+from ipquery.serve.http.framing import Framing, joined
 from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.plain import read_plain
+from ipquery.serve.http.plain import PlainReader
+from ipquery.serve.http.reply import Reply, body_bytes, status_of
+from ipquery.serve.http.request import ApiRequest
 from ipquery.serve.http.turns import Turns
 
 _log = Logger()
 
 # To refuse a request that is late takes 20 us.
 _EXPIRED_AT_ONCE = 32
-
-
-class ApiRequest(Request):
-    """A request whose failures, too, are answered in the contract's shape."""
-
-    def process(self) -> None:
-        """Refuse a path that isn't written as the routes are.
-
-        They would match it decoded and without doubled slashes: rules of a proxy in
-        front, which sees it as it stands, could be passed by.
-        """
-        if b"%" in self.path or b"//" in self.path:
-            self._send(contract.refusal(404))
-            return
-        super().process()
-
-    def getRequestHostname(self) -> bytes:
-        """A name for werkzeug: no route depends on it, and a caller may give none."""
-        return b"localhost"
-
-    def processingFailed(self, reason: Failure) -> Failure:
-        """Routing itself failed: by the request's fault (a Host that is no name), or ours."""
-        error = reason.value
-        if isinstance(error, HTTPException):
-            self._send(contract.refusal(error.code or 500))
-        else:
-            _log.failure("answering {request}", reason, request=self)
-            self._send(contract.INTERNAL_ERROR)
-        return reason
-
-    def _send(self, reply: Reply) -> None:
-        self.setResponseCode(reply.status)
-        self.setHeader(b"Content-Type", contract.CONTENT_TYPE)
-        self.setHeader(b"Content-Length", b"%d" % len(reply.body))
-        self.write(reply.body)
-        self.finish()
 
 
 class ApiSite(Site):
@@ -76,15 +40,13 @@ class ApiSite(Site):
         resource: IResource,
         limits: HttpLimits,
         reactor: IReactorTime,
-        access_log: Callable[[str], None] | None = None,
-        lane: Lane | None = None,
+        access_log: AccessLog | None = None,
+        fast_way: FastWay | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         :param monotonic: a clock that runs while requests are answered, in seconds.
-        :param access_log: called with each line, in the combined format.
-        :param lane: the express lane; without it, or with an access log, every
-            request takes the other way.
+        :param fast_way: what answers requests at once; without it all go to the resource.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -93,11 +55,9 @@ class ApiSite(Site):
         self.connections: set[Channel] = set()
         self.turns = Turns(reactor, monotonic)
         self.draining = False
-        self._access_log = access_log
-        self.lane = lane or Lane()
-        self.express = (
-            lane is not None and access_log is None and limits.request_line_bytes >= LONGEST_TARGET
-        )
+        self.access_log = access_log
+        self.fast_way = fast_way
+        self.plain = PlainReader(limits)
         self._drained: Deferred[None] | None = None
         self._due: deque[Channel] = deque()
         self._clock = LoopingCall(self._tick)
@@ -159,21 +119,26 @@ class ApiSite(Site):
     def _is_full(self) -> bool:
         return len(self.connections) >= self.limits.connections
 
-    def answer_first(self, data: bytes) -> bytes | None:
+    def answer_first(self, data: bytes, peer: object) -> bytes | None:
         """The answer to what came in first on a connection, if that is all that is to be done.
 
-        A plain look-up after which the connection is closed needs no channel. See
+        A plain request after which the connection is closed needs no channel. See
         :class:`ipquery.net.stream.AnswersFirst`.
         """
-        if not self.express or self.draining or self._is_full:
+        if self.fast_way is None or self.draining or self._is_full:
             return None
-        plain = read_plain(data, 0, self.limits)
+        plain = self.plain.read(data, 0)
         if plain is None:
             return None
         method, target, framing, body, end = plain
         if end != len(data) or framing.persists:
             return None
-        return self.lane.respond(method, target, body, framing.is_1_0, last=True)
+        answer = self.fast_way.respond(method, target, framing, body, last=True)
+        if answer is not None and self.access_log is not None:
+            # As accept(2) has it: an address and a port, or the path of a UNIX socket.
+            client = peer[0].encode() if isinstance(peer, tuple) else b"-"
+            self.note(client, method, target, framing, answer)
+        return answer
 
     def make_request(self, channel: Channel) -> ApiRequest:
         """A request that writes to ``channel``."""
@@ -184,17 +149,42 @@ class ApiSite(Site):
         self.connections.discard(channel)
         self._check_drained()
 
+    def note(
+        self, client: bytes, method: bytes, target: bytes, framing: Framing, response: bytes
+    ) -> None:
+        """Note in the access log, which there must be, what was answered on the fast way."""
+        assert self.access_log is not None
+        self.access_log.note(
+            client,
+            method,
+            target,
+            b"HTTP/1.0" if framing.is_1_0 else b"HTTP/1.1",
+            status_of(response),
+            body_bytes(response),
+            self.access_log.ending(framing.fields),
+        )
+
     def log(self, request: http.Request) -> None:
         """Note an answered request in the access log."""
-        if self._access_log is not None:
-            self._access_log(combinedLogFormatter(datetimeToLogString(self.now), request))
+        if self.access_log is None:
+            return
+        pairs = request.requestHeaders.getAllRawHeaders()
+        fields = joined([(name, value) for name, values in pairs for value in values])
+        self.access_log.note(
+            client_text(request.getClientAddress()),
+            request.method,
+            request.uri,
+            request.clientproto,
+            request.code,
+            request.sentLength,
+            self.access_log.ending(fields),
+        )
 
-    def log_refusal(self, peer: IAddress, reply: Reply) -> None:
+    def note_refusal(self, client: bytes, reply: Reply) -> None:
         """Note a refusal of what was no request, or not a whole one."""
-        if self._access_log is not None:
-            host = getattr(peer, "host", "-")
-            time = datetimeToLogString(self.now)
-            self._access_log(f'"{host}" - - {time} "-" {reply.status} {len(reply.body)} "-" "-"')
+        if self.access_log is not None:
+            ending = self.access_log.ending({})
+            self.access_log.note(client, None, b"", b"", reply.status, len(reply.body), ending)
 
     def _tick(self) -> None:
         before = self.now
@@ -220,5 +210,7 @@ class ApiSite(Site):
         self.now = self.reactor.seconds()
         """Seconds since the epoch, to the second; what deadlines are measured by."""
         self.date_header = b"Date: " + datetimeToString(self.now) + b"\r\n"
-        self.lane.head = b"HTTP/1.1 200 OK\r\n" + self.date_header
-        self.lane.missing_head = b"HTTP/1.1 501 Not Implemented\r\n" + self.date_header
+        if self.fast_way is not None:
+            self.fast_way.tell_date(self.date_header)
+        if self.access_log is not None:
+            self.access_log.tell_time(self.now)

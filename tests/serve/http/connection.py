@@ -3,7 +3,7 @@
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -22,7 +22,8 @@ from zope.interface import implementer
 
 from ipquery.address import parse
 from ipquery.serve.api.app import Api, Readiness
-from ipquery.serve.api.express import Lane, after_date, without_record
+from ipquery.serve.api.express import Lane, carrying, without_record
+from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.site import ApiSite
@@ -53,7 +54,7 @@ def _find(ip: bytes) -> bytes | None:
         number = snapshot.answer_number(*parse(ip.decode()))
     except ValueError:
         return None
-    return after_date(snapshot.answer(number)) if number else None
+    return carrying(snapshot.answer(number)) if number else None
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -195,7 +196,7 @@ class Server:
         self,
         limits: HttpLimits = HttpLimits(),
         resource: IResource | None = None,
-        log: Callable[[str], None] | None = None,
+        log: AccessLog | None = None,
         express: bool = True,
     ) -> None:
         self.clock = TurningClock()
@@ -203,15 +204,15 @@ class Server:
         self.readiness = Readiness(None)
         # Klein keeps only a weak reference to what its routes are bound to.
         self.api = Api(Resolver(FakeSnapshot()), self.readiness)
-        lane = None
+        self.lane = None
         if express and resource is None:
-            lane = Lane(_find, without_record(FakeSnapshot().answer_number))
+            self.lane = Lane(_find, without_record(FakeSnapshot().answer_number))
         self.site = ApiSite(
             resource or self.api.app.resource(),
             limits,
             self.clock,
             log,
-            lane,
+            self.lane,
             monotonic=lambda: self.monotonic,
         )
         self.monotonic = 0.0

@@ -202,7 +202,14 @@ _SHARED = (
 def kept_bytes(connection: Connection) -> int:
     """Bytes of everything that is there only for this connection, but for the client's end."""
     site = connection.server.site
-    seen = {id(site), id(site.lane), id(site.turns), id(site.connections), id(connection.transport)}
+    seen = {
+        id(site),
+        id(site.fast_way),
+        id(site.plain),
+        id(site.turns),
+        id(site.connections),
+        id(connection.transport),
+    }
     seen |= {id(site.limits), id(connection.server), id(connection)}
     total, pending = 0, [connection.channel.__dict__]
     while pending:

@@ -2,10 +2,14 @@
 
 import re
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from ipquery.serve.http.limits import HttpLimits
-from tests.serve.http.connection import Connection, Server, get
+from tests.serve.api.test_express import requests
+from tests.serve.http.connection import PEER, Connection, Server, get
+from tests.serve.http.logged import MemoryFile, memory_log
 from tests.serve.http.test_channel import QUERY, Slow
 
 
@@ -108,25 +112,41 @@ def test_a_process_that_drains_is_not_ready() -> None:
     assert server.connect().ask(QUERY).status == 200
 
 
-def _logged(*requests: bytes) -> list[str]:
-    lines: list[str] = []
-    connection = Connection(Server(log=lines.append))
+def _logged(*requests: bytes, express: bool = True, name: str = "combined") -> list[str]:
+    file = MemoryFile()
+    server = Server(log=memory_log(file, name), express=express)
+    connection = Connection(server)
     connection.send(*requests)
-    return lines
+    server.advance(1)
+    return file.lines
 
 
 def test_the_access_log_has_a_line_an_answer() -> None:
     request = get("/api/ip_query?ip=1.2.3.4", 'User-Agent: a "b"', "Referer: http://x/")
     first, second, third = _logged(request, get("/x"), b"nonsense\r\n\r\n")
-    assert re.fullmatch(
-        r'"192\.0\.2\.7" - - \[14/Nov/2023:22:13:20 \+0000\] '
-        r'"GET /api/ip_query\?ip=1\.2\.3\.4 HTTP/1\.1" 200 69 "http://x/" "a \\"b\\""',
-        first,
+    assert first == (
+        "192.0.2.7 - - [14/Nov/2023:22:13:20 +0000] "
+        '"GET /api/ip_query?ip=1.2.3.4 HTTP/1.1" 200 69 "http://x/" "a \\x22b\\x22"'
     )
     assert '"GET /x HTTP/1.1" 404 24 "-" "-"' in second
     assert re.search(r'"-" 400 [0-9]+ "-" "-"$', third)
 
 
-def test_a_line_is_one_line_whatever_was_sent() -> None:
-    (line,) = _logged(get("/%0a%22", "User-Agent: \u00ff"))
-    assert "\n" not in line
+@settings(max_examples=300)
+@given(
+    st.lists(requests(), min_size=1, max_size=6),
+    st.booleans(),
+    st.sampled_from(("combined", "json")),
+)
+def test_the_fast_way_logs_what_the_routes_log(sent: list[bytes], at_once: bool, name: str) -> None:
+    pieces = [b"".join(sent)] if at_once else sent
+    assert _logged(*pieces, name=name) == _logged(*pieces, express=False, name=name)
+
+
+@given(requests())
+def test_what_needs_no_channel_is_logged_as_by_one(request: bytes) -> None:
+    file = MemoryFile()
+    server = Server(log=memory_log(file))
+    if server.site.answer_first(request, (PEER.host, PEER.port)) is not None:
+        server.advance(1)
+        assert file.lines == _logged(request, express=False)

@@ -1,0 +1,143 @@
+"""How an answer is told in a line of the access log.
+
+Whatever a client sends is escaped, so that a line stays one line, each part of it can be told
+from the next, and a terminal shows it and does nothing else.
+"""
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import attrs
+
+Fields = Mapping[bytes, bytes]
+"""Header fields by their names in lower case."""
+
+
+class _Line(Protocol):
+    def __call__(
+        self,
+        stamp: bytes,
+        client: bytes,
+        method: bytes | None,
+        target: bytes,
+        protocol: bytes,
+        status: int,
+        size: int,
+    ) -> bytes: ...
+
+
+@attrs.frozen
+class LogFormat:
+    """A format of lines."""
+
+    stamp: Callable[[float], bytes]
+    """How a time is told, from seconds since the epoch."""
+    line: _Line
+    """A line up to what it tells of header fields."""
+    ending: Callable[[Fields], bytes]
+    """The rest of the line."""
+
+
+def _utc(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+
+
+# What stands for itself in both formats.
+_UNSAFE = re.compile(rb"[^ !#-\[\]-~]")
+_SAFE = bytes(code for code in range(256) if not _UNSAFE.match(bytes([code])))
+
+
+# Combined: Apache's LogFormat of that name, as nginx writes and escapes it.
+
+
+def _escaped(text: bytes) -> bytes:
+    if not text.translate(None, _SAFE):
+        return text
+    return _UNSAFE.sub(lambda match: b"\\x%02X" % match[0][0], text)
+
+
+def _combined_stamp(seconds: float) -> bytes:
+    return _utc(seconds).strftime("%d/%b/%Y:%H:%M:%S +0000").encode()
+
+
+def _combined_line(
+    stamp: bytes,
+    client: bytes,
+    method: bytes | None,
+    target: bytes,
+    protocol: bytes,
+    status: int,
+    size: int,
+) -> bytes:
+    if method is None:
+        return b'%b - - [%b] "-" %d %d' % (client, stamp, status, size)
+    return b'%b - - [%b] "%b %b %b" %d %d' % (
+        client, stamp, method, _escaped(target), protocol, status, size,
+    )  # fmt: skip
+
+
+def _combined_ending(fields: Fields) -> bytes:
+    referrer, agent = fields.get(b"referer", b"-"), fields.get(b"user-agent", b"-")
+    return b' "%b" "%b"\n' % (_escaped(referrer), _escaped(agent))
+
+
+COMBINED = LogFormat(_combined_stamp, _combined_line, _combined_ending)
+
+
+# JSON lines (RFC 8259), ASCII only. Names are those of nginx's variables, where it has them.
+
+
+def _quoted(text: bytes) -> bytes:
+    if not text.translate(None, _SAFE):
+        return b'"%b"' % text
+    # Of a text that isn't UTF-8 each such byte is told. JSON allows DEL, a terminal acts on it.
+    quoted = json.dumps(text.decode("utf-8", "backslashreplace"))
+    return quoted.replace("\x7f", "\\u007f").encode()
+
+
+def _json_stamp(seconds: float) -> bytes:
+    """RFC 3339."""
+    return _utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+
+
+def _json_line(
+    stamp: bytes,
+    client: bytes,
+    method: bytes | None,
+    target: bytes,
+    protocol: bytes,
+    status: int,
+    size: int,
+) -> bytes:
+    start = b'{"time":"%b","remote_addr":"%b"' % (stamp, client)
+    if method is not None:
+        start += b',"request_method":"%b","request_uri":%b,"server_protocol":"%b"' % (
+            method, _quoted(target), protocol,
+        )  # fmt: skip
+    return b'%b,"status":%d,"body_bytes_sent":%d' % (start, status, size)
+
+
+# RFC 9110 sections 10.1.3 and 10.1.5; W3C Trace Context section 3.2; and what proxies send.
+_TOLD = {
+    b"referer": b"http_referer",
+    b"user-agent": b"http_user_agent",
+    b"x-request-id": b"request_id",
+    b"traceparent": b"traceparent",
+}
+
+
+def _json_ending(fields: Fields) -> bytes:
+    told = [
+        b',"%b":%b' % (name, _quoted(fields[field]))
+        for field, name in _TOLD.items()
+        if field in fields
+    ]
+    return b"".join(told) + b"}\n"
+
+
+JSON_LINES = LogFormat(_json_stamp, _json_line, _json_ending)
+
+LOG_FORMATS: Mapping[str, LogFormat] = {"combined": COMBINED, "json": JSON_LINES}
