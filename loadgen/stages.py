@@ -20,8 +20,9 @@ from twisted.internet.testing import StringTransport
 from ipquery import Snapshot, open_snapshot
 from ipquery.address import parse
 from ipquery.net.sockets import BACKLOG
+from ipquery.serve.api import contract
 from ipquery.serve.api.app import Api, Readiness
-from ipquery.serve.api.express import GET_START, Lane, carrying
+from ipquery.serve.api.express import Lane, carrying
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming
@@ -34,6 +35,8 @@ from loadgen.page import page
 from loadgen.page import table as html_table
 from loadgen.peers.servers import ECHO, IPQUERY, ROUTES, Running, Server
 from loadgen.report import bar, columns
+
+GET_START = f"GET {contract.QUERY_PATH}?ip=".encode()
 
 _ROUNDS = 30
 _OPERATIONS = 400

@@ -7,11 +7,12 @@ taken apart.
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ipquery.address import parse
 from ipquery.serve.api import contract
-from ipquery.serve.http.fast import Find, Kind, nothing
+from ipquery.serve.http.fast import Find, Kind, Spot, nothing
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.reply import (
     Reply,
@@ -24,7 +25,6 @@ from ipquery.serve.http.reply import (
 
 _PATH = contract.QUERY_PATH.encode()
 _TARGET = _PATH + b"?ip="
-GET_START = b"GET " + _TARGET
 
 # RFC 8259 sections 2 and 4: an object with the one member "ip", whose value has
 # no escapes. Blanks are those four.
@@ -34,8 +34,9 @@ _BODY = re.compile(_BLANK.join([b"", rb"\{", b'"ip"', b":", b'"([0-9A-Fa-f.:]+)"
 # The longest address text, IPv6 with an IPv4 tail, is 45 characters.
 LONGEST_TARGET = len(_TARGET) + 45
 
-# What a query string is taken apart at, or decoded from.
-_QUERY_MARKS = re.compile(rb"[&;=%+]")
+# What a query string is taken apart at, besides "&", or decoded from.
+_QUERY_MARKS = re.compile(rb"[;%+]")
+_PARAMETER = re.compile(rb"[?&;]ip=")
 
 
 # An address is made of characters that stand for themselves in JSON.
@@ -74,8 +75,10 @@ def address_of(method: bytes, target: bytes, body: bytes) -> bytes | None:
         return body_address(body) if target == _PATH else None
     if body or method not in (b"GET", b"HEAD"):
         return None
-    if target.startswith(_TARGET) and not _QUERY_MARKS.search(target, len(_TARGET)):
-        return target[len(_TARGET) :]
+    if target.startswith(_TARGET):
+        value = target[len(_TARGET) :].partition(b"&")[0]
+        if not _QUERY_MARKS.search(value):
+            return value
     path, _, query = target.partition(b"?")
     return _query_address(query) if path == _PATH else None
 
@@ -132,8 +135,8 @@ class Lane:
 
     def __init__(self, find: Find = nothing, find_missing: Find = nothing) -> None:
         """Finds see :meth:`aim`."""
-        self._array = Kind(GET_START, find)
-        self._find_missing = find_missing
+        self._find, self._find_missing = find, find_missing
+        self._kinds: dict[_Shape, Kind] = {}
         self.head = self._missing_head = b""
 
     def aim(self, find: Find, find_missing: Find) -> None:
@@ -142,7 +145,9 @@ class Lane:
         :param find: for an address with a record.
         :param find_missing: for one without.
         """
-        self._array.find, self._find_missing = find, find_missing
+        self._find, self._find_missing = find, find_missing
+        for shape, kind in self._kinds.items():
+            kind.find = _shaped(find, shape)
 
     def tell_date(self, line: bytes) -> None:
         """Another second has begun."""
@@ -156,7 +161,7 @@ class Lane:
         address = address_of(method, target, body)
         if not address:
             return None
-        head, found = self.head, self._array.find(address)
+        head, found = self.head, self._find(address)
         if found is None:
             head, found = self._missing_head, self._find_missing(address)
         if found is None:
@@ -166,8 +171,71 @@ class Lane:
             response = with_connection(response, connection_line(framing.is_1_0, last))
         return response if method != b"HEAD" else head_of(response)
 
-    def kind_of(self, method: bytes, target: bytes, framing: Framing) -> Kind | None:
+    def spot_of(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> Spot | None:
         """See :class:`~ipquery.serve.http.fast.FastWay`."""
-        if method != b"GET" or not target.startswith(_TARGET):
+        address = address_of(method, target, body)
+        if address is None:
             return None
-        return None if _QUERY_MARKS.search(target, len(_TARGET)) else self._array
+        place = _place_in_body(body, address) if body else _place_in_target(target, address)
+        if place is None:
+            return None
+        begin, end = place
+        is_escaped = end - begin > len(address)
+        shape = _Shape(method == b"HEAD", framing.is_1_0, is_escaped)
+        kind = self._kinds.get(shape)
+        if kind is None:
+            kind = self._kinds[shape] = Kind(_shaped(self._find, shape))
+        return Spot(kind, begin, end)
+
+
+def _place_in_body(body: bytes, address: bytes) -> tuple[int, int] | None:
+    """Where the address stands that a body asks for, if that is certain."""
+    # As long as nothing is escaped, the value of "ip" is among the texts that stand there;
+    # and if there is one of its kind only, it is that.
+    at = body.find(b'"%b"' % address) + 1
+    if not at or b"\\" in body or body.count(address) > 1:
+        return None
+    return at, at + len(address)
+
+
+def _place_in_target(target: bytes, address: bytes) -> tuple[int, int] | None:
+    """Where the address stands that a query asks for, if that is certain."""
+    first = _PARAMETER.search(target)
+    if first is None:
+        return None
+    begin = first.end()
+    for text in (address, address.replace(b":", b"%3A")):
+        end = begin + len(text)
+        # With no other escapes, this is the first parameter of that name.
+        if (
+            target.startswith(text, begin)
+            and target[end : end + 1] in (b"", b"&", b";")
+            and target.count(b"%") == text.count(b"%")
+        ):
+            return begin, end
+    return None
+
+
+class _Shape(NamedTuple):
+    """In what the answers to look-ups differ beside the address."""
+
+    is_head: bool
+    is_1_0: bool
+    is_escaped: bool
+    """Whether colons are, as URL libraries send an IPv6 address."""
+
+
+def _shaped(find: Find, shape: _Shape) -> Find:
+    """What finds the rest of a response in a shape."""
+    if not any(shape):
+        return find
+
+    def find_shaped(text: bytes) -> bytes | None:
+        rest = find(text.replace(b"%3A", b":") if shape.is_escaped else text)
+        if rest is None:
+            return None
+        if shape.is_1_0:
+            rest = with_connection(rest, connection_line(is_1_0=True, last=False))
+        return head_of(rest) if shape.is_head else rest
+
+    return find_shaped

@@ -154,6 +154,8 @@ class AccessLog:
         """
         self.dropped = 0
         """Lines left out so far, because they couldn't be written."""
+        self.fields = log_format.fields
+        """Header fields that lines tell, in lower case."""
         self._file = file
         self._format = log_format
         self._run = run

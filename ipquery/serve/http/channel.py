@@ -42,11 +42,12 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from ipquery.serve.http.deadlines import Deadlines, Phase
-from ipquery.serve.http.fast import NO_KIND, FastWay
-from ipquery.serve.http.framing import Framing
+from ipquery.serve.http.fast import FastWay, nothing
+from ipquery.serve.http.framing import Framing, fields_of
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming, Message, Refused
 from ipquery.serve.http.outgoing import Outgoing
+from ipquery.serve.http.repeat import Lessons, Repeat
 from ipquery.serve.http.reply import body_bytes, unavailable
 
 if TYPE_CHECKING:
@@ -66,9 +67,6 @@ _READ_BYTES = 2 << 18
 _FIELD_BYTES, _CONNECTION_BYTES = 200, 10_000
 # A portion's answers; 31 of them are look-ups of up to 1 KB, one may be any route's.
 _ANSWER_BYTES = 1 << 16
-
-# No plain request ends with NUL.
-_NO_TAIL = b"\0"
 
 
 def most_kept_bytes(limits: HttpLimits) -> int:
@@ -121,11 +119,12 @@ class Channel(Protocol):
         self._may_be_fast = site.fast_way is not None
         self._reading_paused = False
         self._peer_done = False
-        # What lives until the next read. Whether that may be answered without leaving IDLE;
-        # and of the request before, if another of its kind may follow: the kind, what followed
-        # its address and where that begins, counted from the end, and the end of its log line.
+        self._lessons = Lessons(site.limits)
+        # What lives until the next read: whether that may be answered without leaving IDLE, and
+        # what tells that it is like the one before, whose log line ends so.
         self._is_resting = False
-        self._kind, self._tail, self._tail_at, self._log_ending = NO_KIND, _NO_TAIL, 0, b""
+        self._repeat: Repeat = nothing
+        self._log_ending: bytes | None = None
         # What lives until it is answered: what has come in and isn't parsed yet, and from
         # where on; the message that waits for its turn; the request that is being answered.
         self._unread, self._unread_at = b"", 0
@@ -157,24 +156,17 @@ class Channel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Parse what came in, and answer what is complete."""
         if self._is_resting:
-            # What follows an address is most often what followed the last one: then it
-            # says what it said. In this body, as it is what a busy worker does all day,
-            # and a call more takes 5 % of it.
-            kind = self._kind
-            if data.startswith(kind.start) and data.endswith(self._tail):
-                found = kind.find(data[len(kind.start) : self._tail_at])
-                if found is not None:
-                    self._requests_left -= 1
-                    if not self._requests_left:
-                        self._is_resting = False
-                    self._write(self._fast_way.head + found)
-                    if self._access_log is not None:
-                        target = data[len(b"GET ") : self._tail_at]
-                        self._access_log.note(
-                            self._client, b"GET", target, b"HTTP/1.1", 200, body_bytes(found),
-                            self._log_ending,
-                        )  # fmt: skip
-                    return
+            # Most requests are like the one before. In this body, as it is what a busy worker
+            # does all day, and a call more takes 2 % of it.
+            found = self._repeat(data)
+            if found is not None:
+                self._requests_left -= 1
+                if not self._requests_left:
+                    self._is_resting = False
+                self._write(self._fast_way.head + found)
+                if self._access_log is not None:
+                    self._note_repeated(data, found)
+                return
             if self._answer_whole(data):
                 return
         if self._deadlines.phase is Phase.CLOSING:
@@ -207,20 +199,29 @@ class Channel(Protocol):
             return True
         if not self._requests_left:
             self._is_resting = False
-        self._remember(method, target, framing, data)
+        # Of a head that the parser took apart nothing is known as it came.
+        if framing.lines:
+            answered = self.site.limits.requests_per_connection - self._requests_left
+            self._repeat = self._lessons.learn(
+                answered, method, target, framing, body, self._fast_way
+            )
+            if self._access_log is not None:
+                tells = self._access_log.fields.isdisjoint(self._lessons.varying)
+                self._log_ending = self._access_log.ending(framing.fields) if tells else None
         return True
 
-    def _remember(self, method: bytes, target: bytes, framing: Framing, data: bytes) -> None:
-        """Know the next request of this kind, if the last one was of HTTP/1.1."""
-        kind = None if framing.is_1_0 else self._fast_way.kind_of(method, target, framing)
-        if kind is None:
-            self._kind, self._tail = NO_KIND, _NO_TAIL
-            return
-        self._kind = kind
-        self._tail_at = len(method) + 1 + len(target) - len(data)
-        self._tail = data[self._tail_at :]
-        if self._access_log is not None:
-            self._log_ending = self._access_log.ending(framing.fields)
+    def _note_repeated(self, data: bytes, found: bytes) -> None:
+        """Note in the access log, which there must be, what was answered as the one before."""
+        assert self._access_log is not None
+        line, _, rest = data.partition(b"\r\n")
+        method, target, protocol = line.split(b" ")
+        ending = self._log_ending
+        if ending is None:
+            head = rest[: rest.index(b"\r\n\r\n") + 4]
+            ending = self._access_log.ending(fields_of(b"\r\n" + head))
+        self._access_log.note(
+            self._client, method, target, protocol, 200, body_bytes(found), ending
+        )
 
     def _has_more(self) -> bool:
         """Whether anything that has come in isn't answered."""

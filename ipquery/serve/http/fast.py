@@ -5,7 +5,7 @@ what connections need to know of it.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -20,18 +20,26 @@ def nothing(ip: bytes) -> None:
     """What is found where nothing is to be answered."""
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Kind:
-    """GETs that begin alike, and differ in the address that ends their target."""
+    """Requests that differ in an address only."""
 
-    start: bytes
-    """Method and target up to the address."""
-    find: Find = nothing
-    """For an address whose answer has status 200."""
+    find: Find
+    """For an address whose answer has status 200. Another snapshot changes it."""
+    fields: frozenset[bytes] = frozenset()
+    """Header fields, in lower case, on whose values the answer depends, too."""
 
 
-# No request begins with NUL.
-NO_KIND = Kind(b"\0")
+class Spot(NamedTuple):
+    """Where in a request its address stands as it is: in the body, or without one in the target.
+
+    Another request that has something else there, and is the same in every other byte of
+    target and body, is answered by what the kind finds for that.
+    """
+
+    kind: Kind
+    begin: int
+    end: int
 
 
 class FastWay(Protocol):
@@ -54,9 +62,5 @@ class FastWay(Protocol):
         :param last: whether the connection is closed after it.
         """
 
-    def kind_of(self, method: bytes, target: bytes, framing: Framing) -> Kind | None:
-        """The kind of a request that was answered with 200, if it is one of a kind.
-
-        Another request that begins as the kind does, and goes on behind its address as this
-        one does, may be answered by what the kind finds alone.
-        """
+    def spot_of(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> Spot | None:
+        """Where the address of a request stands that was answered, if that can be told."""

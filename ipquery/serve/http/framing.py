@@ -17,7 +17,8 @@ class Framing:
     """Whether the client wants to keep the connection (RFC 9112 section 9.3)."""
     length: int = 0
     """Of the body, in bytes."""
-    _lines: bytes = b""
+    lines: bytes = b""
+    """The head as it came, from the blank before the HTTP version to the empty line, if kept."""
     _pairs: Sequence[tuple[bytes, bytes]] = ()
     _fields: Mapping[bytes, bytes] | None = None
 
@@ -28,7 +29,7 @@ class Framing:
         Several lines of one name are one value, with commas between (RFC 9110 section 5.3).
         """
         if self._fields is None:
-            self._fields = joined(self._pairs or _pairs_of(self._lines))
+            self._fields = joined(self._pairs) if self._pairs else fields_of(self.lines)
         return self._fields
 
 
@@ -42,7 +43,10 @@ def joined(pairs: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
     return fields
 
 
-def _pairs_of(lines: bytes) -> list[tuple[bytes, bytes]]:
-    """:param lines: from the end of a request line to the empty line, both included."""
+def fields_of(lines: bytes) -> Mapping[bytes, bytes]:
+    """Header fields by name, see :attr:`Framing.fields`.
+
+    :param lines: from the end of a request line to the empty line, both included.
+    """
     split = [line.partition(b":") for line in lines.split(b"\r\n")[1:-2]]
-    return [(name, value) for name, _, value in split]
+    return joined([(name, value) for name, _, value in split])

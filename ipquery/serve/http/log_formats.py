@@ -39,6 +39,8 @@ class LogFormat:
     """A line up to what it tells of header fields."""
     ending: Callable[[Fields], bytes]
     """The rest of the line."""
+    fields: frozenset[bytes]
+    """Header fields that it tells, in lower case."""
 
 
 def _utc(seconds: float) -> datetime.datetime:
@@ -84,7 +86,9 @@ def _combined_ending(fields: Fields) -> bytes:
     return b' "%b" "%b"\n' % (_escaped(referrer), _escaped(agent))
 
 
-COMBINED = LogFormat(_combined_stamp, _combined_line, _combined_ending)
+COMBINED = LogFormat(
+    _combined_stamp, _combined_line, _combined_ending, frozenset({b"referer", b"user-agent"})
+)
 
 
 # JSON lines (RFC 8259), ASCII only. Names are those of nginx's variables, where it has them.
@@ -138,6 +142,6 @@ def _json_ending(fields: Fields) -> bytes:
     return b"".join(told) + b"}\n"
 
 
-JSON_LINES = LogFormat(_json_stamp, _json_line, _json_ending)
+JSON_LINES = LogFormat(_json_stamp, _json_line, _json_ending, frozenset(_TOLD))
 
 LOG_FORMATS: Mapping[str, LogFormat] = {"combined": COMBINED, "json": JSON_LINES}

@@ -15,12 +15,16 @@ from ipquery.serve.http.limits import HttpLimits
 # anywhere, as llhttp has it.
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _VALUE = rb"[\t -~\x80-\xff]*+"
+VALUE_BYTES = bytes(code for code in range(256) if re.fullmatch(_VALUE, bytes([code])))
 _BLANK = rb"[ \t]*+"
 
 # Fields that say how a message is to be read, and whether the connection goes on. To llhttp,
 # Proxy-Connection (RFC 9112 appendix C.2.2 calls it harmful) says what Connection does.
-_DECISIVE = rb"connection|content-length|expect|host|proxy-connection|transfer-encoding|upgrade"
-_OTHER = rb"(?:(?!(?i:%b):)%b:%b\r\n)*+" % (_DECISIVE, _TOKEN, _VALUE)
+DECISIVE_FIELDS = (
+    b"connection", b"content-length", b"expect", b"host", b"proxy-connection",
+    b"transfer-encoding", b"upgrade",
+)  # fmt: skip
+_OTHER = rb"(?:(?!(?i:%b):)%b:%b\r\n)*+" % (b"|".join(DECISIVE_FIELDS), _TOKEN, _VALUE)
 
 # RFC 3986 section 3.2.2, host: a registered name of labels, an IPv4 address, or an IPv6
 # address in brackets; RFC 1035 section 2.3.4: at most 63 octets a label.
@@ -43,10 +47,10 @@ _TARGET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~%!$
 _METHODS = (b"GET ", b"POST ", b"HEAD ")
 
 # What limits don't count of the rest of a head: version, and the empty line.
-_LINE_END = len(b" HTTP/1.1\r\n\r\n")
+LINE_END_BYTES = len(b" HTTP/1.1\r\n\r\n")
 
 # The most that a head has beside its target and its fields.
-_BESIDES = len(b"POST ") + _LINE_END
+_BESIDES = len(b"POST ") + LINE_END_BYTES
 
 # Callers send the same header over and over. Twice a thousand of a kilobyte at most, and the
 # fields of those whose fields are looked at, are four megabytes for a worker, not for a
@@ -135,7 +139,7 @@ def _framing_of(rest: bytes, limits: HttpLimits) -> Framing | None:
     if host is None and not is_1_0:
         return None
     count = rest.count(b"\r\n") - 2
-    if len(rest) - _LINE_END > limits.header_bytes or count > limits.header_count:
+    if len(rest) - LINE_END_BYTES > limits.header_bytes or count > limits.header_count:
         return None
     if int(length or 0) > limits.body_bytes:
         return None

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming, Refused
 from ipquery.serve.http.plain import PlainReader
-from tests.serve.api.test_express import requests
 from tests.serve.http.connection import get, post
+from tests.serve.strategies import requests
 
 LIMITS = HttpLimits()
 TIGHT = HttpLimits(request_line_bytes=30, header_bytes=60, header_count=3, body_bytes=20)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from ipquery.serve.http.limits import HttpLimits
-from tests.serve.api.test_express import requests
 from tests.serve.http.connection import PEER, Connection, Server, get
 from tests.serve.http.logged import MemoryFile, memory_log
 from tests.serve.http.test_channel import QUERY, Slow
+from tests.serve.strategies import requests, series
 
 
 def _fired(deferred: Deferred[None]) -> bool:
@@ -134,7 +134,7 @@ def test_the_access_log_has_a_line_an_answer() -> None:
 
 @settings(max_examples=300)
 @given(
-    st.lists(requests(), min_size=1, max_size=6),
+    st.lists(requests(), min_size=1, max_size=6) | series(),
     st.booleans(),
     st.sampled_from(("combined", "json")),
 )

@@ -1,0 +1,191 @@
+"""Requests that repeat: told from the one before on the same connection, by comparing bytes.
+
+What a caller sends over and over differs in an address, and perhaps in the values of fields
+that don't decide on anything, such as X-Request-Id or traceparent. Once two such requests have
+been taken apart, the next is only compared: that takes a quarter of the time. Whatever a
+repeat accepts, the parser and the fast way would take for the same; property tests hold it to
+that.
+"""
+
+from collections.abc import Collection, Sequence
+
+from ipquery.serve.http.fast import FastWay, Find, Kind, Spot, nothing
+from ipquery.serve.http.framing import Framing
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.plain import DECISIVE_FIELDS, LINE_END_BYTES, VALUE_BYTES
+
+Repeat = Find
+"""From a read to the rest of the response; ``None`` if it isn't what was asked before."""
+
+# An IPv6 address with an IPv4 tail has 45 characters, and its 7 colons may be escaped.
+_LONGEST_ADDRESS = 45 + 7 * len("%3A")
+
+_LENGTHS = [b"%d" % length for length in range(1000)]
+
+# What a connection keeps of a head that repeats.
+_LONGEST_HEAD = 4096
+
+# Learning takes as long as taking a request apart: who never repeats isn't learnt from.
+_VAIN_LESSONS, _NEXT_LESSON = 8, 64
+
+
+class Lessons:
+    """What one connection's requests have in common."""
+
+    __slots__ = ("_answered", "_before", "_limits", "_vain", "varying")
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self.varying: frozenset[bytes] = frozenset()
+        """Names of the fields whose values the last repeat doesn't look at, in lower case."""
+        self._limits = limits
+        self._before = b""
+        self._answered = self._vain = 0
+
+    def learn(
+        self,
+        answered: int,
+        method: bytes,
+        target: bytes,
+        framing: Framing,
+        body: bytes,
+        fast_way: FastWay,
+    ) -> Repeat:
+        """What tells the next request of this kind.
+
+        :param answered: how many requests have been answered on the connection.
+        """
+        gap, self._answered = answered - self._answered, answered
+        if gap > 1:
+            self._vain = 0
+        elif self._vain >= _VAIN_LESSONS and answered % _NEXT_LESSON:
+            return nothing
+        self._vain += 1
+        limits = self._limits
+        if (
+            len(framing.lines) > _LONGEST_HEAD
+            or len(target) + _LONGEST_ADDRESS > limits.request_line_bytes
+            or len(body) + _LONGEST_ADDRESS > min(limits.body_bytes, len(_LENGTHS))
+        ):
+            return nothing
+        spot = fast_way.spot_of(method, target, framing, body)
+        if spot is None:
+            return nothing
+        before, self._before = self._before, framing.lines
+        lines = framing.lines.split(b"\r\n")
+        varying = _varying(before.split(b"\r\n"), lines, spot.kind)
+        self.varying = frozenset(lines[place].partition(b":")[0].lower() for place in varying)
+        start = b"%b %b" % (method, target)
+        most = limits.header_bytes + LINE_END_BYTES
+        if body:
+            return _posted(start, lines, varying, body, spot, most)
+        at = len(method) + 1
+        begin, rest = start[: at + spot.begin], start[at + spot.end :]
+        if not varying:
+            return _same(begin, rest + framing.lines, spot.kind)
+        return _with_varying(begin, rest, _pieces(lines, varying), spot.kind, most)
+
+
+def _varying(before: Sequence[bytes], lines: Sequence[bytes], kind: Kind) -> set[int]:
+    """Which lines have another value than before, if nothing else is different."""
+    if len(before) != len(lines):
+        return set()
+    varying = {place for place, line in enumerate(lines) if line != before[place]}
+    for place in [*varying]:
+        name = lines[place].partition(b":")[0]
+        if not before[place].startswith(name + b":"):
+            return set()
+        lower = name.lower()
+        if lower == b"content-length":
+            varying.remove(place)
+        elif lower in DECISIVE_FIELDS or lower in kind.fields:
+            return set()
+    return varying
+
+
+def _pieces(lines: Sequence[bytes], varying: Collection[int]) -> list[bytes]:
+    """What stands before, between and behind the values that vary."""
+    pieces: list[bytes] = []
+    piece: list[bytes] = []
+    for place, line in enumerate(lines):
+        if place in varying:
+            pieces.append(b"\r\n".join([*piece, line.partition(b":")[0] + b":"]))
+            piece = [b""]
+        else:
+            piece.append(line)
+    return [*pieces, b"\r\n".join(piece)]
+
+
+def _same(start: bytes, tail: bytes, kind: Kind) -> Repeat:
+    at, tail_at = len(start), -len(tail)
+
+    def repeat(data: bytes) -> bytes | None:
+        if data.startswith(start) and data.endswith(tail):
+            return kind.find(data[at:tail_at])
+        return None
+
+    return repeat
+
+
+def _with_varying(
+    start: bytes, rest: bytes, pieces: Sequence[bytes], kind: Kind, most: int
+) -> Repeat:
+    """:param rest: of the target, behind the address."""
+    first, *others = pieces
+    first = rest + first
+    at, tail, skipped = len(start), others[-1], len(rest)
+
+    def repeat(data: bytes) -> bytes | None:
+        if not (data.startswith(start) and data.endswith(tail)):
+            return None
+        end = data.find(first, at)
+        if end < 0 or len(data) - end - skipped > most:
+            return None
+        place = end + len(first)
+        for piece in others:
+            stop = data.find(b"\r\n", place)
+            if data[place:stop].translate(None, VALUE_BYTES) or not data.startswith(piece, stop):
+                return None
+            place = stop + len(piece)
+        return kind.find(data[at:end]) if place == len(data) else None
+
+    return repeat
+
+
+def _posted(
+    line: bytes, lines: Sequence[bytes], varying: set[int], body: bytes, spot: Spot, most: int
+) -> Repeat:
+    """With a body, Content-Length varies, too."""
+    length_at = next(
+        place for place, one in enumerate(lines) if one.lower().startswith(b"content-length:")
+    )
+    first, *others = _pieces(lines, varying | {length_at})
+    start = line + first
+    opening, closing = body[: spot.begin], body[spot.end :]
+    others[-1] += opening
+    places = sorted(varying | {length_at})
+    steps = [(piece, places[at] == length_at) for at, piece in enumerate(others)]
+    at, head_at, opened, closed, kind = len(start), len(line), len(opening), len(closing), spot.kind
+
+    def repeat(data: bytes) -> bytes | None:
+        if not (data.startswith(start) and data.endswith(closing)):
+            return None
+        place, length = at, b""
+        for piece, is_length in steps:
+            stop = data.find(b"\r\n", place)
+            value = data[place:stop]
+            if is_length:
+                length = value
+            elif value.translate(None, VALUE_BYTES):
+                return None
+            if not data.startswith(piece, stop):
+                return None
+            place = stop + len(piece)
+        body_at = place - opened
+        size = len(data) - body_at
+        if body_at - head_at > most or size >= len(_LENGTHS):
+            return None
+        if length.strip(b" ") != _LENGTHS[size]:
+            return None
+        return kind.find(data[place : len(data) - closed])
+
+    return repeat
