@@ -205,14 +205,9 @@ def _place_in_target(target: bytes, address: bytes) -> tuple[int, int] | None:
         return None
     begin = first.end()
     for text in (address, address.replace(b":", b"%3A")):
-        end = begin + len(text)
         # With no other escapes, this is the first parameter of that name.
-        if (
-            target.startswith(text, begin)
-            and target[end : end + 1] in (b"", b"&", b";")
-            and target.count(b"%") == text.count(b"%")
-        ):
-            return begin, end
+        if target.startswith(text, begin) and target.count(b"%") == text.count(b"%"):
+            return begin, begin + len(text)
     return None
 
 

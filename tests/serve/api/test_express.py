@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.web.http import parse_qs
 
@@ -85,10 +85,25 @@ def test_connections_that_learn_from_each_other_answer_the_same(
         assert _state(one) == _state(other)
 
 
+def _thrice(field: str, *values: str, body: bytes = b"") -> list[bytes]:
+    fields = [field.format(value) for value in values]
+    if body:
+        return [post(body, field) for field in fields]
+    return [get("/api/ip_query?ip=1.2.3.4", field) for field in fields]
+
+
 @settings(max_examples=1000)
 @given(
     series(),
-    st.sampled_from((HttpLimits(), HttpLimits(header_bytes=150), HttpLimits(body_bytes=30))),
+    st.sampled_from((HttpLimits(), HttpLimits(header_bytes=100), HttpLimits(body_bytes=70))),
+)
+@example(_thrice("X: {}", "1", "2", "x" * 200), HttpLimits(header_bytes=100))
+@example(
+    _thrice("X: {}", "1", "2", "x" * 200, body=b'{"ip":"1.2.3.4"}'), HttpLimits(header_bytes=100)
+)
+@example(_thrice("X: {}", "1", "2", "x\ry", body=b'{"ip":"1.2.3.4"}'), HttpLimits())
+@example(
+    [post(b'{"ip":"1\\u002e0.0.0","y":"%b"}' % ip) for ip in (b"1.0.0.0", b"1.2.3.4")], HttpLimits()
 )
 def test_a_request_like_the_one_before_is_answered_the_same(
     sent: list[bytes], limits: HttpLimits

@@ -35,16 +35,21 @@ HOST = IPv4Address("TCP", "192.0.2.1", 80)
 KNOWN = '["中国","CN","河南省","410000","商丘市","411400","","联通"]'.encode()
 
 
+OTHER = b'["\xe6\x97\xa5\xe6\x9c\xac","JP","","None","","None","",""]'
+"""What is known of one address, so that answers can be told from each other."""
+
+
 class FakeSnapshot:
-    """Knows 1.0.0.0/8 and 2000::/8."""
+    """Knows 1.0.0.0/8 and 2000::/8; of 1.0.0.0 itself something else."""
 
     identity = "0123456789abcdef" * 4
 
     def answer_number(self, version: int, number: int) -> int:
-        return int(number >> (24 if version == 4 else 120) == (1 if version == 4 else 0x20))
+        is_known = number >> (24 if version == 4 else 120) == (1 if version == 4 else 0x20)
+        return is_known + (number == 1 << 24)
 
     def answer(self, number: int) -> bytes:
-        return KNOWN
+        return OTHER if number == 2 else KNOWN
 
 
 def _find(ip: bytes) -> bytes | None:
