@@ -1,10 +1,6 @@
-"""Config: what the operator sets, from ``ipquery.toml`` and flags.
-
-Every key is explained in ``conf/ipquery.toml``.
-"""
+"""Reads ``ipquery.toml``. Every key is explained in ``conf/ipquery.toml``."""
 
 import difflib
-import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,8 +9,10 @@ from typing import Any
 
 import attrs
 
+from ipquery.config.model import Config, parse_workers
+from ipquery.config.secrets import expand
 from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
-from ipquery.data.build import Limits, ListPaths, default_cache
+from ipquery.data.build import Limits, ListPaths
 from ipquery.data.record import FIELDS, DataError
 from ipquery.data.sources import (
     DEFAULT,
@@ -25,48 +23,10 @@ from ipquery.data.sources import (
     parse_sources,
     source_of,
 )
-from ipquery.net.sockets import Bind, BindError, parse_bind
+from ipquery.errors import ConfigError
+from ipquery.net.sockets import BindError, parse_bind
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings, UpstreamError
-
-
-class ConfigError(Exception):
-    """A configuration that can't be used. The message is one line for the user."""
-
-
-def cores() -> int:
-    """How many cores this process may use: what ``auto`` means."""
-    return len(os.sched_getaffinity(0))
-
-
-def parse_workers(text: str) -> int:
-    """Read a number of workers, or ``auto``.
-
-    :raises ConfigError: neither.
-    """
-    if text == "auto":
-        return cores()
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{text}: not a number of workers; give 1 or more, or auto")
-    return int(text)
-
-
-@attrs.frozen
-class Config:
-    """Everything the service needs to know."""
-
-    binds: tuple[Bind, ...] = (Bind("127.0.0.1", 8080),)
-    databases: tuple[Source, ...] = ()
-    workers: int = attrs.field(factory=cores)
-    express: bool = True
-    cache_dir: Path = attrs.field(factory=default_cache)
-    access_log: Path | None = None
-    lists: ListPaths = ListPaths()
-    build: Limits = Limits()
-    blend: Policy = Policy()
-    http: HttpLimits = HttpLimits()
-    cache: CacheSettings = CacheSettings()
-    fallback: tuple[FallbackSettings, ...] = ()
 
 
 def load(path: Path) -> Config:
@@ -191,29 +151,6 @@ def _path_text(table: "_Table", folder: Path) -> str | None:
     except OSError as error:
         raise ConfigError(f"{path}: can't read this ca_file: {error.strerror}") from None
     return str(path)
-
-
-def expand(text: str, where: str) -> str:
-    """Put secrets in: ``${NAME}`` is of the environment, ``${file:PATH}`` a file's content.
-
-    :raises ConfigError: there is no such variable or file.
-    """
-
-    def secret(match: "re.Match[str]") -> str:
-        name = match[1]
-        if not name.startswith("file:"):
-            try:
-                return os.environ[name]
-            except KeyError:
-                raise ConfigError(f"{where}: {name} isn't set in the environment") from None
-        path = Path(name.removeprefix("file:"))
-        try:
-            return path.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not a text"
-            raise ConfigError(f"{where}: can't read {path}: {reason}") from None
-
-    return re.sub(r"\$\{([^}]+)\}", secret, text)
 
 
 def _workers(given: object) -> int:
