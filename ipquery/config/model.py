@@ -10,8 +10,7 @@ from ipquery.data.build import Limits, ListPaths, default_cache
 from ipquery.data.sources import Source
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import Bind
-from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
+from ipquery.serve.settings import Settings
 
 
 def cores() -> int:
@@ -38,12 +37,9 @@ class Config:
     binds: tuple[Bind, ...] = (Bind("127.0.0.1", 8080),)
     databases: tuple[Source, ...] = ()
     workers: int = attrs.field(factory=cores)
-    express: bool = True
     cache_dir: Path = attrs.field(factory=default_cache)
-    access_log: Path | None = None
     lists: ListPaths = ListPaths()
     build: Limits = Limits()
     blend: Policy = Policy()
-    http: HttpLimits = HttpLimits()
-    cache: CacheSettings = CacheSettings()
-    fallback: tuple[FallbackSettings, ...] = ()
+    settings: Settings = Settings()
+    """What the workers are told."""
