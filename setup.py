@@ -30,6 +30,8 @@ setup(
         # Names of countries in everyday Chinese and English. 2.12: data file
         # loading no longer follows paths out of its folder (CVE-2021-42771 is 2.9.1).
         "Babel>=2.12",
+        # 23.1: says where in a message what is wrong, and knows paths.
+        "cattrs>=23.1",
         # 8.4: parameter types are generic.
         "click>=8.4",
         # 0.10: counts in C.

@@ -41,7 +41,8 @@ from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.net.systemd import Notifier, take_sockets
 from ipquery.progress import reporter
 from ipquery.serve.api import contract
-from ipquery.serve.lookup.upstreams import CacheSettings, UpstreamError
+from ipquery.serve.http.settings import AccessLogSettings
+from ipquery.serve.lookup.upstreams import CacheSettings
 
 _log = Logger()
 
@@ -102,7 +103,7 @@ class Options(usage.Options):
         redis+sentinel://HOST,.../MASTER. ${NAME} is taken from the environment."""
         try:
             self.redis = attrs.evolve(CacheSettings(), redis=expand(text, "--redis")).redis
-        except (ConfigError, UpstreamError) as error:
+        except ConfigError as error:
             raise usage.UsageError(str(error)) from None
 
     def load_config(self) -> Config:
@@ -123,16 +124,32 @@ class Options(usage.Options):
             config = attrs.evolve(config, databases=databases)
         if self.workers is not None:
             config = attrs.evolve(config, workers=self.workers)
+        settings = config.settings
         if self.redis is not None:
-            config = attrs.evolve(config, cache=attrs.evolve(config.cache, redis=self.redis))
+            cache = attrs.evolve(settings.cache, redis=self.redis)
+            settings = attrs.evolve(settings, cache=cache)
         if self["no-express"]:
-            config = attrs.evolve(config, express=False)
+            settings = attrs.evolve(settings, express=False)
+        config = attrs.evolve(config, settings=settings)
+        self._check_output(settings.access_log)
         if not config.databases:
             raise ConfigError(
                 "no database configured; name one with --db FILE or in the configuration; "
                 f"--db {DEFAULT} is one, once `pip install 'ipquery[default-data]'` got it"
             )
         return config
+
+    def _check_output(self, settings: AccessLogSettings | None) -> None:
+        if settings is None or not settings.is_output:
+            return
+        # In the background, twistd has /dev/null for it.
+        in_background = self.parent is not None and not self.parent["nodaemon"]
+        if in_background or sys.__stdout__ is None:
+            why = "twistd runs in the background" if in_background else "it is closed"
+            raise ConfigError(
+                f"the access log can't go to standard output, {why}; start `twistd -n`, or "
+                "give the path of a file"
+            )
 
 
 def makeService(options: Options) -> IService:
@@ -177,7 +194,7 @@ def make_service(
         else sockets.open_listeners(config.binds, config.workers)
     )
     try:
-        _check_access_log(config.access_log)
+        _check_access_log(config.settings.access_log)
         path = served_snapshot(
             config.databases,
             config.cache_dir,
@@ -192,8 +209,9 @@ def make_service(
     except BaseException:
         sockets.close_all(listeners)
         raise
-    _check_open_files(config.http.connections, raise_open_files())
-    if config.cache.redis and config.cache.scope == "fallback" and not config.fallback:
+    settings = config.settings
+    _check_open_files(settings.http.connections, raise_open_files())
+    if settings.cache.redis and settings.cache.scope == "fallback" and not settings.fallback:
         _log.warn(
             "a cache is named, but nothing is kept in it: it is for what remote sources say, "
             "and there is no [[fallback]]"
@@ -215,10 +233,11 @@ def _about(path: Path) -> Any:
         raise DataError(f"{path}: can't read this snapshot: {error.strerror}") from None
 
 
-def _check_access_log(path: Path | None) -> None:
+def _check_access_log(settings: AccessLogSettings | None) -> None:
     """The workers open it; what is wrong with it is better said before they start."""
-    if path is None:
+    if settings is None or settings.is_output:
         return
+    path = Path(settings.path)
     try:
         path.open("a").close()
     except OSError as error:

@@ -1,6 +1,8 @@
 """The configuration file: every key, and every way to get it wrong."""
 
 import ast
+import inspect
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,13 +13,22 @@ import attrs
 import pytest
 
 from ipquery.config import Config, ConfigError, load
+from ipquery.config.table import keys_of
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import RANGE_COLUMNS, Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
+from ipquery.serve.settings import Settings
 
+SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
+    "http": HttpLimits,
+    "access_log": AccessLogSettings,
+    "cache": CacheSettings,
+    "fallback": FallbackSettings,
+}
 EXAMPLE = Path(__file__).parents[1] / "conf/ipquery.toml"
 
 
@@ -40,29 +51,32 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     """With every commented-out key switched on, it is still valid, and nothing is missing."""
     monkeypatch.setenv("GEO_TOKEN", "secret")
     (tmp_path / "ca.pem").touch()
-    text = re.sub(r"^# (\w+ = |\[\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^# (\w+ = |\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     text = text.replace("/etc/ipquery/ca.pem", "ca.pem")
     config = _load(tmp_path, text)
     assert config.cache_dir == Path("/var/cache/ipquery")
-    assert config.access_log == Path("/var/log/ipquery/access.log")
+    assert config.settings.access_log == AccessLogSettings("/var/log/ipquery/access.log")
     assert config.lists.countries == tmp_path / "countries.txt"
     assert config.databases[-1].columns == ("country", "", "province", "city", "isp")
     assert config.databases[-1].leads == ("CN",)
     assert config.blend == Policy("fill", "zh", "provinces")
-    for table in (HttpLimits(), Limits()):
-        assert table in (config.http, config.build)
-    assert config.cache == CacheSettings(
-        redis="redis://127.0.0.1:6379", ca_file=str(tmp_path / "ca.pem")
+    assert config.build == Limits()
+    assert config.settings.http == HttpLimits()
+    assert config.settings.cache == CacheSettings(
+        redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"
     )
-    (source,) = config.fallback
+    (source,) = config.settings.fallback
     assert source.headers == (("Authorization", "Bearer secret"),)
     assert {name for name, _ in source.fields} == {"country", "country_code", "province"}
     assert attrs.evolve(source, headers=(), fields=()) == FallbackSettings(
-        source.url, ca_file=str(tmp_path / "ca.pem")
+        source.url, ca_file=tmp_path / "ca.pem"
     )
     unknown = _complaint(tmp_path, "x = 1")
-    for key in unknown.split("keys: ")[1].split(", "):
-        assert re.search(rf"^(# )?(\[+)?{key}\b", EXAMPLE.read_text("utf-8"), re.MULTILINE), key
+    tables = tomllib.loads(text)
+    assert set(unknown.split("keys: ")[1].split(", ")) == set(tables)
+    for name, kind in SETTINGS.items():
+        one = tables[name]
+        assert set(one[-1] if isinstance(one, list) else one) == set(keys_of(kind)), name
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -73,7 +87,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         workers = 3
         express = false
         cache_dir = "cache"
-        access_log = "/log"
+        [access_log]
+        path = "/log"
+        format = "json"
+        sample = 100
         [[database]]
         path = "some.dat"
         [[database]]
@@ -161,19 +178,38 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             ),
         ),
         workers=3,
-        express=False,
         cache_dir=tmp_path / "cache",
-        access_log=Path("/log"),
         lists=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
         build=Limits(10 << 20, 20, 30 << 20),
         blend=Policy("vote", "en", "regions"),
-        http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
-        cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
-        fallback=(
-            FallbackSettings("http://a/{ip}"),
-            FallbackSettings("http://b/{ip}", (("A", "b"), ("C", "d")), (("org", "x"),), 1, 2, 3),
+        settings=Settings(
+            http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+            express=False,
+            access_log=AccessLogSettings("/log", "json", 100),
+            cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
+            fallback=(
+                FallbackSettings("http://a/{ip}"),
+                FallbackSettings(
+                    "http://b/{ip}", (("A", "b"), ("C", "d")), (("org", "x"),), 1, 2, 3
+                ),
+            ),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("access_log = '/var/log/a'", "/var/log/a"),
+        ("access_log = 'a'", "{folder}/a"),
+        ("[access_log]\npath = 'a'", "{folder}/a"),
+        ("[access_log]\npath = '-'", "-"),
+        ("access_log = '-'", "-"),
+    ],
+)
+def test_the_access_log_is_a_table_or_its_path_alone(tmp_path: Path, text: str, path: str) -> None:
+    settings = AccessLogSettings(path.format(folder=tmp_path))
+    assert _load(tmp_path, text).settings.access_log == settings
 
 
 def _complaint(tmp_path: Path, text: str) -> str:
@@ -230,10 +266,16 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("[cache]\nredis = 'unix:r?db=x&password=hid'", "unix:r?db=x&password=...: not an"),
         ("[cache]\nredis = 'redis://:${NOT_SET}@h'", "redis: NOT_SET isn't set in the environment"),
         ("[cache]\nredis = '${file:/missing}'", "redis: can't read /missing: No such file"),
-        ("[cache]\nscope = 'some'", "some: no such scope; scopes: fallback, all"),
+        ("[cache]\nscope = 'some'", "cache.scope must be one of fallback, all"),
         ("[cache]\nentries = 0", "cache.entries must be more than 0"),
         ("[cache]\nca_file = '/missing'", "/missing: can't read this ca_file: No such file"),
-        ("[[fallback]]\nfields = {}", "a [[fallback]] needs a `url`"),
+        ("access_log = 1", "access_log must be a table"),
+        ("[access_log]\nformat = 'json'", "access_log needs a `path`"),
+        ("[access_log]\npath = 1", "access_log.path must be a text"),
+        ("[access_log]\npath = 'a'\nsample = 0", "access_log.sample must be more than 0"),
+        ("[access_log]\npath = 'a'\nformat = 'xml'", "format must be one of combined, json"),
+        ("[[fallback]]\nfields = {}", "fallback needs a `url`"),
+        ("[[fallback]]\nurl = 'http://a/{ip}'\nheaders = {A = '${NOT_SET}'}", "NOT_SET isn't"),
         ("[[fallback]]\nurl = 'ftp://a/{ip}'", "ftp://a/{ip}: not an http:// or https:// URL"),
         ("[[fallback]]\nurl = 'http://a/'", "http://a/: write {ip} where the address goes"),
         ("[[fallback]]\nurl = 'http://{ip}/'", "write {ip} where the address goes"),
@@ -285,6 +327,20 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load(tmp_path / "x")
 
 
+@pytest.mark.parametrize("kind", [Settings, *SETTINGS.values()])
+def test_every_setting_is_documented_where_it_is_defined(kind: type[attrs.AttrsInstance]) -> None:
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(tree, ast.ClassDef)
+    documented = [
+        field.target.id
+        for field, text in itertools.pairwise(tree.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+    ]
+    assert documented == list(keys_of(kind))
+
+
 def _texts(path: Path) -> Iterator[str]:
     """Every text in a module that isn't a docstring."""
     tree = ast.parse(path.read_text("utf-8"))
@@ -302,7 +358,7 @@ def test_the_default_database_has_settings_of_its_own(tmp_path: Path) -> None:
 
 
 def test_every_key_that_a_message_names_is_there(tmp_path: Path) -> None:
-    text = re.sub(r"^# (\w+ = |\[\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^# (\w+ = |\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     tables: dict[str, Any] = tomllib.loads(text)
     inner = [
         one for table in tables.values() for one in (table if type(table) is list else [table])
@@ -314,6 +370,6 @@ def test_every_key_that_a_message_names_is_there(tmp_path: Path) -> None:
             named |= set(re.findall(r"(?<!`)`([a-z]+(?:_[a-z]+)*)`(?!`)", said))
             for key, table in re.findall(r"`(\w+)` under \[(\w+)\]", said):
                 assert key in tables[table], said
-    assert {"time_limit", "cache_dir", "url"} <= named
+    assert {"time_limit", "cache_dir"} <= named
     # What may stand in `columns` beside the fields isn't a key.
     assert named <= {*keys, *RANGE_COLUMNS}

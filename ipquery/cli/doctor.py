@@ -26,7 +26,7 @@ def doctor_command(config_path: Path | None, outgoing: int) -> None:
     Run it as the service's user, under the limits that the service has.
     """
     config = load_config(config_path)
-    needs = doctor.Needs(config.http.connections, config.workers, outgoing)
+    needs = doctor.Needs(config.settings.http.connections, config.workers, outgoing)
     findings = doctor.check(Path("/proc"), needs, open_files_limit())
     for finding in findings:
         click.echo(f"{finding.what} is {finding.found}, should be {finding.wanted}: {finding.why}")

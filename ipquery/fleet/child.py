@@ -22,7 +22,6 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
-import attrs
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
@@ -31,6 +30,7 @@ from twisted.python.failure import Failure
 from ipquery.fleet.control import (
     BEAT_SECONDS,
     FIRST_SOCKET,
+    OUTPUT,
     READ_FROM,
     WRITE_TO,
     Beat,
@@ -53,6 +53,8 @@ from ipquery.fleet.state import State
 _log = Logger()
 
 _WORKER = "ipquery.fleet"
+
+_STANDARD_OUTPUT = 1
 
 # A worker's reactor is stuck when it has missed this many beats, and its start
 # has failed after so long.
@@ -267,25 +269,25 @@ def start_worker(
     :raises OSError: no process can be started.
     """
     worker = WorkerProcess(reactor, number, state, changed)
+    settings = state.config.settings
     descriptors = {FIRST_SOCKET + place: one.fileno() for place, one in enumerate(listening)}
+    log = settings.access_log
+    # Its own standard output is a pipe to us.
+    output = {OUTPUT: _STANDARD_OUTPUT} if log is not None and log.is_output else {}
     reactor.spawnProcess(
         worker,
         sys.executable,
         [sys.executable, "-P", "-m", _WORKER],
         env=None,
-        childFDs={0: "w", 1: "r", 2: "r", READ_FROM: "w", WRITE_TO: "r", **descriptors},
+        childFDs={0: "w", 1: "r", 2: "r", READ_FROM: "w", WRITE_TO: "r", **output, **descriptors},
     )
-    config = state.config
     worker.say(
         Start(
             number,
             list(descriptors),
+            OUTPUT if output else None,
             str(state.snapshot),
-            attrs.asdict(config.http),
-            config.express,
-            str(config.access_log) if config.access_log else None,
-            attrs.asdict(config.cache),
-            [attrs.asdict(settings) for settings in config.fallback],
+            settings,
         )
     )
     return worker

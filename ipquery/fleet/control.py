@@ -1,13 +1,18 @@
 """What supervisor and workers say to each other: one JSON object a line, over pipes."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import attrs
+from cattrs import BaseValidationError, Converter, transform_error
 
-READ_FROM, WRITE_TO, FIRST_SOCKET = 3, 4, 5
-"""Descriptors that a worker is started with: the pipes, then its sockets."""
+from ipquery.serve.settings import Settings
+
+READ_FROM, WRITE_TO, OUTPUT, FIRST_SOCKET = 3, 4, 5, 6
+"""Descriptors that a worker is started with: the pipes, the daemon's standard output if the
+access log goes there, and the worker's sockets."""
 
 BEAT_SECONDS = 1
 """How often a worker says that its reactor turns."""
@@ -19,18 +24,16 @@ BEAT_SECONDS = 1
 class Start:
     """The first message: everything a worker needs.
 
-    ``descriptors`` are of the sockets to listen on. The snapshot has been
-    verified by the supervisor's build, so the worker only maps it.
+    ``descriptors`` are of the sockets to listen on, ``output`` that of the daemon's
+    standard output, where the worker has it. The snapshot has been verified by the
+    supervisor's build, so the worker only maps it.
     """
 
     slot: int
     descriptors: list[int]
+    output: int | None
     snapshot: str
-    http: Mapping[str, int]
-    express: bool
-    access_log: str | None
-    cache: Mapping[str, Any]
-    fallback: list[Mapping[str, Any]]
+    settings: Settings
 
 
 @attrs.frozen
@@ -132,9 +135,22 @@ _KINDS: dict[str, type] = {
 }  # fmt: skip
 
 
+def _exactly(kind: type, value: object, _: object) -> object:
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+# A worker of another version than its supervisor has other fields: that must not pass.
+_converter = Converter(forbid_extra_keys=True)
+for _kind in (int, bool, str):
+    # Without this, "1" would pass for 1.
+    _converter.register_structure_hook(_kind, partial(_exactly, _kind))
+
+
 def encode(message: Any) -> bytes:
     """A message as a line, with its end."""
-    content = {"is": type(message).__name__, **attrs.asdict(message)}
+    content = {"is": type(message).__name__, **_converter.unstructure(message)}
     return json.dumps(content).encode() + b"\n"
 
 
@@ -146,13 +162,14 @@ def decode(line: bytes) -> Any:
     content = json.loads(line)
     if not isinstance(content, dict):
         raise ValueError("not an object")
-    kind = _KINDS.get(content.pop("is", ""))
+    name = content.pop("is", None)
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError("unknown message")
     try:
-        return kind(**content)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+        return _converter.structure(content, kind)
+    except BaseValidationError as error:
+        raise ValueError("; ".join(transform_error(error, kind.__name__))) from None
 
 
 class Messages:

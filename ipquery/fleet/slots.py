@@ -97,7 +97,8 @@ class Slot:
             self._retry = None
         worker, self.worker = self.worker, None
         if worker is not None:
-            worker.drain(self.state.config.http.drain_seconds + _DRAIN_MARGIN_SECONDS)
+            patience = self.state.config.settings.http.drain_seconds + _DRAIN_MARGIN_SECONDS
+            worker.drain(patience)
 
     def look(self, worker: WorkerProcess) -> None:
         """Take in what has changed about a worker that was started here."""

@@ -39,8 +39,6 @@ from ipquery.fleet.control import (
     encode,
 )
 from ipquery.net.sockets import BindError, listen
-from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.service import HttpService
 
 _log = Logger()
@@ -121,11 +119,8 @@ class Worker(Protocol):
                 self._reactor,
                 listening,
                 Snapshot(Path(start.snapshot), verify=False),
-                HttpLimits(**start.http),
-                start.express,
-                Path(start.access_log) if start.access_log else None,
-                CacheSettings(**start.cache),
-                [FallbackSettings(**settings) for settings in start.fallback],
+                start.settings,
+                start.output,
             )
             listen(listening)
         except (OSError, DataError, BindError) as error:

@@ -15,11 +15,12 @@ from ipquery.serve.api.app import Api, Readiness
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
 from ipquery.serve.http.fast import nothing
-from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.log_formats import COMBINED
+from ipquery.serve.http.log_formats import LOG_FORMATS
+from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.http.site import ApiSite
 from ipquery.serve.lookup.resolver import Resolver, fingerprint
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
+from ipquery.serve.settings import Settings
 
 
 class HttpService(Service):
@@ -30,33 +31,30 @@ class HttpService(Service):
         reactor: Any,
         listening: Sequence[socket.socket],
         snapshot: Snapshot,
-        limits: HttpLimits,
-        express: bool = True,
-        access_log: Path | None = None,
-        cache: CacheSettings = CacheSettings(),
-        fallback: Sequence[FallbackSettings] = (),
+        settings: Settings,
+        output: int | None = None,
     ) -> None:
         """
         :param reactor: sockets and time.
+        :param output: the descriptor of the daemon's standard output, if the access log
+            goes there.
         :raises OSError: the access log or a certificate file can't be opened.
         """
         self._reactor = reactor
         self._listening = listening
         self._snapshot = snapshot
         self._lane = None
-        if express and limits.request_line_bytes >= LONGEST_TARGET:
+        if settings.express and settings.http.request_line_bytes >= LONGEST_TARGET:
             self._lane = Lane()
-        self._resolver = _make_resolver(reactor, snapshot, cache, fallback, self._aim_lane)
+        self._resolver = _make_resolver(
+            reactor, snapshot, settings.cache, settings.fallback, self._aim_lane
+        )
         self._readiness = Readiness()
-        self._access_log = None
-        if access_log is not None:
-            self._access_log = AccessLog(
-                LogFile(access_log), COMBINED, in_a_thread(reactor), reactor
-            )
+        self._access_log = _open_log(reactor, settings.access_log, output)
         self._api = Api(self._resolver, self._readiness)
         self._site = ApiSite(
             self._api.app.resource(),
-            limits,
+            settings.http,
             reactor,
             self._access_log,
             self._lane,
@@ -134,6 +132,20 @@ class HttpService(Service):
             await self._access_log.close()
         await self._resolver.stop()
         self._snapshot.close()
+
+
+def _open_log(
+    reactor: Any, settings: AccessLogSettings | None, output: int | None
+) -> AccessLog | None:
+    if settings is None:
+        return None
+    return AccessLog(
+        LogFile(None if settings.is_output else Path(settings.path), output),
+        LOG_FORMATS[settings.format],
+        in_a_thread(reactor),
+        reactor,
+        settings.sample,
+    )
 
 
 def _caches_all(cache: CacheSettings) -> bool:

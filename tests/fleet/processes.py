@@ -42,6 +42,7 @@ from ipquery.fleet.supervisor import Supervisor
 from ipquery.net.sockets import Bind, open_listeners
 from ipquery.net.systemd import Notifier
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.settings import Settings
 
 KILL = int(signal.SIGKILL)
 
@@ -338,10 +339,10 @@ class Daemon:
 
     def change_config(self, workers: int | None = None) -> None:
         """What needs new workers."""
-        body_bytes = self.config.http.body_bytes + 1
+        body_bytes = self.config.settings.http.body_bytes + 1
         self.config = attrs.evolve(
             self.config,
-            http=HttpLimits(body_bytes=body_bytes),
+            settings=Settings(http=HttpLimits(body_bytes=body_bytes)),
             workers=workers or self.config.workers,
         )
 
@@ -395,7 +396,7 @@ class Daemon:
     def answers(self) -> set[tuple[str, int]]:
         """The snapshots and limits by which callers are answered."""
         return {
-            (Path(worker.snapshot).name, worker.start.http["body_bytes"])
+            (Path(worker.snapshot).name, worker.start.settings.http.body_bytes)
             for worker in self.reactor.alive
             if worker.serves and worker.start is not None
         }

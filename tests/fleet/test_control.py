@@ -1,5 +1,7 @@
 """Messages between supervisor and workers."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,34 @@ from ipquery.fleet.control import (
     decode,
     encode,
 )
+from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.settings import AccessLogSettings
+from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
+from ipquery.serve.settings import Settings
+
+SETTINGS = st.builds(
+    Settings,
+    st.builds(HttpLimits, st.integers()),
+    st.booleans(),
+    st.none()
+    | st.builds(AccessLogSettings, st.text(), st.sampled_from(["combined", "json"]), st.integers()),
+    st.builds(
+        CacheSettings,
+        st.none() | st.just("redis://:secret@host"),
+        st.sampled_from(["fallback", "all"]),
+        st.integers(),
+        ca_file=st.none() | st.just(Path("/etc/ca.pem")),
+    ),
+    st.tuples()
+    | st.tuples(
+        st.builds(
+            FallbackSettings,
+            st.just("http://host/{ip}"),
+            st.just((("A", "b"),)),
+            st.just(()) | st.just((("city", "city.name"), ("org", "org"))),
+        )
+    ),
+)
 
 MESSAGES = st.one_of(
     st.sampled_from([Ready(), Beat(), Beat(accepting=False), Drain()]),
@@ -34,14 +64,16 @@ MESSAGES = st.one_of(
         Start,
         st.integers(),
         st.lists(st.integers()),
+        st.none() | st.integers(),
         st.text(),
-        st.dictionaries(st.text(), st.integers()),
-        st.booleans(),
-        st.none() | st.text(),
-        st.dictionaries(st.text(), st.integers() | st.text()),
-        st.lists(st.dictionaries(st.text(), st.integers() | st.text())),
+        SETTINGS,
     ),
 )
+
+
+def _start(settings: bytes) -> bytes:
+    rest = b'{"is":"Start","slot":1,"descriptors":[6],"output":null,"snapshot":"s","settings":'
+    return rest + settings + b"}"
 
 
 @given(st.lists(MESSAGES), st.data())
@@ -56,8 +88,34 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"[]", b"{}", b'{"is":"Nonsense"}', b'{"is":"Log"}', b'{"is":"Ready","x":1}']
+    "line",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"is":"Nonsense"}',
+        b'{"is":[]}',
+        b'{"is":"Log"}',
+        b'{"is":"Ready","x":1}',
+        b'{"is":"Switch","number":"1"}',
+        b'{"is":"Switch","number":1.0}',
+        b'{"is":"Switch","number":null}',
+        b'{"is":"Beat","accepting":1}',
+        b'{"is":"Start","slot":1,"descriptors":[6],"output":null,"snapshot":"s"}',
+        b'{"is":"Start","slot":1,"descriptors":[6],"output":null,"snapshot":"s","settings":1}',
+        _start(b'{"http":{"body_bytes":"1"}}'),
+        _start(b'{"http":{"body_byte":1}}'),
+        _start(b'{"cache":{"scope":"none"}}'),
+        _start(b'{"cache":{"redis":"nonsense"}}'),
+        _start(b'{"fallback":[{}]}'),
+        _start(b'{"tls":1}'),
+    ],
 )
 def test_nonsense_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(line)
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    start = decode(_start(b'{"http":{"body_bytes":1}}'))
+    assert start.settings == Settings(http=HttpLimits(body_bytes=1))

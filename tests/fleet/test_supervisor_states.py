@@ -38,7 +38,7 @@ class Supervised(RuleBasedStateMachine):
     def begin(self, workers: int, is_up: bool, refuses: bool) -> None:
         self.daemon = Daemon(Path(self._folder.name), workers)
         self.reactor = self.daemon.reactor
-        self.expected = ("1.ipq", self.daemon.config.http.body_bytes)
+        self.expected = ("1.ipq", self.daemon.config.settings.http.body_bytes)
         self.reactor.refuses = refuses
         self.daemon.start() if is_up else self.daemon.supervisor.startService()
 
@@ -147,7 +147,10 @@ class Supervised(RuleBasedStateMachine):
         done = [line for line in daemon.log.lines if line.startswith("reloaded; answering from")]
         if len(done) > self.reloaded:
             self.reloaded = len(done)
-            self.expected = (done[-1].split()[-1], daemon.supervisor.state.config.http.body_bytes)
+            self.expected = (
+                done[-1].split()[-1],
+                daemon.supervisor.state.config.settings.http.body_bytes,
+            )
         assert daemon.answers <= {self.expected}
 
     @invariant()

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -27,8 +26,7 @@ from ipquery.fleet.control import (
     encode,
 )
 from ipquery.fleet.worker import Worker
-from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.lookup.upstreams import CacheSettings
+from ipquery.serve.settings import Settings
 from tests.data.builder import write_snapshot
 
 
@@ -75,12 +73,9 @@ class Running:
             Start(
                 1,
                 [listening.detach()],
-                str(self.snapshots[0]),
-                attrs.asdict(HttpLimits()),
-                True,
                 None,
-                attrs.asdict(CacheSettings()),
-                [],
+                str(self.snapshots[0]),
+                Settings(),
             )
         )
         (self.service,) = self.services

@@ -251,6 +251,30 @@ def test_the_access_log_is_reopened_on_usr1(
     assert '"GET /healthz HTTP/1.1" 200 ' in second
 
 
+def test_the_access_log_goes_to_standard_output(
+    tmp_path: Path, database: Path, cached: dict[str, str]
+) -> None:
+    (tmp_path / "c.toml").write_text("[access_log]\npath = '-'\n")
+    flags = [*_databases(database), "--config", "c.toml"]
+    with Daemon(tmp_path, *flags, environment=cached) as running:
+        running.wait_until_up()
+        running.process.send_signal(signal.SIGUSR1)
+        running.ask(QUERY)
+        running.wait_for_log(r'(?m)^127.0.0.1 - - .*"GET /api/ip_query\?ip=1.2.3.4 HTTP/1.1" 200 ')
+        # A new configuration needs new workers.
+        changed = "[access_log]\npath = '-'\nformat = 'json'\nsample = 2\n"
+        (tmp_path / "c.toml").write_text(changed)
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for_log("reloaded; answering")
+        with running.connect() as connection:
+            exchange(connection, get("/healthz"))
+            exchange(connection, QUERY)
+        said = running.wait_for_log(r'(?m)^\{"time":.*\}$')[0]
+        assert json.loads(said)["request_uri"] == "/api/ip_query?ip=1.2.3.4"
+        assert "healthz" not in running.log
+    assert not (tmp_path / "-").exists()
+
+
 # What the operator gets wrong: one line, status 1, no traceback
 
 
@@ -314,6 +338,40 @@ def test_a_bad_database(
         (tmp_path / "bad.dat").write_bytes(content)
     line = _fails(tmp_path, "--db", "bad.dat", environment=cached)
     assert re.fullmatch(f"ipquery: bad.dat: {complaint}", line)
+
+
+@pytest.mark.parametrize(
+    ("flags", "shell", "why"),
+    [
+        (["--pidfile="], 'exec "$@"', "twistd runs in the background"),
+        (["-n", "--pidfile="], 'exec "$@" >&-', "it is closed"),
+    ],
+)
+def test_an_access_log_without_a_standard_output(
+    tmp_path: Path,
+    database: Path,
+    cached: dict[str, str],
+    flags: list[str],
+    shell: str,
+    why: str,
+) -> None:
+    (tmp_path / "c.toml").write_text("access_log = '-'\n")
+    arguments = [*flags, "ipquery", "-b", "127.0.0.1:0", "--config", "c.toml"]
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", TWISTD, *arguments, *map(str, _databases(database))],
+        cwd=tmp_path,
+        env={**os.environ, **cached},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"ipquery: the access log can't go to standard output, {why}; start `twistd -n`, or give "
+        "the path of a file\n"
+    )
 
 
 def test_bad_flags(tmp_path: Path, cached: dict[str, str]) -> None:

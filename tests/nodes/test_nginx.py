@@ -46,12 +46,12 @@ def _value(name: str, file: str = "nginx.conf") -> str:
 
 @pytest.mark.parametrize("file", ["nodes.conf", "nodes-unix.conf"])
 def test_nginx_closes_idle_connections_before_the_node_does(file: str) -> None:
-    http = load(CONF / "ipquery.toml").http
+    http = load(CONF / "ipquery.toml").settings.http
     assert _seconds(_value("keepalive_timeout", file)) <= http.idle_seconds - 10
 
 
 def test_nginx_takes_what_the_daemon_takes() -> None:
-    http = load(CONF / "ipquery.toml").http
+    http = load(CONF / "ipquery.toml").settings.http
     assert _value("client_max_body_size") == f"{http.body_bytes >> 10}k"
     assert _value("client_header_timeout") == f"{http.header_seconds}s"
     assert _value("client_body_timeout") == f"{http.body_seconds}s"

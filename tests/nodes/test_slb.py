@@ -108,7 +108,7 @@ def test_checks_are_by_http_and_head_and_quick() -> None:
 
 def test_who_closes_an_idle_connection_first() -> None:
     """Over HTTP the load balancer, as it is the client; over TCP the daemon, as it knows."""
-    idle = CONFIG.http.idle_seconds
+    idle = CONFIG.settings.http.idle_seconds
     assert LISTENERS["http"]["idle_timeout"] <= idle - 10
     assert LISTENERS["tcp"]["established_timeout"] >= idle + 10
 
@@ -147,6 +147,6 @@ def test_the_console_steps_say_the_same() -> None:
         f"healthy {http['healthy_threshold']}, unhealthy {http['unhealthy_threshold']}",
         f"TCP, port {tcp['frontend_port']}",
         f"idle connection timeout {tcp['established_timeout']} s",
-        f"`drain_seconds` ({CONFIG.http.drain_seconds})",
+        f"`drain_seconds` ({CONFIG.settings.http.drain_seconds})",
     ):
         assert step in text

@@ -31,7 +31,7 @@ def test_killing_waits_longer_than_draining() -> None:
     program = configparser.RawConfigParser(inline_comment_prefixes=(";",))
     program.read(SHIPPED)
     patience = program.getint("program:ipquery", "stopwaitsecs")
-    assert patience > Config().http.drain_seconds + 5
+    assert patience > Config().settings.http.drain_seconds + 5
 
 
 @attrs.frozen

@@ -354,7 +354,7 @@ def _endpoint(
     return wrapClientTLS(optionsForClientTLS(host, trust_root(settings.ca_file)), plain)
 
 
-def trust_root(ca_file: str | None) -> Any:
+def trust_root(ca_file: Path | None) -> Any:
     """The certificates of a file in PEM, or ``None``, which means the system's.
 
     :raises OSError: the file can't be read.
@@ -362,5 +362,5 @@ def trust_root(ca_file: str | None) -> Any:
     if ca_file is None:
         return None
     end = b"-----END CERTIFICATE-----"
-    *given, _ = Path(ca_file).read_bytes().split(end)
+    *given, _ = ca_file.read_bytes().split(end)
     return trustRootFromCertificates([Certificate.loadPEM(part + end) for part in given])

@@ -2,28 +2,24 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import attrs
 
 from ipquery.data.record import CONTRACT_FIELDS
+from ipquery.errors import ConfigError
+from ipquery.kinds import InputFile, Secret
 
 # RFC 8586: a node that is asked by another doesn't ask on, so that two nodes that
 # name each other don't ask for ever.
 LOOP_HEADER, LOOP_TOKEN = b"CDN-Loop", b"ipquery"
-
-SCOPES = ("fallback", "all")
 
 _REDIS_PORT, _SENTINEL_PORT = 6379, 26379
 _REDIS_FORMS = (
     "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://..., unix:PATH[?db=N&password=...], "
     "redis+sentinel://HOST[:PORT],.../MASTER[/DB]"
 )
-
-
-class UpstreamError(Exception):
-    """A setting that can't be used. The message is one line for the user."""
 
 
 @attrs.frozen
@@ -53,7 +49,7 @@ class RedisAddress:
 def parse_redis(text: str) -> RedisAddress:
     """Read where Redis is.
 
-    :raises UpstreamError: it isn't one of the known forms.
+    :raises ConfigError: it isn't one of the known forms.
     """
     url = urlsplit(text)
     try:
@@ -77,7 +73,7 @@ def parse_redis(text: str) -> RedisAddress:
         pass
     # Without what may be a password.
     shown = re.sub(r"(//)[^@]*(?=@)|(password=)[^&]*", r"\1\2...", text)
-    raise UpstreamError(f"{shown}: not an address of Redis; give {_REDIS_FORMS}")
+    raise ConfigError(f"{shown}: not an address of Redis; give {_REDIS_FORMS}")
 
 
 def _unix(url: SplitResult) -> RedisAddress:
@@ -112,45 +108,40 @@ def _database(text: str) -> int:
 
 @attrs.frozen
 class CacheSettings:
-    """How results are kept for the next caller.
+    """How results are kept for the next caller."""
 
-    :param redis: see :func:`parse_redis`; without it, what remote sources say is
-        kept in each process.
-    :param scope: ``fallback``: what the snapshot has no record for. ``all``:
-        everything; plain look-ups then ask Redis, too.
-    :param found_seconds: how long an answer is kept.
-    :param unknown_seconds: how long it is kept that nobody has a record.
-    :param deadline_ms: how long a command to Redis may take.
-    :param connections: to Redis, of each process.
-    :param commands: that may be under way at a time, of each process.
-    :param entries: that a process keeps itself where there is no Redis.
-    :param ca_file: whom to trust for ``rediss://``; without it, whom the system trusts.
-    """
+    redis: Secret | None = attrs.field(default=None, repr=False)
+    """See :func:`parse_redis`. Without it, each process keeps what remote sources say."""
 
-    redis: str | None = attrs.field(default=None, repr=False)
-    scope: str = attrs.field(default="fallback")
+    scope: Literal["fallback", "all"] = "fallback"
+    """What is kept: what the snapshot has no record for, or everything; plain look-ups then
+    ask Redis, too."""
+
     found_seconds: int = 86_400
+    """How long an answer is kept."""
+
     unknown_seconds: int = 300
+    """How long it is kept that nobody has a record."""
+
     deadline_ms: int = 50
+    """How long a command to Redis may take."""
+
     connections: int = 4
+    """To Redis, of each process."""
+
     commands: int = 1000
+    """That may be under way at a time, of each process."""
+
     entries: int = 50_000
-    ca_file: str | None = None
+    """That a process keeps itself where there is no Redis."""
+
+    ca_file: InputFile | None = None
+    """Whom to trust for ``rediss://``, in PEM; without it, whom the system trusts."""
 
     @redis.validator
     def _check_redis(self, field: Any, value: str | None) -> None:
         if value is not None:
             parse_redis(value)
-
-    @scope.validator
-    def _check_scope(self, field: Any, value: str) -> None:
-        if value not in SCOPES:
-            raise UpstreamError(f"{value}: no such scope; scopes: {', '.join(SCOPES)}")
-
-
-def _pairs(given: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
-    """As tuples, whether they come from a configuration or from JSON."""
-    return tuple((name, value) for name, value in given)
 
 
 # RFC 9110 section 5.1: field-name = token
@@ -159,40 +150,44 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @attrs.frozen
 class FallbackSettings:
-    """A remote source for addresses that the snapshot has no record for.
-
-    :param url: with ``{ip}`` where the address goes.
-    :param headers: to send, names and values.
-    :param fields: for each field of the answer where it is in their JSON, as in
-        ``country.names.zh-CN`` or ``subdivisions.0.name``. None: it is an ipquery node.
-    :param deadline_ms: how long everything may take, waiting for a turn included.
-    :param concurrent: requests under way at a time, of each process.
-    :param response_bytes: of a body at most.
-    :param ca_file: whom to trust for ``https://``; without it, whom the system trusts.
-    """
+    """A remote source for addresses that the snapshot has no record for."""
 
     url: str
-    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs, repr=False)
-    fields: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
+    """Where to ask, with ``{ip}`` where the address goes."""
+
+    headers: tuple[tuple[str, Secret], ...] = attrs.field(default=(), repr=False)
+    """To send: names and values."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+    """For each field of the answer where it is in their JSON, as in ``country.names.zh-CN``
+    or ``subdivisions.0.name``. Without any, it is an ipquery node."""
+
     deadline_ms: int = 500
+    """How long everything may take, waiting for a turn included."""
+
     concurrent: int = 32
+    """Requests under way at a time, of each process."""
+
     response_bytes: int = 65_536
-    ca_file: str | None = None
+    """Of a body at most."""
+
+    ca_file: InputFile | None = None
+    """Whom to trust for ``https://``, in PEM; without it, whom the system trusts."""
 
     def __attrs_post_init__(self) -> None:
         url = urlsplit(self.url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise UpstreamError(f"{self.url}: not an http:// or https:// URL")
+            raise ConfigError(f"{self.url}: not an http:// or https:// URL")
         if url.username or url.password:
-            raise UpstreamError(f"{self.name}: name and password belong into headers")
+            raise ConfigError(f"{self.name}: name and password belong into headers")
         if "{ip}" not in url.path + "?" + url.query:
-            raise UpstreamError(f"{self.url}: write {{ip}} where the address goes")
+            raise ConfigError(f"{self.url}: write {{ip}} where the address goes")
         for name, value in self.headers:
             if not _TOKEN.fullmatch(name) or re.search(r"[\r\n\0]", value):
-                raise UpstreamError(f"{self.url}: {name!r} can't be sent as a header")
+                raise ConfigError(f"{self.url}: {name!r} can't be sent as a header")
         for name, _ in self.fields:
             if name not in CONTRACT_FIELDS:
-                raise UpstreamError(f"unknown field {name}; fields: {', '.join(CONTRACT_FIELDS)}")
+                raise ConfigError(f"unknown field {name}; fields: {', '.join(CONTRACT_FIELDS)}")
 
     @property
     def is_node(self) -> bool:

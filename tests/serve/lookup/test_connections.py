@@ -107,7 +107,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def _sources(server: RawServer, certificate: Any = None, **more: Any) -> Sources:
-    ca_file = str(certificate[0]) if certificate else None
+    ca_file = certificate[0] if certificate else None
     settings = FallbackSettings(server.url, ca_file=ca_file, **({"deadline_ms": 3000} | more))
     return make_sources(reactor, [settings])
 
@@ -193,7 +193,7 @@ async def test_a_head_within_the_bounds_is_read_whatever_comes_after(
     length = b"Content-Length: %d\r\n\r\n" % len(body)
     server = serve(_says(start + head + length + body))
     sources = make_sources(
-        reactor, [FallbackSettings(server.url, fields=[("org", "0")], deadline_ms=3000)]
+        reactor, [FallbackSettings(server.url, fields=(("org", "0"),), deadline_ms=3000)]
     )
     for _ in range(3):
         opinion = await sources.ask("9.9.9.9")

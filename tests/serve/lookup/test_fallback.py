@@ -113,7 +113,7 @@ def test_a_mapping() -> None:
 
 def test_headers() -> None:
     asking = Asking(
-        FallbackSettings("http://a/{ip}", [("Authorization", "Bearer x"), ("Accept", "a/b")]),
+        FallbackSettings("http://a/{ip}", (("Authorization", "Bearer x"), ("Accept", "a/b"))),
         _says(KNOWN),
     )
     asking.ask()

@@ -50,6 +50,6 @@ def test_secrets_are_not_shown() -> None:
     settings = [
         parse_redis("redis://:hidden@h"),
         CacheSettings("redis://:hidden@h"),
-        FallbackSettings("http://a/{ip}", [("Authorization", "hidden")]),
+        FallbackSettings("http://a/{ip}", (("Authorization", "hidden"),)),
     ]
     assert "hidden" not in repr(settings)

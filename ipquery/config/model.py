@@ -1,0 +1,45 @@
+"""Config: everything that the operator sets, as one value."""
+
+import os
+from pathlib import Path
+
+import attrs
+
+from ipquery.data.blend.policy import Policy
+from ipquery.data.build import Limits, ListPaths, default_cache
+from ipquery.data.sources import Source
+from ipquery.errors import ConfigError
+from ipquery.net.sockets import Bind
+from ipquery.serve.settings import Settings
+
+
+def cores() -> int:
+    """How many cores this process may use: what ``auto`` means."""
+    return len(os.sched_getaffinity(0))
+
+
+def parse_workers(text: str) -> int:
+    """Read a number of workers, or ``auto``.
+
+    :raises ConfigError: neither.
+    """
+    if text == "auto":
+        return cores()
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{text}: not a number of workers; give 1 or more, or auto")
+    return int(text)
+
+
+@attrs.frozen
+class Config:
+    """Everything the service needs to know."""
+
+    binds: tuple[Bind, ...] = (Bind("127.0.0.1", 8080),)
+    databases: tuple[Source, ...] = ()
+    workers: int = attrs.field(factory=cores)
+    cache_dir: Path = attrs.field(factory=default_cache)
+    lists: ListPaths = ListPaths()
+    build: Limits = Limits()
+    blend: Policy = Policy()
+    settings: Settings = Settings()
+    """What the workers are told."""

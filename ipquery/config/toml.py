@@ -1,0 +1,202 @@
+"""Reads ``ipquery.toml``. Every key is explained in ``conf/ipquery.toml``."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ipquery.config.model import Config, parse_workers
+from ipquery.config.table import Table, keys_of
+from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
+from ipquery.data.build import Limits, ListPaths
+from ipquery.data.record import FIELDS, DataError
+from ipquery.data.sources import (
+    DEFAULT,
+    FORMAT_NAMES,
+    RANGE_COLUMNS,
+    Source,
+    default_sources,
+    parse_sources,
+    source_of,
+)
+from ipquery.errors import ConfigError
+from ipquery.net.sockets import BindError, parse_bind
+from ipquery.serve.settings import Settings
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Relative paths in it are relative to its folder.
+
+    :raises ConfigError: it can't be read, isn't TOML, or has an unknown key or
+        a value of the wrong kind.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read this configuration: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return _config(tables, path.parent)
+    except (ConfigError, BindError, DataError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+# Those of the settings come after them.
+_KEYS = ("bind", "workers", "cache_dir", "database", "blend", "codes", "build")
+
+
+def _config(tables: Mapping[str, Any], folder: Path) -> Config:
+    top = Table("", _as_today(tables), (*_KEYS, *keys_of(Settings)), folder)
+    codes = top.table("codes", ("countries", "provinces", "cities", "only_lists"))
+    build = top.table("build", ("memory_limit_mb", "time_limit", "unpacked_limit_mb"))
+    defaults = Config()
+    binds = tuple(parse_bind(text) for text in top.texts("bind"))
+    return Config(
+        binds=binds or defaults.binds,
+        databases=tuple(
+            source
+            for table in top.tables("database", _DATABASE_KEYS)
+            for source in _databases(table, folder)
+        ),
+        workers=_workers(tables.get("workers", "auto")),
+        cache_dir=top.path("cache_dir") or defaults.cache_dir,
+        lists=ListPaths(
+            countries=codes.path("countries"),
+            provinces=codes.path("provinces"),
+            cities=codes.path("cities"),
+            only=codes.get("only_lists", bool, False),
+        ),
+        build=Limits(
+            memory=build.number("memory_limit_mb", defaults.build.memory >> 20) << 20,
+            seconds=build.number("time_limit", defaults.build.seconds),
+            unpacked=build.number("unpacked_limit_mb", defaults.build.unpacked >> 20) << 20,
+        ),
+        blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
+        settings=top.settings(Settings),
+    )
+
+
+def _as_today(tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the access log as a table, where it is the path alone as in older files."""
+    path = tables.get("access_log")
+    return {**tables, "access_log": {"path": path}} if isinstance(path, str) else tables
+
+
+def _policy(table: Table) -> Policy:
+    return Policy(
+        table.choice("policy", METHODS) or Policy().method,
+        table.choice("language", LANGUAGES),
+        table.choice("hk_mo_tw", FORMS),
+    )
+
+
+def _workers(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        raise ConfigError('workers must be a whole number or "auto"')
+    return parse_workers(str(given))
+
+
+_DATABASE_KEYS = (
+    "path",
+    "format",
+    "name",
+    "columns",
+    "licence",
+    "attribution",
+    "fields",
+    "leads",
+    "weight",
+    "family",
+    "language",
+)
+_ALPHA_2 = re.compile("[A-Z]{2}")
+_ISO_639 = re.compile("[a-z]{2}")
+_MAX_WEIGHT = 1000
+
+
+def _databases(table: Table, folder: Path) -> list[Source]:
+    """The sources of a [[database]]: one, or those that ``default`` is."""
+    if table.given.get("path") != DEFAULT:
+        return [_database(table, folder)]
+    for key in table.given:
+        if key != "path":
+            raise ConfigError(
+                f'database.{key} can\'t be set with path = "{DEFAULT}", which is several '
+                "databases; name one by its path, or by the recipe that fetched it"
+            )
+    return default_sources()
+
+
+def _database(table: Table, folder: Path) -> Source:
+    if isinstance(table.given.get("path"), list):
+        paths = [folder / path for path in table.texts("path")]
+        source = source_of(paths) if paths else None
+    else:
+        text = table.get("path", str, "")
+        source = parse_sources([text], folder)[0] if text else None
+    if source is None:
+        raise ConfigError("a [[database]] needs a `path`")
+    format_name = table.get("format", str, source.format)
+    if format_name not in (None, *FORMAT_NAMES):
+        raise ConfigError(f"unknown format {format_name}; formats: {', '.join(FORMAT_NAMES)}")
+    columns = table.texts("columns")
+    unknown = sorted({*columns} - {*FIELDS, *RANGE_COLUMNS, ""})
+    if unknown:
+        known = ", ".join((*FIELDS, *RANGE_COLUMNS))
+        raise ConfigError(f'unknown column {unknown[0]}; columns: {known}, or ""')
+    return attrs.evolve(
+        source,
+        format=format_name,
+        name=table.get("name", str, source.name),
+        columns=tuple(columns) or None,
+        licence=table.get("licence", str, source.licence),
+        attribution=table.get("attribution", str, source.attribution),
+        fields=_fields(table),
+        leads=_leads(table, source),
+        weight=_weight(table, source),
+        family=table.get("family", str, source.family) or None,
+        language=_language(table, source),
+    )
+
+
+def _fields(table: Table) -> tuple[str, ...] | None:
+    fields = table.texts("fields")
+    for field in fields:
+        if field not in FIELDS:
+            raise ConfigError(f"unknown field {field}; fields: {', '.join(FIELDS)}")
+    return tuple(fields) or None
+
+
+def _leads(table: Table, source: Source) -> tuple[str, ...]:
+    if "leads" not in table.given:
+        return source.leads
+    codes = table.texts("leads")
+    for code in codes:
+        if not _ALPHA_2.fullmatch(code):
+            raise ConfigError(
+                f'database.leads: {code} is no country; give ISO 3166-1 codes, as in ["CN", "HK"]'
+            )
+    return tuple(codes)
+
+
+def _weight(table: Table, source: Source) -> float:
+    weight = table.given.get("weight", source.weight)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise ConfigError("database.weight must be a number")
+    # What isn't a number (nan) is in no interval.
+    if not 0.001 <= weight <= _MAX_WEIGHT:
+        raise ConfigError(f"database.weight must be from 0.001 to {_MAX_WEIGHT}")
+    return float(weight)
+
+
+def _language(table: Table, source: Source) -> str | None:
+    language: str | None = table.get("language", str, source.language)
+    if language is not None and not _ISO_639.fullmatch(language):
+        raise ConfigError(f"database.language: {language} is no ISO 639-1 code, as zh or en are")
+    return language
