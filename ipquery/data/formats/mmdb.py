@@ -39,6 +39,7 @@ from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.texts import NUMBER_FIELDS, iso_3166_2, to_number
 from ipquery.data.ranges import Column, Ranges, RangeTable
 from ipquery.data.record import DataError, Record
+from ipquery.data.terms import Terms, terms_of_type
 
 NAME = "mmdb"
 
@@ -75,7 +76,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
     :raises OSError: it can't be read.
     """
     data = path.read_bytes()
-    about = _describe(path, data)
+    about, terms = _describe(path, data)
     tree = _read_tree(path, data, about)
     section = data[tree.data_at : tree.data_at + tree.data_bytes]
     del data
@@ -93,7 +94,8 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> RangeTable:
         numbers.append(records.setdefault(make(value), len(records)))
     record = np.array(numbers, np.int64)[number]
     v4, v6 = _split(leaves, record)
-    return RangeTable(list(records), v4.merged(), v6.merged(), _date(about.build_epoch))
+    date = _date(about.build_epoch)
+    return RangeTable(list(records), v4.merged(), v6.merged(), date, terms)
 
 
 def _different(pointer: Column, data_bytes: int) -> tuple[Column, Column]:
@@ -123,8 +125,8 @@ def _damaged(path: Path, what: str) -> DataError:
     return DataError(f"{path}: {what}: the file is damaged; get it again")
 
 
-def _describe(path: Path, data: bytes) -> _About:
-    """The description of the whole."""
+def _describe(path: Path, data: bytes) -> tuple[_About, Terms | None]:
+    """The description of the whole, and the terms on which its publisher gives it away."""
     at = data.rfind(_MARKER, max(len(data) - _MARKER_WITHIN, 0))
     try:
         found = Decoder(data[at + len(_MARKER) :]).decode(0) if at >= 0 else None
@@ -138,7 +140,7 @@ def _describe(path: Path, data: bytes) -> _About:
     numbers = [found.get(field.name, 0) for field in attrs.fields(_About)]
     if not all(type(number) is int for number in numbers):
         raise _damaged(path, "its description holds no numbers where they must be")
-    return _About(*numbers)
+    return _About(*numbers), terms_of_type(found.get("database_type"))
 
 
 # The tree
