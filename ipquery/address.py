@@ -11,8 +11,8 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 V4_LAST = 2**32 - 1
 V6_LAST = 2**128 - 1
 
-unpack_halves = struct.Struct(">HH").unpack
-"""Four bytes as ``inet_pton`` gives them, as their upper and lower half."""
+unpack_number = struct.Struct(">I").unpack
+"""Four bytes as ``inet_pton`` gives them, as a tuple of one number."""
 
 
 def parse(text: str) -> tuple[int, int]:

@@ -207,7 +207,7 @@ def _inside(snapshot: Snapshot) -> tuple[list[Stage], list[Stage]]:
     lane = [
         Stage("parse", lane_parse, "recognising a known head"),
         Stage("address parse", lane_address, "inet_pton"),
-        Stage("find", lane_find - lane_address, "two bisections, the prepared answer"),
+        Stage("find", lane_find - lane_address, "an index, a bisection, the prepared answer"),
         Stage("serialise, copy", lane_copy, "head + prepared answer"),
         _rest("route", lane_whole, lane_parse + lane_find + lane_copy, "the channel's own rules"),
     ]
@@ -219,7 +219,7 @@ def _inside(snapshot: Snapshot) -> tuple[list[Stage], list[Stage]]:
     klein = [
         Stage("parse", parsed, "llhttp, header fields"),
         Stage("address parse", address, "address.parse"),
-        Stage("find", found, "two bisections"),
+        Stage("find", found, "an index, a bisection"),
         Stage("serialise, copy", copied, "the answer's bytes out of the map"),
         _rest(
             "route",

@@ -33,8 +33,8 @@ def diff_command(as_json: bool, config_path: Path | None, old: str, new: str) ->
     """Tell what changes when a database takes the place of another.
 
     OLD and NEW are snapshots, or SOURCEs. Shares are of the addresses for which OLD knows
-    a level. Names are compared by their codes: another spelling is a change of the answer
-    only.
+    a level; of IPv6 only those of 2000:: to 2cff:: count, as the rest is nobody's. Names
+    are compared by their codes: another spelling is a change of the answer only.
     """
     # Here, so that numpy is loaded by those who need it: it takes as long as a look-up.
     from ipquery.data.snapshot.diff import diff

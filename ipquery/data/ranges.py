@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.data.record import DataError, Record
+from ipquery.data.terms import Terms
 
 Column = NDArray[Any]
 
@@ -143,9 +144,13 @@ class Ranges:
 
 @attrs.frozen(eq=False)
 class RangeTable:
-    """One database; ``date`` is the day its publisher gives for the data."""
+    """One database; ``date`` is the day its publisher gives for the data.
+
+    ``terms`` are those on which it is given away, if the file tells whose it is.
+    """
 
     records: Sequence[Record]
     v4: Ranges = attrs.field(factory=lambda: Ranges.empty(4))
     v6: Ranges = attrs.field(factory=lambda: Ranges.empty(6))
     date: datetime.date | None = None
+    terms: Terms | None = None

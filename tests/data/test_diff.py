@@ -144,6 +144,13 @@ NOTHING = dict.fromkeys(
 )  # fmt: skip
 
 
+def _counted(version: int, first: int, last: int) -> int:
+    """The addresses that count: all of IPv4, and 2000:: to 2cff::."""
+    if version == 4:
+        return last - first + 1
+    return max(min(last, (0x2D00 << 112) - 1) - max(first, 0x2000 << 112) + 1, 0)
+
+
 def _by_hand(old: Snapshot, new: Snapshot, version: int) -> dict[str, dict[str, Change]]:
     """Changes by country and level; all countries together are called "all"."""
     counts: dict[tuple[str, str, str], list[int]] = {}
@@ -162,7 +169,7 @@ def _by_hand(old: Snapshot, new: Snapshot, version: int) -> dict[str, dict[str, 
                 if fate is not None:
                     count = counts.setdefault((name, level, fate), [0, 0])
                     count[0] += 1
-                    count[1] += last - first + 1
+                    count[1] += _counted(version, first, last)
     found: dict[str, dict[str, Change]] = {}
     for name in {name for name, _, _ in counts}:
         found[name] = {
@@ -222,13 +229,16 @@ def _check_examples(space: VersionDiff, version: int, pieces: Sequence[Any]) -> 
                 "lost" if example.new is None else "gained" if example.old is None else "changed"
             )
             amounts[("changed", "lost", "gained").index(fate)] += example.amount.addresses
-            assert example.amount.addresses >= last - first + 1
+            assert example.amount.addresses >= _counted(version, first, last)
         change = space.levels[level]
         for shown, all_of_it in zip(
             amounts, (change.changed, change.lost, change.gained), strict=True
         ):
             assert shown <= all_of_it.addresses
             assert bool(shown) == bool(all_of_it.addresses)
+        assert bool(examples) == any(
+            change.ranges for change in (change.changed, change.lost, change.gained)
+        )
 
 
 def _number(version: int, text: str) -> int:
@@ -322,7 +332,7 @@ def _first_of_all(name: str, value: int) -> Callable[[dict[str, Any]], None]:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("v4.index", 1), ("v4.first.low", 7), ("v6.first.high", 9), ("pair.place", 200)],
+    [("v4.first", 7), ("v6.first.high", 9), ("pair.place", 200)],
 )
 def test_a_snapshot_that_contradicts_itself(tmp_path: Path, name: str, value: int) -> None:
     good, bad = tmp_path / "good.ipq", tmp_path / "bad.ipq"
@@ -340,4 +350,16 @@ def test_texts_of_addresses(tmp_path: Path) -> None:
     write_snapshot(new, [], [(1 << 64, LAST[6], 0)], [Record(isp="b")])
     (example,) = diff(old, new).ipv6.examples["isp"]
     assert (example.first, example.last) == (to_text(6, 1 << 64), to_text(6, LAST[6]))
-    assert example.amount.addresses == LAST[6] - (1 << 64) + 1
+    assert example.amount == Amount(1, 0xD00 << 112)
+
+
+def test_ipv6_addresses_that_are_nobodys_weigh_nothing(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.ipq", tmp_path / "new.ipq"
+    records = [Record(country_code="CH"), Record(country_code="US")]
+    inside = (0x2400 << 112, (0x2400 << 112) + 9)
+    write_snapshot(old, [], [(*inside, 0), (0x3000 << 112, (0xFC00 << 112) - 1, 0)], records)
+    write_snapshot(new, [], [(*inside, 1)], records)
+    change = diff(old, new).ipv6.levels["country"]
+    assert change == Change(changed=Amount(1, 10), lost=Amount(1, 0))
+    assert change.coverage_change == 0
+    assert change.changed_share == 1

@@ -1,15 +1,13 @@
 """Ranges laid over each other, against a search by hand."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipquery.data.answers import AnswerSteps
-from ipquery.data.blend.coverage import addresses
 from ipquery.data.blend.overlay import NO_RECORD, overlay
 from ipquery.data.ranges import Ranges, to_numbers
 from ipquery.data.record import DataError
+from ipquery.data.sizes import Sizes
 from tests.data.tables import LAST, Rows, addresses_of_interest, rows_of, search
 
 
@@ -34,13 +32,14 @@ def test_each_step_holds_the_record_of_each_table(given: tuple[int, list[Rows]])
 
 
 @given(st.sampled_from((4, 6)).flatmap(lambda v: st.tuples(st.just(v), rows_of(v))))
-def test_coverage_counts_addresses(given: tuple[int, Rows]) -> None:
+def test_the_sizes_of_steps_are_those_of_the_ranges(given: tuple[int, Rows]) -> None:
     version, rows = given
     start, (records,) = overlay(version, [Ranges.of(version, rows)])
-    steps = AnswerSteps(version, start, records.astype(np.uint32), np.zeros(len(start), np.uint32))
+    sizes = Sizes.of_steps(version, start)
     wanted = sum(last - first + 1 for first, last, _ in rows)
-    assert addresses(steps, records != NO_RECORD) == wanted
-    assert addresses(steps, records == NO_RECORD) == LAST[version] + 1 - wanted
+    assert sizes.total(records != NO_RECORD) == sizes[records != NO_RECORD].total() == wanted
+    assert sizes.total(records == NO_RECORD) == LAST[version] + 1 - wanted
+    assert sizes.total() == sum(sizes.numbers()) == LAST[version] + 1
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -319,13 +320,16 @@ def test_numbers_that_lead_nowhere(tmp_path: Path, name: str, fill: int) -> None
 @pytest.mark.parametrize(
     ("section", "entry"),
     [
-        ("v4.index", [64, 4, "I"]),
-        ("v4.index", [10**9, 262148, "I"]),
-        ("v4.index", [-64, 262148, "I"]),
-        ("v4.index", [64, 262148, "f"]),
-        ("v4.index", [64, 262147, "I"]),
-        ("v4.index", ["a", "b", "I"]),
-        ("v4.index", None),
+        ("v4.slots", [64, 0, "I"]),
+        ("v4.slots", [64, 3, "B"]),
+        ("v4.slots", [64, 12, "I"]),
+        ("v4.slots", [10**9, 4, "I"]),
+        ("v4.slots", [-64, 4, "I"]),
+        ("v4.slots", [64, 4, "f"]),
+        ("v4.slots", [64, 5, "I"]),
+        ("v4.slots", ["a", "b", "I"]),
+        ("v4.slots", None),
+        ("v4.first", [64, 8, "I"]),
         ("city.array.end", [64, 0, "I"]),
         ("city.array.text", [64, 1, "B"]),
         ("owner.array.text", [64, 2**63, "B"]),
@@ -389,6 +393,72 @@ def test_the_finder_starts_anew_when_it_keeps_too_much(monkeypatch: pytest.Monke
             assert find(f"0.0.{k}.2".encode()) == Record(country=str(k)).to_answer()
             assert find(b"::1") is None
         assert len(asked) == 18
+
+
+@st.composite
+def _crowded(draw: st.DrawFn) -> Answers:
+    """IPv4 steps of which many begin close to each other, more than a window has."""
+    near = st.integers(0, LAST[4]) | st.sampled_from((0, 2**31 - 20, 2**32 - 40))
+    starts = {0}
+    for _ in range(draw(st.integers(0, 3))):
+        begin, gap = draw(near), draw(st.sampled_from((1, 2, 3, 2**16, 2**26)))
+        starts.update(range(begin, LAST[4] + 1, gap)[: draw(st.integers(1, 40))])
+    start = np.array(sorted(starts), KEY[4])
+    places = [Place(country="a"), Place(country="b")]
+    place = np.arange(len(start), dtype=np.uint32) % draw(st.integers(1, 3))
+    nowhere = AnswerSteps(6, np.array([to_key(6, 0)], KEY[6]), *[np.zeros(1, np.uint32)] * 2)
+    return Answers(
+        places, [], AnswerSteps(4, start, place, np.zeros(len(start), np.uint32)), nowhere
+    )
+
+
+def _slots_by_hand(start: list[int], bits: int) -> list[int]:
+    """As the layout has them: places, or from the number of places on where to look from."""
+    slots = []
+    for slot in range(1 << bits):
+        first, last = slot << 32 - bits, (slot + 1 << 32 - bits) - 1
+        place = bisect_right(start, first)
+        latest = max(len(start) - layout.WINDOW, 0)
+        pure = place == bisect_right(start, last)
+        slots.append(place if pure else len(start) + 1 + min(place, latest))
+    return slots
+
+
+@given(_crowded(), st.integers(0, 10))
+def test_any_number_of_slots_finds_the_same(answers: Answers, bits: int) -> None:
+    written = sections(answers, [])
+    start = memoryview(written["v4.first"]).tolist()
+    slots = np.array(_slots_by_hand(start, bits), np.uint32)
+    path = Path(f"/dev/shm/ipquery-slots-{os.getpid()}.ipq")
+    rows = _rows(answers, 4)
+    try:
+        for changed in (written, {**written, "v4.slots": slots.data}):
+            with path.open("w+b") as file:
+                layout.write(file, changed, {"sources": []})
+            with open_snapshot(path) as db:
+                find = db.finder(bytes)
+                for number in addresses_of_interest(4, [(*row[:2], 0) for row in rows]):
+                    place, row = next((k, r) for k, r in enumerate(rows) if r[0] <= number <= r[1])
+                    text = to_text(4, number)
+                    expected = None if row[2] == (0, 0) else _record(answers, row[2])
+                    assert db.find(text) == expected
+                    assert find(text.encode()) == (expected.to_answer() if expected else None)
+                    assert db.step(4, number) == place + 1
+                    assert db.locate(4, number)[1:] == row[:2]
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("steps", "slots"), [(1, 1), (2, 2), (5, 4), (6, 8), (1000, 1024), (6_000_000, 1 << 22)]
+)
+def test_there_are_about_as_many_slots_as_steps(steps: int, slots: int) -> None:
+    start = np.arange(steps, dtype=np.uint64) * np.uint64(2**32 // steps)
+    place = np.arange(steps, dtype=np.uint32) % np.uint32(2)
+    nowhere = AnswerSteps(6, np.array([to_key(6, 0)], KEY[6]), *[np.zeros(1, np.uint32)] * 2)
+    v4 = AnswerSteps(4, start, place, place)
+    written = sections(Answers([Place(country="a")], [Owner(isp="b")], v4, nowhere), [])
+    assert len(memoryview(written["v4.slots"])) == slots
 
 
 def test_equal_neighbours_are_one_range() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import ipquery
 from ipquery import DataError, Record, Snapshot, open_snapshot
 from ipquery.data.build import (
     Limits,
@@ -453,3 +454,82 @@ def test_an_order_says_where_it_is(own: Path, cache: Path) -> None:
 def test_a_lookup_of_a_cached_database_needs_no_copy(china: Source, cache: Path) -> None:
     path = ensure_snapshot([china], cache, _quiet)
     assert _serve(china.path, cache=cache) == path
+
+
+# What a cached snapshot is named after
+
+_NAMES_OF_BUILDS = """
+import sys
+from pathlib import Path
+import ipquery
+from ipquery.data.build import ensure_snapshot
+from ipquery.data.sources import Source
+assert ipquery.__file__.startswith(sys.argv[1])
+source = Source(Path(sys.argv[2]), name="some")
+print(ensure_snapshot([source], Path(sys.argv[3]), lambda what, done: None).name)
+"""
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the package, to change."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(
+        Path(ipquery.__file__).parent,
+        folder / "ipquery",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unchanged(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a build with the code as it is."""
+    return _name_of_build(package, tmp_path_factory.mktemp("unchanged"))
+
+
+def _name_of_build(package: Path, folder: Path) -> str:
+    database = folder / "china.xdb"
+    database.write_bytes(CHINA)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _NAMES_OF_BUILDS, package, database, folder / "cache"],
+        env={**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [
+        ("data/formats/xdb.py", True),
+        ("data/blend/decide.py", True),
+        ("data/snapshot/encode.py", True),
+        ("data/codes/gbt2260.tsv", True),
+        ("data/formats/another.py", True),
+        ("data/sizes.py", True),
+        ("address.py", True),
+        ("data/update/recipes.py", False),
+        ("data/update/another.py", False),
+        ("data/export/__init__.py", False),
+        ("data/export/mmdb.py", False),
+        ("serve/service.py", False),
+        ("cli/build.py", False),
+    ],
+)
+def test_code_that_decides_the_bytes_counts_and_other_code_does_not(
+    package: Path, unchanged: str, tmp_path: Path, changed: str, counts: bool
+) -> None:
+    path = package / "ipquery" / changed
+    path.parent.mkdir(exist_ok=True)
+    content = path.read_text() if path.exists() else None
+    path.write_text(f"{content or ''}# a line more\n")
+    try:
+        after = _name_of_build(package, tmp_path)
+    finally:
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+    assert (after != unchanged) == counts

@@ -195,6 +195,14 @@ def _numbered(one: Column, other: Column) -> tuple[NDArray[np.int64], NDArray[np
     :returns: where each pair stands first, and the number of the pair at each place.
     """
     key = one * (int(other.max(initial=0)) + 1) + other
+    above = int(key.max(initial=0)) + 1
+    if above <= 4 * len(key):
+        # Few enough for a table, which takes a third of the time of sorting. Written
+        # last stands: the first of its kind.
+        first = np.full(above, -1)
+        first[key[::-1]] = np.arange(len(key) - 1, -1, -1)
+        there = first >= 0
+        return first[there], (np.cumsum(there) - 1)[key]
     order = np.argsort(key, kind="stable")
     in_order = key[order]
     new = np.append(True, in_order[1:] != in_order[:-1])

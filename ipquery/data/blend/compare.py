@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ipquery.address import V4_LAST, V6_LAST, to_text
 from ipquery.data.blend.claims import FIELDS, LEVELS, Claims, claims_of
 from ipquery.data.blend.overlay import NO_RECORD, overlay
-from ipquery.data.blend.sizes import Mask, Sizes
 from ipquery.data.ranges import KEY, Column, Ranges, RangeTable, predecessors, to_key, to_numbers
 from ipquery.data.record import Record
+from ipquery.data.sizes import Mask, Sizes
 from ipquery.data.sources import Source
 from ipquery.data.sphere import kilometres
 from ipquery.special import public_ranges

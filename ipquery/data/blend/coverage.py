@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipquery.data.answers import NOTHING, Answers, AnswerSteps, Owner, Place
-from ipquery.data.ranges import Column, sorted_unique, to_halves
-
-Mask = NDArray[np.bool_]
+from ipquery.data.ranges import sorted_unique
+from ipquery.data.sizes import Mask, Sizes
 
 _PLACE_LEVELS: dict[str, Callable[[Place], bool]] = {
     "country": lambda place: place.country is not None or place.country_code is not None,
@@ -31,23 +29,24 @@ def coverage(answers: Answers) -> dict[str, Any]:
     """
     versions = {"ipv4": answers.v4, "ipv6": answers.v6}
     known = {name: _known(steps) for name, steps in versions.items()}
+    sizes = {name: Sizes.of_steps(steps.version, steps.start) for name, steps in versions.items()}
     levels: dict[str, Any] = {}
     for level, place_test in _PLACE_LEVELS.items():
         has_place = _flags(answers.places, place_test)
         levels[level] = {
-            name: _counts(steps, has_place[steps.place]) for name, steps in versions.items()
+            name: _counts(sizes[name], has_place[steps.place]) for name, steps in versions.items()
         }
     for level, owner_test in _OWNER_LEVELS.items():
         has_owner = _flags(answers.owners, owner_test)
         levels[level] = {
-            name: _counts(steps, has_owner[steps.owner]) for name, steps in versions.items()
+            name: _counts(sizes[name], has_owner[steps.owner]) for name, steps in versions.items()
         }
     return {
         "answers": _different(answers),
         "places": len(answers.places),
         "owners": len(answers.owners),
         "ranges": {name: int(mask.sum()) for name, mask in known.items()},
-        "addresses": {name: addresses(versions[name], mask) for name, mask in known.items()},
+        "addresses": {name: sizes[name].total(mask) for name, mask in known.items()},
         "levels": levels,
         "codes": _codes(answers, known),
     }
@@ -63,28 +62,8 @@ def _flags(values: Sequence[Any], test: Callable[[Any], bool]) -> Mask:
     return np.array([False, *map(test, values)])
 
 
-def _counts(steps: AnswerSteps, mask: Mask) -> dict[str, int]:
-    return {"ranges": int(mask.sum()), "addresses": addresses(steps, mask)}
-
-
-def addresses(steps: AnswerSteps, mask: Mask) -> int:
-    """How many addresses these steps hold."""
-    if not len(mask):
-        return 0
-    end = 2**32 if steps.version == 4 else 2**128
-    ends = _total(steps.start[1:][mask[:-1]]) + (end if mask[-1] else 0)
-    return ends - _total(steps.start[mask])
-
-
-def _total(column: Column) -> int:
-    """The sum of addresses. 32 bits at a time: sums of four billion of them fit 64."""
-    if column.dtype == np.uint64:
-        return int(column.sum())
-    total = 0
-    for half in to_halves(column):
-        high, low = half >> np.uint64(32), half & np.uint64(2**32 - 1)
-        total = (total << 64) + (int(high.sum()) << 32) + int(low.sum())
-    return total
+def _counts(sizes: Sizes, mask: Mask) -> dict[str, int]:
+    return {"ranges": int(mask.sum()), "addresses": sizes.total(mask)}
 
 
 def _different(answers: Answers) -> int:

@@ -21,6 +21,7 @@ NAMES = tuple(field.name for field in attrs.fields(Names))
 CITY = FIELDS_OF["city"]
 OWNER = (*FIELDS_OF["org"], *FIELDS_OF["isp"], *FIELDS_OF["asn"])
 
+_NO_CITY = (None,) * len(CITY)
 _LATITUDE, _LONGITUDE, _RADIUS = (
     CITY.index(name) for name in ("latitude", "longitude", "accuracy_radius")
 )
@@ -184,7 +185,7 @@ class _Reading:
         self.rows.append(
             (
                 number,
-                words.city_parts.of(parts if any(p is not None for p in parts) else None),
+                words.city_parts.of(parts if parts != _NO_CITY else None),
                 country,
                 region,
                 province,
@@ -236,7 +237,5 @@ class _Reading:
             count = shared[country, parts[_LATITUDE], parts[_LONGITUDE]]
             if country and count * 2 >= total[country]:
                 rest = _unplaced(parts)
-                number = self._words.city_parts.of(
-                    rest if any(part is not None for part in rest) else None
-                )
+                number = self._words.city_parts.of(rest if rest != _NO_CITY else None)
                 self.rows[row] = (*self.rows[row][:at], number, *self.rows[row][at + 1 :])

@@ -41,8 +41,19 @@ def load(task: Task, report: Report, share: float) -> list[Loaded]:
     for place, (source, digest) in enumerate(zip(task.sources, task.digests, strict=True)):
         report(f"reading {source.name}", share * place / len(task.sources))
         known, table, size = _read(source, digest, task.folder / str(place), task.limits)
-        loaded.append(Loaded(source, known, digest, size, table))
+        loaded.append(Loaded(_on_terms(source, table), known, digest, size, table))
     return loaded
+
+
+def _on_terms(source: Source, table: RangeTable) -> Source:
+    """With the terms that its file gives for it, where nothing else is set."""
+    if table.terms is None:
+        return source
+    return attrs.evolve(
+        source,
+        licence=source.licence or table.terms.licence,
+        attribution=source.attribution or table.terms.attribution,
+    )
 
 
 def _read(source: Source, digest: str, folder: Path, limits: Limits) -> tuple[str, RangeTable, int]:

@@ -43,8 +43,9 @@ _NAME = re.compile(r"[0-9a-f]{32}\.ipq")
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
-# Code beside the builder's: what it decides about a source is a field of the source.
-_OTHER_ROOMS = ("update",)
+# Code beside the builder's: what gets databases decides about a source by fields of the
+# source, and what writes a snapshot's content elsewhere comes after it.
+_OTHER_ROOMS = ("update", "export")
 
 # linux/fs.h, _IOW(0x94, 9, int): the copy shares the blocks until one of the two is
 # written to.
@@ -201,6 +202,7 @@ def _cache_key(
         for path in (*sorted(folder.rglob("*.py")), *sorted(folder.rglob("*.tsv")))
         if path.relative_to(folder).parts[0] not in _OTHER_ROOMS
     ]
+    code.append(folder.parent / "address.py")
     parts = [
         LAYOUT_VERSION,
         *(importlib.metadata.version(name) for name in ("babel", "numpy", "pycountry")),

@@ -25,7 +25,10 @@ def join(paths: Sequence[Path], tables: Sequence[RangeTable]) -> RangeTable:
     v4 = _joined(paths, [table.v4 for table in tables], numbers)
     v6 = _joined(paths, [table.v6 for table in tables], numbers)
     dates = [table.date for table in tables if table.date is not None]
-    return RangeTable(list(records), v4, v6, min(dates, default=None))
+    terms = {table.terms for table in tables}
+    return RangeTable(
+        list(records), v4, v6, min(dates, default=None), terms.pop() if len(terms) == 1 else None
+    )
 
 
 def _joined(paths: Sequence[Path], parts: Sequence[Ranges], numbers: Sequence[Column]) -> Ranges:

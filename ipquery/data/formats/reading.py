@@ -12,6 +12,7 @@ from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import RangeTable
 from ipquery.data.record import DataError
 from ipquery.data.sources import RANGE_COLUMNS
+from ipquery.data.terms import terms_of_name
 
 _DOCUMENT = re.compile(
     r"(readme|licen[cs]e|copyright).*|.*\.(txt|md|html?|pdf|json|sha256|md5|sql)"
@@ -89,12 +90,19 @@ def _members(path: Path, members: Sequence[archive.Member], given: Format | None
 
 def _read(inputs: Sequence[_Input], options: ReadOptions) -> RangeTable:
     paths, tables = [], []
-    texts = [one.path for one in inputs if one.format is csv_file]
+    texts = [one for one in inputs if one.format is csv_file]
     if texts:
-        paths.append(texts[0])
-        tables.append(csv_file.read_all(texts, options))
+        paths.append(texts[0].path)
+        table = csv_file.read_all([one.path for one in texts], options)
+        tables.append(_with_terms(table, texts[0]))
     for one in inputs:
         if one.format is not csv_file:
             paths.append(one.path)
-            tables.append(one.format.read(one.path, options))
+            tables.append(_with_terms(one.format.read(one.path, options), one))
     return join(paths, tables)
+
+
+def _with_terms(table: RangeTable, one: _Input) -> RangeTable:
+    """With the terms of whose file it is by its name, if it says nothing itself."""
+    name = PurePosixPath(one.shown.rpartition(": ")[2]).name
+    return attrs.evolve(table, terms=table.terms or terms_of_name(name))

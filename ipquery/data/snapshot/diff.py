@@ -3,6 +3,12 @@
 Not for processes that serve: numpy. Both address spaces are cut wherever the answer of
 either snapshot changes. What changes is worked out once for each different pair of an old
 and a new answer: the 10.6 million pieces of DB-IP of 2023-04 and of 2026-06 have 1.8 million.
+
+All ranges count, but of IPv6 only the addresses of 2000:: to 2cff::, from which IANA gives
+global unicast prefixes: its registry ("IPv6 Global Unicast Address Assignments") has 2d00::/8,
+2e00::/7 and 3000::/4 as reserved since 1999, and all outside of 2000::/3 isn't global unicast
+(RFC 4291, section 2.4). That is nobody's; yet DB-IP of 2023-04 has 4000:: to fbff:: in
+Switzerland and 3000::/4 in Canada, beside which every true change would look like none.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,6 +21,7 @@ from numpy.typing import NDArray
 
 from ipquery.address import V4_LAST, V6_LAST, to_text
 from ipquery.data.ranges import Column, sorted_unique
+from ipquery.data.sizes import Sizes
 from ipquery.data.snapshot.sides import Said, Side, read_side, show
 from ipquery.data.sphere import kilometres
 
@@ -24,6 +31,9 @@ LEVELS = ("answer", "country", "province", "city", "coordinates", "org", "isp", 
 NEAR = 1.0
 """Kilometres up to which two places are one: publishers round coordinates."""
 
+V6_GIVEN_FIRST, V6_GIVEN_LAST = 0x2000 << 112, (0x2D00 << 112) - 1
+"""The addresses that count in IPv6."""
+
 _EXAMPLES = 3
 
 _NEITHER, _SAME, _CHANGED, _LOST, _GAINED = range(5)
@@ -31,7 +41,10 @@ _NEITHER, _SAME, _CHANGED, _LOST, _GAINED = range(5)
 
 @attrs.frozen
 class Amount:
-    """Ranges in which neither snapshot's answer changes, and the addresses in them."""
+    """Ranges in which neither snapshot's answer changes, and the addresses in them.
+
+    Of IPv6 only those of 2000:: to 2cff:: count: see the module.
+    """
 
     ranges: int = 0
     addresses: int = 0
@@ -128,43 +141,12 @@ def diff(old: Path, new: Path) -> Diff:
 
 
 @attrs.frozen(eq=False)
-class _Sizes:
-    """Numbers of addresses, and of the ranges that they are in.
-
-    ``digits`` are what a range holds beside its first address, in digits of 24 bits, the
-    lowest first. A float holds whole numbers up to 2**53: sums of half a billion are exact.
-    """
-
-    ranges: Column
-    digits: Sequence[NDArray[np.float64]]
-
-    def summed(self, group: Column, count: int) -> "_Sizes":
-        """The sums by number of a group."""
-        return _Sizes(
-            np.bincount(group, self.ranges, count),
-            [np.bincount(group, digit, count).astype(float) for digit in self.digits],
-        )
-
-    def amounts(self) -> list[Amount]:
-        return [
-            Amount(int(n), int(n) + sum(int(digit) << 24 * k for k, digit in enumerate(digits)))
-            for n, *digits in zip(self.ranges, *self.digits, strict=True)
-        ]
-
-    def approximate(self) -> NDArray[np.float64]:
-        """Addresses, to sort by."""
-        total = self.ranges.astype(float)
-        for k, digit in enumerate(self.digits):
-            total += digit * 2.0 ** (24 * k)
-        return total
-
-
-@attrs.frozen(eq=False)
 class _Pairs:
     """An address space by pairs of an old and a new answer.
 
-    ``sizes`` are of all pieces with a pair, ``largest`` is the number of the largest of them
-    and ``piece`` how much that holds. ``high`` and ``low`` say where each piece begins.
+    ``ranges`` and ``sizes`` are of all pieces with a pair, ``largest`` is the number of the
+    largest of them and ``piece`` how much that holds. ``high`` and ``low`` say where each
+    piece begins.
     """
 
     version: int
@@ -172,12 +154,18 @@ class _Pairs:
     low: Column
     old: Column
     new: Column
-    sizes: _Sizes
+    ranges: Column
+    sizes: Sizes
     largest: Column
     piece: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.old)
+
+    def amounts(self, group: Column, count: int) -> list[Amount]:
+        """What the pairs of each group come to, by its number."""
+        ranges = np.bincount(group, self.ranges, count).tolist()
+        return list(map(Amount, map(int, ranges), self.sizes.totals(group, count)))
 
     def ends(self, pair: int) -> tuple[str, str]:
         """First and last address of the largest piece."""
@@ -222,29 +210,29 @@ def _pairs(version: int, old: Side, new: Side) -> _Pairs:
         low,
         different // width,
         different % width,
+        np.bincount(pair, minlength=len(different)),
         sizes.summed(pair, len(different)),
         largest,
         held[largest],
     )
 
 
-def _sizes(version: int, high: Column, low: Column) -> _Sizes:
+def _sizes(version: int, high: Column, low: Column) -> Sizes:
+    """The addresses of each piece that count; it ends before the next one begins."""
     top = 2**64 - 1
-    # The last address of each piece is the one before the next.
-    last_high = np.append(high[1:] - (low[1:] == 0), np.uint64(0 if version == 4 else top))
     last_low = np.append(low[1:] - np.uint64(1), np.uint64(V4_LAST if version == 4 else top))
-    lower = last_low - low
-    upper = last_high - high - (last_low < low)
-    mask = np.uint64(2**24 - 1)
-    digits = [lower & mask, lower >> np.uint64(24) & mask]
-    if version == 6:
-        digits += [
-            lower >> np.uint64(48) | (upper & np.uint64(2**8 - 1)) << np.uint64(16),
-            upper >> np.uint64(8) & mask,
-            upper >> np.uint64(32) & mask,
-            upper >> np.uint64(56),
-        ]
-    return _Sizes(np.ones(len(high), np.int64), [digit.astype(float) for digit in digits])
+    if version == 4:
+        return Sizes.of_halves(None, low, None, last_low)
+    last_high = np.append(high[1:] - (low[1:] == 0), np.uint64(top))
+    begin, end = (np.uint64(number >> 64) for number in (V6_GIVEN_FIRST, V6_GIVEN_LAST))
+    outside = (last_high < begin) | (high > end)
+    sizes = Sizes.of_halves(
+        np.maximum(high, begin),
+        np.where(high < begin, np.uint64(0), low),
+        np.minimum(last_high, end),
+        np.where(last_high > end, np.uint64(top), last_low),
+    )
+    return sizes.where(~outside)
 
 
 def _compared(version: int, old: Side, new: Side, shown: Sequence[Any]) -> VersionDiff:
@@ -258,7 +246,7 @@ def _compared(version: int, old: Side, new: Side, shown: Sequence[Any]) -> Versi
     countries: dict[str, dict[str, Change]] = {name: {} for name in names}
     examples: dict[str, list[Example]] = {}
     for level, outcome in _outcomes(pairs, old, new).items():
-        amounts = pairs.sizes.summed(country * 5 + outcome, 5 * len(names)).amounts()
+        amounts = pairs.amounts(country * 5 + outcome, 5 * len(names))
         changes = [Change(*amounts[at + _SAME : at + 5]) for at in range(0, len(amounts), 5)]
         levels[level] = _total(changes)
         for name, change in zip(names, changes, strict=True):
@@ -343,8 +331,7 @@ def _examples(
     commonest = np.argsort(-np.bincount(group, sizes, len(different)), kind="stable")
     for number in commonest[:_EXAMPLES].tolist():
         same = at[group == number]
-        sums = _Sizes(pairs.sizes.ranges[same], [digit[same] for digit in pairs.sizes.digits])
-        (amount,) = sums.summed(np.zeros(len(same), np.int64), 1).amounts()
+        amount = Amount(int(pairs.ranges[same].sum()), pairs.sizes[same].total())
         # Of the pairs that come to this change the one with the largest piece.
         largest = int(same[np.argmax(pairs.piece[same])])
         before, after = (show(shown[k]) for k in divmod(int(different[number]), len(shown)))

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipquery.data.answers import NOTHING, Answers, AnswerSteps, Owner, Place
-from ipquery.data.ranges import to_halves
-from ipquery.data.snapshot.layout import write
+from ipquery.data.ranges import Column, to_halves
+from ipquery.data.snapshot.layout import WINDOW, write
 
 Section = memoryview | bytes
+
+# Of the logarithm: 16 MB.
+_MOST_SLOTS = 22
 
 
 def write_answers(file: BinaryIO, answers: Answers, about: Mapping[str, Any]) -> None:
@@ -42,10 +45,9 @@ def sections(answers: Answers, source_names: Sequence[str]) -> dict[str, Section
     )
     v4_answer, v6_answer = np.split(number[1:], [len(v4.start)])
     high, low = to_halves(v6.start)
-    slots = np.arange(65537, dtype=np.uint64) << np.uint64(16)
     return {
-        "v4.index": np.searchsorted(v4.start, slots).astype(np.uint32).data,
-        "v4.first.low": v4.start.astype(np.uint16).data,
+        "v4.slots": _smallest(_slots(v4.start)),
+        "v4.first": v4.start.astype(np.uint32).data,
         "v4.answer": _smallest(np.append(0, v4_answer)),
         "v6.first.high": high.data,
         "v6.first.low": low.data,
@@ -66,6 +68,23 @@ def _merged(steps: AnswerSteps) -> AnswerSteps:
     return AnswerSteps(
         steps.version, steps.start[changes], steps.place[changes], steps.owner[changes]
     )
+
+
+def _slots(start: Column) -> NDArray[np.int64]:
+    """About as many slots as steps: twice as many gain no time, and half as many cost some.
+
+    :param start: first addresses of the steps; the first of them is 0.
+    """
+    bits = min(round(math.log2(len(start))), _MOST_SLOTS)
+    begin = np.arange((1 << bits) + 1, dtype=np.uint64) << np.uint64(32 - bits)
+    # The number of the first step that begins behind the slot's first address, and of
+    # the first that begins behind the slot.
+    inside = np.searchsorted(start, begin[:-1], "right")
+    behind = np.searchsorted(start, begin[1:])
+    # So that a window lies within the steps.
+    place = np.minimum(inside, max(len(start) - WINDOW, 0))
+    slots: NDArray[np.int64] = np.where(inside == behind, inside, len(start) + 1 + place)
+    return slots
 
 
 def _pairs(steps: AnswerSteps) -> NDArray[np.uint64]:

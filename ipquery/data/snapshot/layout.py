@@ -1,4 +1,4 @@
-"""The compiled file: every answer already serialised, in halves, found by two bisections.
+"""The compiled file: every answer already serialised, in halves, found by index and bisection.
 
 Layout, integers in the byte order that the header names::
 
@@ -15,9 +15,8 @@ Layout, integers in the byte order that the header names::
 Steps cut both address spaces where the answer changes. An answer is a pair of a place
 and an owner::
 
-    v4.index       u32 x 65537  number of the steps that begin below k << 16
-    v4.first.low   u16 a step   lower half of each step's first address; the upper
-                                half is the k that it stands under in the index
+    v4.slots       a slot       a place in v4.answer, or where to look for it, see below
+    v4.first       u32 a step   first address of each step
     v4.answer      a step       number of its answer, 0 = no record; one more in
                                 front, so that a bisection's result is the place
     v6.first.high  u64 a step   upper and
@@ -25,6 +24,12 @@ and an owner::
     v6.answer      a step       likewise
     pair.place     an answer    number of its place and
     pair.owner     an answer    of its owner, 0 = not known
+
+Slots cut the IPv4 space into equal parts, of which there are a power of two. If no step
+begins inside a slot, it is the place of the one answer that all of it has. Else it is the
+number of places plus a place from which a bisection finds the answer of each of its
+addresses, mostly among the next :data:`WINDOW`. Of the default blend's 4,194,304 slots of
+1,024 addresses three in four have one answer, and one in 8,000 needs more than the window.
 
 A place is a region (country and province), a city, and what it has alone::
 
@@ -67,7 +72,10 @@ from typing import Any, BinaryIO
 
 # PNG's trick: a transfer that changes line ends or strips the eighth bit shows.
 MAGIC = b"\x89IPQ\r\n\x1a\n"
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
+
+WINDOW = 8
+"""Steps that a bisection from a slot takes first, or all if they are fewer."""
 
 BYTE_ORDER = 0x01020304
 HEADER = struct.Struct("=8sIIQQ32s")
@@ -76,8 +84,8 @@ _ALIGNMENT = 64
 _CHUNK = 1 << 20
 
 COLUMNS = (
-    "v4.index",
-    "v4.first.low",
+    "v4.slots",
+    "v4.first",
     "v4.answer",
     "v6.first.high",
     "v6.first.low",

@@ -26,7 +26,7 @@ _ITEMS = frozenset("BHILQ")
 
 # Names that count the same things, and how many more the first column has.
 _SAME_LENGTH = (
-    (1, "v4.answer", "v4.first.low"),
+    (1, "v4.answer", "v4.first"),
     (1, "v6.answer", "v6.first.high", "v6.first.low"),
     (0, "pair.place", "pair.owner"),
     (0, "place.region", "place.city", "place.sources", "place.details"),
@@ -138,7 +138,8 @@ def _verify_lengths(columns: Mapping[str, memoryview], pools: Mapping[str, Pool]
     for more, first, *others in _SAME_LENGTH:
         if any(lengths[name] != lengths[first] - more for name in others):
             raise ValueError("sections of different sizes")
-    if min(lengths.values()) < 1 or lengths["v4.index"] != 65537:
+    slots = lengths["v4.slots"]
+    if min(lengths.values()) < 1 or slots & (slots - 1) or slots > 1 << 32:
         raise ValueError("sections of the wrong size")
 
 

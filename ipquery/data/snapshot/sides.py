@@ -195,11 +195,7 @@ def show(words: Any) -> str | None:
 
 
 def _v4_starts(columns: Mapping[str, Column]) -> tuple[Column, Column]:
-    index, low = columns["v4.index"].astype(np.int64), columns["v4.first.low"]
-    counts = np.diff(index)
-    if index[0] != 0 or index[-1] != len(low) or (counts < 0).any():
-        raise ValueError("an index that doesn't fit its steps")
-    start = np.repeat(np.arange(65536, dtype=np.uint64), counts) << np.uint64(16) | low
+    start = columns["v4.first"].astype(np.uint64)
     return _in_order(np.zeros(len(start), np.uint64), start)
 
 

