@@ -353,6 +353,27 @@ def test_texts_of_addresses(tmp_path: Path) -> None:
     assert example.amount == Amount(1, 0xD00 << 112)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "counted"),
+    [
+        ((0x2000 << 112) + 5, (0x2000 << 112) + 9, 5),
+        ((0x2000 << 112) - 3, (0x2000 << 112) + 1, 2),
+        ((0x2000 << 112) - 3, (0x2000 << 112) - 1, 0),
+        (0x2000 << 112, (0x2000 << 112) + (1 << 64), (1 << 64) + 1),
+        ((0x2D00 << 112) - 9, (0x2D00 << 112) - 5, 5),
+        ((0x2D00 << 112) - 3, (0x2D00 << 112) + 9, 3),
+        ((0x2D00 << 112) - (1 << 64) - 1, 0x2D00 << 112, (1 << 64) + 1),
+        (0x2D00 << 112, (0x2D00 << 112) + 9, 0),
+        (0, LAST[6], 0xD00 << 112),
+    ],
+)
+def test_where_ipv6_addresses_count(tmp_path: Path, first: int, last: int, counted: int) -> None:
+    old, new = tmp_path / "old.ipq", tmp_path / "new.ipq"
+    write_snapshot(old, [], [(first, last, 0)], [Record(isp="a")])
+    write_snapshot(new, [], [(first, last, 0)], [Record(isp="b")])
+    assert diff(old, new).ipv6.levels["isp"] == Change(changed=Amount(1, counted))
+
+
 def test_ipv6_addresses_that_are_nobodys_weigh_nothing(tmp_path: Path) -> None:
     old, new = tmp_path / "old.ipq", tmp_path / "new.ipq"
     records = [Record(country_code="CH"), Record(country_code="US")]
