@@ -1,6 +1,7 @@
 """Sources for tests of the blend, and the answers at addresses."""
 
 import datetime
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from ipquery.data.blend.blend import Prepared, blend, prepare
 from ipquery.data.blend.policy import Policy
 from ipquery.data.codes.lists import OperatorLists
 from ipquery.data.ranges import Ranges, RangeTable, to_numbers
-from ipquery.data.record import Record
+from ipquery.data.record import FIELDS, Record
 from ipquery.data.sources import Source
 from tests.data.tables import Rows, rows_of
+
+NO_LISTS = OperatorLists()
 
 
 @attrs.frozen(eq=False)
@@ -36,9 +39,13 @@ class Given:
         )
 
 
-def prepared(given: Sequence[Given], policy: Policy = Policy()) -> Prepared:
+def prepared(
+    given: Sequence[Given],
+    policy: Policy = Policy(),
+    lists: OperatorLists = NO_LISTS,
+) -> Prepared:
     tables = [one.table() for one in given]
-    return prepare([one.source for one in given], tables, policy, OperatorLists())
+    return prepare([one.source for one in given], tables, policy, lists)
 
 
 def blended(given: Sequence[Given], policy: Policy = Policy()) -> Answers:
@@ -59,6 +66,17 @@ def answer_of(given: Sequence[Given], policy: Policy = Policy()) -> tuple[Place,
     return Lookup(blended(given, policy)).at(4, 0)
 
 
+def coded(records: Sequence[Record], lists: OperatorLists = NO_LISTS) -> list[Record]:
+    """Records as they are answered when their source is the only one: with their codes."""
+    rows = [(number, number, number) for number in range(len(records))]
+    found = Lookup(blend(prepared([Given(source("one"), records, {4: rows})], lists=lists)))
+    pairs = [found.at(4, number) for number in range(len(records))]
+    return [
+        Record(**{name: getattr(owner if hasattr(owner, name) else place, name) for name in FIELDS})
+        for place, owner in pairs
+    ]
+
+
 class Lookup:
     """Answers by address."""
 
@@ -68,7 +86,7 @@ class Lookup:
 
     def at(self, version: int, number: int) -> tuple[Place, Owner]:
         steps = self._answers.v4 if version == 4 else self._answers.v6
-        step = max(k for k, start in enumerate(self._starts[version]) if start <= number)
+        step = bisect_right(self._starts[version], number) - 1
         place, owner = int(steps.place[step]), int(steps.owner[step])
         return (
             self._answers.places[place - 1] if place else Place(),

@@ -10,11 +10,11 @@ from ipquery.data.codes import (
     OperatorLists,
     city_code,
     country_code,
-    fill,
     load_lists,
     province_code,
 )
 from ipquery.data.record import DataError, Record
+from tests.data.blending import coded
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,17 @@ def test_city_names_as_databases_spell_them(province: str, city: str, code: str 
 NONE = OperatorLists()
 
 
+def fill(record: Record, lists: OperatorLists) -> Record:
+    """A record as it is answered."""
+    (answered,) = coded([record], lists)
+    return answered
+
+
 def test_a_record_gets_its_codes() -> None:
     record = fill(Record(country="中国", province="河南省", city="商丘市", isp="联通"), NONE)
-    assert record == Record("中国", "CN", "河南省", "410000", "商丘市", "411400", None, "联通")
+    assert record == Record(
+        "中国", "CN", "河南省", "410000", "商丘市", "411400", None, "联通", subdivision_code="CN-HA"
+    )
 
 
 def test_division_codes_are_for_china_only() -> None:

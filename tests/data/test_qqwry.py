@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from qqwry import QQwry
 
 from ipquery.address import to_text
-from ipquery.data.codes import OperatorLists, fill
 from ipquery.data.formats import qqwry, recognise
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.ranges import RangeTable, to_numbers
 from ipquery.data.record import DataError, Record
+from tests.data.blending import coded
 from tests.data.files_qqwry import UNKNOWN, Row
 from tests.data.files_qqwry import qqwry as make
 from tests.data.package_files import npm_file
@@ -213,7 +213,7 @@ def test_what_a_real_file_says(real_path: Path) -> None:
     # Every province that is named has a code, and nearly every city in China.
     places = [r for r in table.records[::9] if r.country == "中国" and r.province]
     assert len(places) > 10_000
-    chinese = [fill(record, OperatorLists()) for record in places]
+    chinese = coded(places)
     assert all(record.province_code for record in chinese)
     named = [record for record in chinese if record.city and record.province_code != "710000"]
     assert sum(record.city_code is not None for record in named) > 0.999 * len(named)

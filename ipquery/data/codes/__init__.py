@@ -6,6 +6,6 @@ Used when a snapshot is built, never while serving.
 
 from ipquery.data.codes.china import city_code, province_code
 from ipquery.data.codes.countries import country_code
-from ipquery.data.codes.lists import OperatorLists, fill, load_lists
+from ipquery.data.codes.lists import OperatorLists, load_lists
 
-__all__ = ["OperatorLists", "city_code", "country_code", "fill", "load_lists", "province_code"]
+__all__ = ["OperatorLists", "city_code", "country_code", "load_lists", "province_code"]

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 
-from ipquery.data.codes.china import city_code, province_code
-from ipquery.data.codes.countries import country_code
-from ipquery.data.record import DataError, Record
+from ipquery.data.record import DataError
 
 
 @attrs.frozen
@@ -76,34 +73,3 @@ def _pairs(path: Path | None, name_at: int, code_at: int) -> Iterable[tuple[str,
                 f"column {name_at + 1} and the code in column {code_at + 1}"
             )
         yield columns[name_at], columns[code_at]
-
-
-def fill(record: Record, lists: OperatorLists) -> Record:
-    """Give a record the codes of its names; a code the database has stands.
-
-    The operator's lists come before both.
-    """
-    country = _choose(
-        lists.countries.get(record.country or ""),
-        record.country_code or country_code(record.country or ""),
-        lists.only,
-    )
-    return attrs.evolve(record, country_code=country, **_division_codes(record, lists))
-
-
-def _division_codes(record: Record, lists: OperatorLists) -> dict[str, Any]:
-    """Province and city code. GB/T 2260 knows China only: 海南 is no place elsewhere."""
-    standard_province = record.province_code
-    standard_city = record.city_code
-    chinese = (record.country_code or country_code(record.country or "")) == "CN"
-    if chinese and standard_province is None and record.province:
-        standard_province = province_code(record.province)
-    if standard_province is not None and standard_city is None and record.city:
-        standard_city = city_code(standard_province, record.city)
-    province = _choose(lists.provinces.get(record.province or ""), standard_province, lists.only)
-    city = _choose(lists.city(province, record.city or ""), standard_city, lists.only)
-    return {"province_code": province, "city_code": city}
-
-
-def _choose(listed: str | None, standard: str | None, only: bool) -> str | None:
-    return listed if listed is not None or only else standard
