@@ -12,8 +12,9 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 
+from ipquery.net.accept import LoopEndpoint
+from ipquery.net.connect import LoopClientEndpoint
 from ipquery.net.reactor import LoopReactor
-from ipquery.net.stream import LoopClientEndpoint, LoopEndpoint
 
 
 def make_endpoint(reactor: Any, listening: socket.socket) -> IStreamServerEndpoint:
