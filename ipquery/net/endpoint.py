@@ -12,31 +12,41 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 
-from ipquery.net.accept import LoopEndpoint
+from ipquery.net.accept import Entrance, LoopEndpoint
 from ipquery.net.connect import LoopClientEndpoint
 from ipquery.net.reactor import LoopReactor
+from ipquery.net.sockets import BindError, bound_to
 
 
-def make_endpoint(reactor: Any, listening: socket.socket) -> IStreamServerEndpoint:
+def make_endpoint(
+    reactor: Any, listening: socket.socket, entrance: Entrance | None = None
+) -> IStreamServerEndpoint:
     """An endpoint that takes a listening socket over.
 
     On the uvloop reactor the loop owns the connections; on any other they are
     Twisted's own.
+
+    :raises BindError: TLS or PROXY headers are asked of another reactor than uvloop's.
     """
     if isinstance(reactor, LoopReactor):
-        return LoopEndpoint(reactor.loop, listening)
+        return LoopEndpoint(reactor.loop, listening, entrance)
+    if entrance is not None and (entrance.tls is not None or entrance.balancers):
+        raise BindError(f"{bound_to(listening)}: TLS and PROXY headers need uvloop; install it")
     family = listening.family
     return AdoptedStreamServerEndpoint(reactor, listening.detach(), family)
 
 
 def serve(
-    reactor: Any, listening: socket.socket, factory: IProtocolFactory
+    reactor: Any,
+    listening: socket.socket,
+    factory: IProtocolFactory,
+    entrance: Entrance | None = None,
 ) -> Deferred[IListeningPort]:
     """Accept the connections of a listening socket, and take the socket over.
 
     :returns: the port; its ``stopListening`` closes the socket.
     """
-    port: Deferred[IListeningPort] = make_endpoint(reactor, listening).listen(factory)
+    port: Deferred[IListeningPort] = make_endpoint(reactor, listening, entrance).listen(factory)
     return port
 
 

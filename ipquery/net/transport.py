@@ -65,7 +65,7 @@ class LoopTransport(asyncio.Protocol):
         """
         self._loop = loop
         self._factory = factory
-        self._peer_name = peer
+        self.peer_name = peer
         self._first = first
         self._stream: Any = None
         self._protocol: Any = None
@@ -90,15 +90,14 @@ class LoopTransport(asyncio.Protocol):
             stream.abort()
 
     def _connect(self, stream: Any) -> None:
-        peer = self._peer_name
+        peer = self.peer_name
         if peer is None:
             peer = stream.get_extra_info("peername")
         host = stream.get_extra_info("sockname")
         if peer is None or host is None:
             stream.abort()  # gone already
             return
-        family = self._socket.family
-        self._peer, self._host = address_of(family, peer), address_of(family, host)
+        self._peer, self._host = address_of(peer), address_of(host)
         # uvloop then writes at once instead of at the end of its turn: the peer can
         # read while other peers are still being answered, 3 to 5 % more requests.
         stream.set_write_buffer_limits(0)
@@ -309,13 +308,14 @@ class LoopTransport(asyncio.Protocol):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
 
 
-def address_of(family: int, name: Any) -> IAddress:
+def address_of(name: Any) -> IAddress:
     """The address that a name of a socket stands for.
 
-    :param name: what accept(2), getsockname(2) or getpeername(2) gave.
+    :param name: what accept(2), getsockname(2) or getpeername(2) gave: two parts of IPv4, four
+        of IPv6, a path or nothing of a UNIX socket.
     """
-    if family == socket.AF_INET:
+    if not isinstance(name, tuple):
+        return UNIXAddress(name or None)
+    if len(name) == len(("host", "port")):
         return IPv4Address("TCP", *name)
-    if family == socket.AF_INET6:
-        return IPv6Address("TCP", *name)
-    return UNIXAddress(name or None)
+    return IPv6Address("TCP", *name)
