@@ -1,8 +1,12 @@
 """A port under test, protocols that record what happens to them, and blocking clients."""
 
+import functools
 import os
 import socket
+import ssl
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest_twisted
@@ -17,18 +21,43 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipquery.net.accept import Entrance
 from ipquery.net.endpoint import make_endpoint
+from ipquery.net.opening import Openings
 from ipquery.net.sockets import Bind, listen, open_sockets
+from ipquery.net.tls import Contexts, TlsSettings, read_certificate
+from tests.certificates import self_signed
+from tests.net.tls_client import TlsClient
+
+
+@functools.cache
+def tls() -> tuple[Contexts, ssl.SSLContext]:
+    """What a server shows, and what a client that believes it is made with."""
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = self_signed(Path(folder), "localhost")
+        settings = TlsSettings((read_certificate(certificate, key),))
+        client = ssl.create_default_context(cafile=str(certificate))
+    return Contexts(settings, None), client
+
+
+def entrance(**more: Any) -> Entrance:
+    """What connections go through; without bounds that a test could meet by chance."""
+    running: Any = reactor
+    return Entrance(Openings(running.loop, 1000, 60), **more)
+
 
 ENDPOINTS: dict[str, Callable[[socket.socket], IStreamServerEndpoint]] = {
     "loop": lambda listening: make_endpoint(reactor, listening),
     "stock": lambda listening: AdoptedStreamServerEndpoint(
         reactor, _dup(listening), listening.family
     ),
+    "tls": lambda listening: make_endpoint(reactor, listening, entrance(tls=tls()[0])),
 }
+PLAIN = ("loop", "stock")
 
 
 def _dup(listening: socket.socket) -> int:
@@ -99,8 +128,12 @@ LOOPBACK = Bind("127.0.0.1")
 class Harness:
     """A listening port, and blocking clients in threads."""
 
-    def __init__(self, make: Callable[[socket.socket], IStreamServerEndpoint]) -> None:
+    def __init__(
+        self, make: Callable[[socket.socket], IStreamServerEndpoint], is_secure: bool = False
+    ) -> None:
+        """:param is_secure: whether clients speak TLS."""
         self._make = make
+        self._is_secure = is_secure
         self.ports: list[IListeningPort] = []
         self.clients: list[socket.socket] = []
 
@@ -113,13 +146,13 @@ class Harness:
 
     async def connect(
         self, kind: type[Recorder] = Recorder, bind: Bind = LOOPBACK
-    ) -> tuple[Any, socket.socket]:
+    ) -> tuple[Any, Any]:
         """A server protocol and the client's socket."""
         factory = Servers(kind)
         port = await self.serve(factory, bind)
         return await self.client(factory, port)
 
-    async def client(self, factory: Servers, port: IListeningPort) -> tuple[Any, socket.socket]:
+    async def client(self, factory: Servers, port: IListeningPort) -> tuple[Any, Any]:
         made: Deferred[Recorder] = Deferred()
         factory.waiting.append(made)
         host: Any = port.getHost()
@@ -130,7 +163,11 @@ class Harness:
             client = socket.create_connection((host.host, host.port))
         client.settimeout(10)
         self.clients.append(client)
-        return await made, client
+        if not self._is_secure:
+            return await made, client
+        secured = TlsClient(client, tls()[1])
+        await deferToThread(secured.shake_hands)
+        return await made, secured
 
     def close(self) -> None:
         for client in self.clients:
@@ -144,7 +181,7 @@ def soon(seconds: float = 0.02) -> Deferred[None]:
     return later
 
 
-def read_all(client: socket.socket) -> bytes:
+def read_all(client: Any) -> bytes:
     got = b""
     while more := client.recv(65536):
         got += more

@@ -50,14 +50,14 @@ async def test_a_port_that_stops_refuses_but_keeps_connections(harness: Harness)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_factory_may_refuse_a_connection(harness: Harness) -> None:
+async def test_a_factory_may_refuse_a_connection(plain_harness: Harness) -> None:
     class Refusing(Factory):
         def buildProtocol(self, addr: Any) -> None:
             return None
 
-    port: Any = await harness.serve(Refusing())
+    port: Any = await plain_harness.serve(Refusing())
     client = socket.create_connection((port.getHost().host, port.getHost().port))
-    harness.clients.append(client)
+    plain_harness.clients.append(client)
     client.settimeout(10)
     with contextlib.suppress(ConnectionResetError):
         assert await deferToThread(client.recv, 100) == b""
@@ -191,7 +191,7 @@ def test_the_loop_endpoint_is_the_one_that_is_used() -> None:
 @pytest.mark.parametrize(("busy", "turns"), [(0, 50), (0.05, 6)])
 @pytest_twisted.ensureDeferred
 async def test_a_burst_of_callers_is_let_in_by_several(
-    harness: Harness, busy: float, turns: int
+    plain_harness: Harness, busy: float, turns: int
 ) -> None:
     """A few in each turn of a quiet loop, many in one that others keep busy.
 
@@ -199,12 +199,12 @@ async def test_a_burst_of_callers_is_let_in_by_several(
     they would hold up those who are connected.
     """
     factory = Servers(Recorder)
-    port: Any = await harness.serve(factory)
+    port: Any = await plain_harness.serve(factory)
     made: list[Deferred[Recorder]] = [Deferred() for _ in range(200)]
     factory.waiting.extend(made)
     for _ in made:
         host = port.getHost()
-        harness.clients.append(socket.create_connection((host.host, host.port)))
+        plain_harness.clients.append(socket.create_connection((host.host, host.port)))
     for _turn in range(turns):
         time.sleep(busy)
         await soon(0)

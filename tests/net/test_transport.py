@@ -149,8 +149,8 @@ async def test_a_half_closed_client_is_answered(harness: Harness) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_half_closing_towards_the_client(harness: Harness) -> None:
-    server, client = await harness.connect(HalfCloseable)
+async def test_half_closing_towards_the_client(plain_harness: Harness) -> None:
+    server, client = await plain_harness.connect(HalfCloseable)
     server.transport.write(b"answer")
     server.transport.loseWriteConnection()
     assert await deferToThread(read_all, client) == b"answer"
@@ -296,10 +296,10 @@ def _http(client: socket.socket) -> bytes:
 
 
 @pytest_twisted.ensureDeferred
-async def test_twisted_webs_own_site(harness: Harness) -> None:
-    port: Any = await harness.serve(Site(Hello()))
+async def test_twisted_webs_own_site(plain_harness: Harness) -> None:
+    port: Any = await plain_harness.serve(Site(Hello()))
     client = socket.create_connection((port.getHost().host, port.getHost().port))
-    harness.clients.append(client)
+    plain_harness.clients.append(client)
     answer = await deferToThread(_http, client)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\nhello")
@@ -315,10 +315,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[CertificateOp
 
 @pytest_twisted.ensureDeferred
 async def test_tls_by_twisteds_own_wrapper(
-    harness: Harness, certificate: tuple[CertificateOptions, Path]
+    plain_harness: Harness, certificate: tuple[CertificateOptions, Path]
 ) -> None:
     options, path = certificate
-    port: Any = await harness.serve(TLSMemoryBIOFactory(options, False, Site(Hello())))
+    port: Any = await plain_harness.serve(TLSMemoryBIOFactory(options, False, Site(Hello())))
     context = ssl.create_default_context(cafile=str(path))
 
     def ask() -> bytes:
@@ -334,7 +334,7 @@ async def test_tls_by_twisteds_own_wrapper(
 
 @pytest_twisted.ensureDeferred
 async def test_large_transfers_over_tls(
-    harness: Harness, certificate: tuple[CertificateOptions, Path]
+    plain_harness: Harness, certificate: tuple[CertificateOptions, Path]
 ) -> None:
     options, path = certificate
 
@@ -344,7 +344,7 @@ async def test_large_transfers_over_tls(
         def render_GET(self, request: Request) -> bytes:
             return BIG
 
-    port: Any = await harness.serve(TLSMemoryBIOFactory(options, False, Site(Big())))
+    port: Any = await plain_harness.serve(TLSMemoryBIOFactory(options, False, Site(Big())))
     context = ssl.create_default_context(cafile=str(path))
 
     def ask() -> bytes:
