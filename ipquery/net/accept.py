@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from zope.interface import implementer
 from ipquery.net.opening import Openings
 from ipquery.net.proxy import Balancers, ProxyError, read_header
 from ipquery.net.proxy_stream import ProxyStream
+from ipquery.net.tls import Contexts
 from ipquery.net.tls_stream import TlsStream, TlsTransport
 from ipquery.net.transport import LoopTransport, address_of
 
@@ -57,12 +57,6 @@ class AnswersFirst(Protocol):
 
 # What a plain request takes, and then some: a larger one gets its transport.
 _FIRST_BYTES = 1 << 14
-
-
-class Contexts(Protocol):
-    """Where a connection's TLS context comes from; another one may be there for the next."""
-
-    context: ssl.SSLContext
 
 
 @attrs.frozen(eq=False)

@@ -233,9 +233,9 @@ class Contexts:
 
     def __init__(self, settings: TlsSettings, ticket_key: bytes | None) -> None:
         """:raises TlsError: as :func:`make_context`."""
-        self._settings = settings
+        self.settings = settings
         self.context = make_context(settings, ticket_key)
 
     def renew_tickets(self, key: bytes) -> None:
         """Give and take tickets by another key from now on."""
-        self.context = make_context(self._settings, key)
+        self.context = make_context(self.settings, key)

@@ -32,14 +32,16 @@ answered.
 import asyncio
 import contextlib
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
 from twisted.internet.interfaces import ISSLTransport
 from zope.interface import implementer
 
 from ipquery.net.opening import Openings
 from ipquery.net.transport import LoopTransport
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 # The plain text of one record at most (RFC 8446 section 5.1).
 _RECORD_BYTES = 1 << 14
@@ -49,8 +51,11 @@ _RECORD_BYTES = 1 << 14
 class TlsTransport(LoopTransport):
     """A stream over TLS."""
 
-    def getPeerCertificate(self) -> x509.Certificate | None:
+    def getPeerCertificate(self) -> "x509.Certificate | None":
         """The client's certificate, verified; ``None`` if it sent none."""
+        # Not above: it takes 8 MB in each worker, and few ask for it.
+        from cryptography import x509
+
         certificate = self._stream.peer_certificate()
         return x509.load_der_x509_certificate(certificate) if certificate else None
 

@@ -100,6 +100,8 @@ class HalfCloseable(Recorder):
 class Servers(Factory):
     """Builds one kind of protocol, and hands each to the test."""
 
+    noisy = False
+
     def __init__(self, kind: type[Recorder]) -> None:
         self.kind = kind
         self.addresses: list[Any] = []

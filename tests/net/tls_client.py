@@ -17,6 +17,8 @@ class TlsClient:
         session: ssl.SSLSession | None = None,
     ) -> None:
         self.plain = plain
+        self.heard_close = False
+        """Whether the server has said close_notify."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=name, session=session
@@ -65,14 +67,14 @@ class TlsClient:
         """Some data; nothing after close_notify or the stream's end."""
         while True:
             try:
-                return self.tls.read(size)
+                data = self.tls.read(size)
+                self.heard_close = not data
+                return data
             except ssl.SSLWantReadError:
                 try:
                     self._fill()
                 except EOFError:
                     return b""
-            except ssl.SSLZeroReturnError:
-                return b""
 
     def say_close(self) -> None:
         """Send close_notify."""
