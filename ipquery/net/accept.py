@@ -261,7 +261,7 @@ class LoopPort:
         if self._opening:
             await asyncio.wait(self._opening)
         if self._entrance is not None:
-            await self._entrance.openings.drain()
+            await Deferred.fromCoroutine(self._entrance.openings.drain()).asFuture(self._loop)
         self._factory.doStop()
 
     def stopListening(self) -> Deferred[None]:
@@ -278,7 +278,7 @@ class LoopPort:
 
 @implementer(IStreamServerEndpoint)
 class LoopEndpoint:
-    """Serves a socket that already listens, through an asyncio loop."""
+    """Serves a bound socket through an asyncio loop; it must listen by the time of ``listen``."""
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
+from zope.interface import implementer
 
 from ipquery.net.accept import Entrance, LoopEndpoint
 from ipquery.net.connect import LoopClientEndpoint
@@ -21,7 +22,7 @@ from ipquery.net.sockets import BindError, bound_to
 def make_endpoint(
     reactor: Any, listening: socket.socket, entrance: Entrance | None = None
 ) -> IStreamServerEndpoint:
-    """An endpoint that takes a listening socket over.
+    """An endpoint that takes a bound socket over once it is told to listen.
 
     On the uvloop reactor the loop owns the connections; on any other they are
     Twisted's own.
@@ -32,21 +33,33 @@ def make_endpoint(
         return LoopEndpoint(reactor.loop, listening, entrance)
     if entrance is not None and (entrance.tls is not None or entrance.balancers):
         raise BindError(f"{bound_to(listening)}: TLS and PROXY headers need uvloop; install it")
-    family = listening.family
-    return AdoptedStreamServerEndpoint(reactor, listening.detach(), family)
+    return _StockEndpoint(reactor, listening)
+
+
+@implementer(IStreamServerEndpoint)
+class _StockEndpoint:
+    """Serves a socket that already listens, through a reactor of Twisted's."""
+
+    def __init__(self, reactor: Any, listening: socket.socket) -> None:
+        self._reactor = reactor
+        self._listening = listening
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Accept connections, and take the socket over."""
+        family = self._listening.family
+        endpoint = AdoptedStreamServerEndpoint(self._reactor, self._listening.detach(), family)
+        port: Deferred[IListeningPort] = endpoint.listen(protocolFactory)
+        return port
 
 
 def serve(
-    reactor: Any,
-    listening: socket.socket,
-    factory: IProtocolFactory,
-    entrance: Entrance | None = None,
+    reactor: Any, listening: socket.socket, factory: IProtocolFactory
 ) -> Deferred[IListeningPort]:
     """Accept the connections of a listening socket, and take the socket over.
 
     :returns: the port; its ``stopListening`` closes the socket.
     """
-    port: Deferred[IListeningPort] = make_endpoint(reactor, listening, entrance).listen(factory)
+    port: Deferred[IListeningPort] = make_endpoint(reactor, listening).listen(factory)
     return port
 
 

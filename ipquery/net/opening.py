@@ -6,9 +6,10 @@ is too many costs the oldest its place, not the newest: a caller who means it is
 two round trips, so those who only hold a place lose it to those who come.
 """
 
-import asyncio
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 _log = Logger()
@@ -27,19 +28,19 @@ class Opening(Protocol):
 class Openings:
     """Those of one worker."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, most: int, seconds: float) -> None:
+    def __init__(self, reactor: IReactorTime, most: int, seconds: float) -> None:
         """
-        :param loop: time.
+        :param reactor: time.
         :param most: how many there may be.
         :param seconds: how long each may take from being accepted.
         """
-        self._loop = loop
+        self._reactor = reactor
         self._most = most
         self._seconds = seconds
-        # In the order in which they came, with what the loop's clock will say when they are late.
+        # In the order in which they came, with what the clock will say when they are late.
         self._waiting: dict[Opening, float] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-        self._emptied: asyncio.Future[None] | None = None
+        self._alarm: IDelayedCall | None = None
+        self._emptied: Deferred[None] | None = None
         self._said: set[str] = set()
 
     def __len__(self) -> int:
@@ -49,25 +50,29 @@ class Openings:
         """One more has begun."""
         if len(self._waiting) >= self._most:
             self._abort_first()
-        self._waiting[opening] = self._loop.time() + self._seconds
+        self._waiting[opening] = self._reactor.seconds() + self._seconds
         if self._alarm is None:
-            self._alarm = self._loop.call_later(self._seconds, self._abort_late)
+            self._alarm = self._reactor.callLater(self._seconds, self._abort_late)
 
     def done(self, opening: Opening) -> None:
         """It is open, or gone."""
         self._waiting.pop(opening, None)
-        if not self._waiting and self._emptied is not None and not self._emptied.done():
-            self._emptied.set_result(None)
+        if not self._waiting and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
 
     def refuse(self, what: str, peer: Any) -> None:
         """Say why a connection was closed, once for each reason: strangers send anything.
 
         :param what: a whole phrase, of which there are few.
+        :param peer: its name, as accept(2) gave it.
         """
         if what not in self._said:
             self._said.add(what)
             _log.warn(
-                "a connection from {peer} was closed: {what} (said once)", peer=peer, what=what
+                "a connection from {host} was closed: {what} (said once)",
+                host=peer[0] if isinstance(peer, tuple) else "a UNIX socket",
+                what=what,
             )
 
     def _abort_first(self) -> None:
@@ -77,11 +82,11 @@ class Openings:
 
     def _abort_late(self) -> None:
         self._alarm = None
-        now = self._loop.time()
+        now = self._reactor.seconds()
         while self._waiting:
             first = next(iter(self._waiting.values()))
             if first > now:
-                self._alarm = self._loop.call_at(first, self._abort_late)
+                self._alarm = self._reactor.callLater(first - now, self._abort_late)
                 return
             self._abort_first()
 
@@ -92,10 +97,11 @@ class Openings:
             self._alarm = None
         if not self._waiting:
             return
-        self._emptied = self._loop.create_future()
-        alarm = self._loop.call_later(_LAST_CALL_SECONDS, self._abort_all)
+        self._emptied = Deferred()
+        alarm = self._reactor.callLater(_LAST_CALL_SECONDS, self._abort_all)
         await self._emptied
-        alarm.cancel()
+        if alarm.active():
+            alarm.cancel()
 
     def _abort_all(self) -> None:
         while self._waiting:

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from ipquery.errors import ConfigError
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNIX = "unix"
@@ -239,7 +241,7 @@ def _is_in(networks: tuple[Network, ...], host: str) -> bool:
 def parse_balancers(texts: Iterable[str]) -> Balancers:
     """Read a list of addresses, networks such as ``10.0.0.0/8``, and ``unix``.
 
-    :raises ValueError: one is neither; the message is one line for the user.
+    :raises ConfigError: one is neither.
     """
     networks: list[Network] = []
     unix = False
@@ -250,7 +252,7 @@ def parse_balancers(texts: Iterable[str]) -> Balancers:
         try:
             networks.append(ipaddress.ip_network(text))
         except ValueError as error:
-            raise ValueError(
+            raise ConfigError(
                 f"{text}: not an address, a network such as 10.0.0.0/8, or unix ({error})"
             ) from None
     return Balancers(tuple(networks), unix)

@@ -13,10 +13,12 @@ import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
+from ipquery.errors import ConfigError
+from ipquery.kinds import InputFile
 from ipquery.net import tickets
 
 _CIPHERS = (
@@ -31,17 +33,6 @@ _ALPN = ["http/1.1"]
 # OpenSSL gives two for each handshake. Each takes 14 us of the 250 that a handshake takes, and
 # a client that connects again gets another.
 _TICKETS = 1
-
-CLIENT_CERTIFICATES: Mapping[str, ssl.VerifyMode] = {
-    "none": ssl.CERT_NONE,
-    "optional": ssl.CERT_OPTIONAL,
-    "required": ssl.CERT_REQUIRED,
-}
-"""What may be asked of clients."""
-
-
-class TlsError(Exception):
-    """A certificate or key that can't be used. The message is one line for the user."""
 
 
 @attrs.frozen
@@ -62,21 +53,71 @@ class Certificate:
     """The file, for messages."""
 
 
+ClientCertificates = Literal["none", "optional", "required"]
+"""What may be asked of clients: nothing, to show a certificate if they have one, or to have one."""
+
+_VERIFY_MODES: Mapping[ClientCertificates, ssl.VerifyMode] = {
+    "none": ssl.CERT_NONE,
+    "optional": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+}
+
+
+@attrs.frozen
+class CertificateFiles:
+    """Where a certificate is."""
+
+    chain: InputFile
+    """The certificate, and behind it those that lead to one that clients know, in PEM."""
+
+    key: InputFile
+    """Its private key in PEM, not encrypted. It may be the same file."""
+
+
+@attrs.frozen
+class TlsFiles:
+    """What the operator sets for addresses with ``tls:``."""
+
+    certificates: tuple[CertificateFiles, ...]
+    """The first is for clients that name no host, or one that no certificate is for."""
+
+    client_certificates: ClientCertificates = "none"
+
+    client_ca: InputFile | None = None
+    """Whom to trust for clients' certificates, in PEM."""
+
+
 @attrs.frozen
 class TlsSettings:
-    """What the operator sets. Without a certificate there is no TLS."""
+    """What the operator has set, with the content of the files."""
 
-    certificates: tuple[Certificate, ...] = ()
-    """The first is for clients that name no host, or one that no certificate is for."""
-    client_certificates: str = "none"
+    certificates: tuple[Certificate, ...]
+    client_certificates: ClientCertificates = "none"
     client_ca: str | None = None
-    """Whom to trust for clients' certificates, in PEM."""
+
+
+def read_tls(files: TlsFiles) -> TlsSettings:
+    """Read the files, and try what is in them.
+
+    :raises ConfigError: something can't be used.
+    """
+    if not files.certificates:
+        raise ConfigError("[tls] needs a certificate")
+    if files.client_certificates != "none" and files.client_ca is None:
+        raise ConfigError("tls.client_certificates needs a `client_ca`, whom to trust for them")
+    settings = TlsSettings(
+        tuple(read_certificate(one.chain, one.key) for one in files.certificates),
+        files.client_certificates,
+        None if files.client_ca is None else read_authorities(files.client_ca),
+    )
+    make_context(settings, None)
+    return settings
 
 
 def read_certificate(chain: Path, key: Path) -> Certificate:
     """Read a certificate, and its private key, from PEM files; they may be one file.
 
-    :raises TlsError: a file can't be read, holds no such thing, the key is encrypted, or it
+    :raises ConfigError: a file can't be read, holds no such thing, the key is encrypted, or it
         isn't that certificate's.
     """
     # Not above: workers don't read any, and it takes 8 MB.
@@ -88,19 +129,19 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
         certificate = x509.load_pem_x509_certificates(chain_text.encode())[0]
         public = certificate.public_key()
     except Exception:
-        raise TlsError(f"{chain}: no certificate in PEM") from None
+        raise ConfigError(f"{chain}: no certificate in PEM") from None
     try:
         private = serialization.load_pem_private_key(key_text.encode(), None)
     except TypeError:
-        raise TlsError(
+        raise ConfigError(
             f"{key}: the key is encrypted; decrypt it (`openssl pkey -in FILE -out NEW`), and "
             "let only the daemon's user read it"
         ) from None
     except Exception:
-        raise TlsError(f"{key}: no private key in PEM") from None
+        raise ConfigError(f"{key}: no private key in PEM") from None
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if private.public_key().public_bytes(*form) != public.public_bytes(*form):
-        raise TlsError(f"{key}: not the key of the first certificate in {chain}")
+        raise ConfigError(f"{key}: not the key of the first certificate in {chain}")
     ends = certificate.not_valid_after_utc.timestamp()
     return Certificate(chain_text, key_text, _names(certificate), ends, str(chain))
 
@@ -119,13 +160,13 @@ def _names(certificate: Any) -> tuple[str, ...]:
 def read_authorities(path: Path) -> str:
     """Read the certificates of those who vouch for clients.
 
-    :raises TlsError: it can't be read, or there is none in it.
+    :raises ConfigError: it can't be read, or there is none in it.
     """
     text = _read(path)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
-        raise TlsError(f"{path}: no certificates in PEM") from None
+        raise ConfigError(f"{path}: no certificates in PEM") from None
     return text
 
 
@@ -133,17 +174,17 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("ascii", errors="replace")
     except OSError as error:
-        raise TlsError(f"{path}: can't read this file: {error.strerror}") from None
+        raise ConfigError(f"{path}: can't read this file: {error.strerror}") from None
 
 
-def expiry_warnings(settings: TlsSettings, now: float) -> list[str]:
+def expiry_warnings(settings: TlsSettings | None, now: float) -> list[str]:
     """A line for each certificate that isn't valid any more.
 
     :param now: seconds since the epoch.
     """
     return [
         f"{one.path}: this certificate is valid until {_date(one.ends)} only; clients refuse it"
-        for one in settings.certificates
+        for one in (settings.certificates if settings else ())
         if one.ends <= now
     ]
 
@@ -156,7 +197,7 @@ def make_context(settings: TlsSettings, ticket_key: bytes | None) -> ssl.SSLCont
     """The context for new connections; it changes to another by the name that a client asks for.
 
     :param ticket_key: what workers have in common, see :mod:`ipquery.net.tickets`.
-    :raises TlsError: OpenSSL doesn't take a certificate: its key is too short, for instance.
+    :raises ConfigError: OpenSSL doesn't take a certificate: its key is too short, for instance.
     """
     contexts: list[tuple[frozenset[str], ssl.SSLContext]] = []
     for certificate in settings.certificates:
@@ -178,7 +219,7 @@ def _context(settings: TlsSettings, certificate: Certificate) -> ssl.SSLContext:
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(_ALPN)
     context.num_tickets = _TICKETS
-    context.verify_mode = CLIENT_CERTIFICATES[settings.client_certificates]
+    context.verify_mode = _VERIFY_MODES[settings.client_certificates]
     if settings.client_ca is not None:
         context.load_verify_locations(cadata=settings.client_ca)
     with _file_of(certificate.chain) as chain, _file_of(certificate.key) as key:
@@ -188,7 +229,7 @@ def _context(settings: TlsSettings, certificate: Certificate) -> ssl.SSLContext:
         except (ssl.SSLError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             what = str(reason).lower().replace("_", " ")
-            raise TlsError(f"{certificate.path}: OpenSSL refuses it: {what}") from None
+            raise ConfigError(f"{certificate.path}: OpenSSL refuses it: {what}") from None
     return context
 
 
@@ -232,10 +273,19 @@ class Contexts:
     """The context of a worker's new connections; those there are keep theirs."""
 
     def __init__(self, settings: TlsSettings, ticket_key: bytes | None) -> None:
-        """:raises TlsError: as :func:`make_context`."""
-        self.settings = settings
+        """:raises ConfigError: as :func:`make_context`."""
+        self.settings, self.ticket_key = settings, ticket_key
         self.context = make_context(settings, ticket_key)
+
+    def change(self, settings: TlsSettings) -> None:
+        """Show other certificates from now on.
+
+        :raises ConfigError: as :func:`make_context`; nothing has changed then.
+        """
+        self.context = make_context(settings, self.ticket_key)
+        self.settings = settings
 
     def renew_tickets(self, key: bytes) -> None:
         """Give and take tickets by another key from now on."""
         self.context = make_context(self.settings, key)
+        self.ticket_key = key

@@ -47,7 +47,7 @@ def tls() -> tuple[Contexts, ssl.SSLContext]:
 def entrance(**more: Any) -> Entrance:
     """What connections go through; without bounds that a test could meet by chance."""
     running: Any = reactor
-    return Entrance(Openings(running.loop, 1000, 60), **more)
+    return Entrance(Openings(running, 1000, 60), **more)
 
 
 ENDPOINTS: dict[str, Callable[[socket.socket], IStreamServerEndpoint]] = {

@@ -2,25 +2,11 @@
 
 from typing import Any
 
-import pytest_twisted
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from ipquery.net.opening import Openings
-
-
-class ClockLoop:
-    """What of an asyncio loop tells the time, by a clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.time = self.clock.seconds
-        self.call_later = self.clock.callLater
-
-    def call_at(self, when: float, call: Any) -> Any:
-        return self.clock.callLater(when - self.time(), call)
 
 
 class Waiting:
@@ -31,26 +17,26 @@ class Waiting:
         self.aborted += 1
 
 
-def _openings(most: int = 3, seconds: float = 10) -> tuple[Any, ClockLoop]:
-    loop: Any = ClockLoop()
-    return Openings(loop, most, seconds), loop
+def _openings(most: int = 3, seconds: float = 10) -> tuple[Any, Clock]:
+    clock = Clock()
+    return Openings(clock, most, seconds), clock
 
 
 def test_each_has_its_own_time() -> None:
-    openings, loop = _openings()
+    openings, clock = _openings()
     first, second, third = Waiting(), Waiting(), Waiting()
     openings.add(first)
-    loop.clock.advance(4)
+    clock.advance(4)
     openings.add(second)
     openings.add(third)
     openings.done(third)
-    loop.clock.advance(5.9)
+    clock.advance(5.9)
     assert (first.aborted, len(openings)) == (0, 2)
-    loop.clock.advance(0.2)
+    clock.advance(0.2)
     assert (first.aborted, second.aborted) == (1, 0)
-    loop.clock.advance(4)
+    clock.advance(4)
     assert (second.aborted, third.aborted) == (1, 0)
-    assert not loop.clock.getDelayedCalls()
+    assert not clock.getDelayedCalls()
 
 
 def test_one_too_many_costs_the_oldest_its_place() -> None:
@@ -63,11 +49,11 @@ def test_one_too_many_costs_the_oldest_its_place() -> None:
 
 
 def test_there_is_one_timer_for_all_of_them() -> None:
-    openings, loop = _openings(most=1000)
+    openings, clock = _openings(most=1000)
     for _ in range(1000):
         openings.add(Waiting())
-        loop.clock.advance(0.001)
-    assert len(loop.clock.getDelayedCalls()) == 1
+        clock.advance(0.001)
+    assert len(clock.getDelayedCalls()) == 1
 
 
 def test_each_reason_is_said_once() -> None:
@@ -82,24 +68,35 @@ def test_each_reason_is_said_once() -> None:
     assert "it sent nonsense" in said[0]
 
 
-@pytest_twisted.ensureDeferred
-async def test_draining_waits_for_those_there_are() -> None:
-    running: Any = reactor
-    openings = Openings(running.loop, 10, 60)
-    await Deferred.fromCoroutine(openings.drain())
-    one = Waiting()
+def test_draining_waits_for_those_there_are() -> None:
+    openings, clock = _openings()
+    one, other = Waiting(), Waiting()
     openings.add(one)
-    drained = Deferred.fromFuture(running.loop.create_task(openings.drain()))
-    running.callLater(0.05, openings.done, one)
-    await drained
-    assert one.aborted == 0
+    openings.add(other)
+    drained: list[None] = []
+    Deferred.fromCoroutine(openings.drain()).addCallback(drained.append)
+    openings.done(one)
+    assert not drained
+    openings.done(other)
+    assert drained
+    assert (one.aborted, other.aborted) == (0, 0)
+    assert not clock.getDelayedCalls()
 
 
-@pytest_twisted.ensureDeferred
-async def test_draining_ends_by_itself() -> None:
-    running: Any = reactor
-    openings = Openings(running.loop, 10, 60)
+def test_draining_ends_by_itself() -> None:
+    openings, clock = _openings(seconds=60)
     one = Waiting()
     openings.add(one)
-    await Deferred.fromFuture(running.loop.create_task(openings.drain()))
+    drained: list[None] = []
+    Deferred.fromCoroutine(openings.drain()).addCallback(drained.append)
+    clock.advance(2)
     assert one.aborted == 1
+    assert drained
+    assert not clock.getDelayedCalls()
+
+
+def test_with_none_there_is_nothing_to_drain() -> None:
+    openings, _ = _openings()
+    drained: list[None] = []
+    Deferred.fromCoroutine(openings.drain()).addCallback(drained.append)
+    assert drained

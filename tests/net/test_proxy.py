@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipquery.errors import ConfigError
 from ipquery.net.proxy import (
     Balancers,
     Header,
@@ -227,5 +228,5 @@ def test_balancers_are_told_by_their_network() -> None:
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "10.0.0.0/33", "everybody", "", "10.0.0.0/x"])
 def test_what_is_no_network_is_named(text: str) -> None:
-    with pytest.raises(ValueError, match="not an address, a network such as"):
+    with pytest.raises(ConfigError, match="not an address, a network such as"):
         parse_balancers(["10.0.0.0/8", text])

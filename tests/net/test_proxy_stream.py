@@ -181,7 +181,7 @@ def _pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 def test_any_pieces_come_to_the_same(name: str, rest: bytes, cuts: list[int]) -> None:
     header, source = GOOD[name]
     running: Any = reactor
-    openings = Openings(running.loop, 10, 60)
+    openings = Openings(running, 10, 60)
     built: list[Any] = []
 
     def build(peer: Any, first: bytes) -> Any:
@@ -204,7 +204,7 @@ def test_any_pieces_come_to_the_same(name: str, rest: bytes, cuts: list[int]) ->
 @given(name=st.sampled_from(sorted(BAD)), cuts=st.lists(st.integers(0, 500)))
 def test_bad_ones_are_closed_whatever_the_pieces(name: str, cuts: list[int]) -> None:
     running: Any = reactor
-    openings = Openings(running.loop, 10, 60)
+    openings = Openings(running, 10, 60)
     stream: Any = Stream()
     reading = ProxyStream(lambda *_: pytest.fail("built"), "balancer", openings, b"")
     reading.connection_made(stream)
@@ -243,7 +243,7 @@ async def test_bad_ones_are_closed_with_nothing_sent_and_said_once(
 @pytest_twisted.ensureDeferred
 async def test_a_header_that_does_not_come_in_time_closes_the_connection(port: Port) -> None:
     running: Any = reactor
-    openings = Openings(running.loop, 1000, 0.2)
+    openings = Openings(running, 1000, 0.2)
     port.use(Entrance(openings, FROM_HERE))
     for begun in (b"", LINE[:10]):
         client = await port.client(begun)
@@ -254,7 +254,7 @@ async def test_a_header_that_does_not_come_in_time_closes_the_connection(port: P
 @pytest_twisted.ensureDeferred
 async def test_balancers_that_leave_before_the_end_leave_nothing(port: Port) -> None:
     running: Any = reactor
-    openings = Openings(running.loop, 1000, 60)
+    openings = Openings(running, 1000, 60)
     port.use(Entrance(openings, FROM_HERE))
     with capturedLogs() as logs:
         for _ in range(20):

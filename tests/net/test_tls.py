@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from ipquery.errors import ConfigError
 from ipquery.net import tickets
 from ipquery.net.tls import (
-    TlsError,
     TlsSettings,
     expiry_warnings,
     make_context,
@@ -73,7 +73,7 @@ def test_files_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None:
         (certificate, other): "b.example.key: not the key of the first certificate in .*a.example",
     }
     for (chain, private), says in cases.items():
-        with pytest.raises(TlsError, match=says) as caught:
+        with pytest.raises(ConfigError, match=says) as caught:
             read_certificate(chain, private)
         assert "\n" not in str(caught.value)
 
@@ -84,16 +84,16 @@ def test_what_openssl_refuses_is_told_in_one_line(tmp_path: Path) -> None:
     command += ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     settings = TlsSettings((read_certificate(certificate, key),))
-    with pytest.raises(TlsError, match="weak.crt: OpenSSL refuses it: ee key too small"):
+    with pytest.raises(ConfigError, match="weak.crt: OpenSSL refuses it: ee key too small"):
         make_context(settings, None)
 
 
 def test_files_of_authorities_are_read(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path, "ca")
     assert read_authorities(certificate) == certificate.read_text()
-    with pytest.raises(TlsError, match="no certificates in PEM"):
+    with pytest.raises(ConfigError, match="no certificates in PEM"):
         read_authorities(key)
-    with pytest.raises(TlsError, match="can't read this file"):
+    with pytest.raises(ConfigError, match="can't read this file"):
         read_authorities(tmp_path / "missing")
 
 
@@ -222,7 +222,7 @@ def test_clients_certificates_are_asked_for(tmp_path: Path) -> None:
     stranger, strange_key = self_signed(tmp_path, "stranger")
     trusted = read_authorities(authority)
 
-    def subject(asked: str, *certificate: Path) -> bytes | None:
+    def subject(asked: Any, *certificate: Path) -> bytes | None:
         client = _client(*files)
         if certificate:
             client.load_cert_chain(certificate[0], certificate[1])

@@ -219,7 +219,7 @@ async def test_garbage_in_the_midst_of_a_stream_closes_it(port: Port) -> None:
 @pytest_twisted.ensureDeferred
 async def test_handshakes_are_bounded_in_time(port: Port) -> None:
     running: Any = reactor
-    openings = Openings(running.loop, 1000, 0.2)
+    openings = Openings(running, 1000, 0.2)
     port.use(Entrance(openings, tls=tls()[0]))
     silent, slow = await port.plain_client(), await port.plain_client()
     slow.sendall(TlsClient(slow, tls()[1]).begin()[:50])
@@ -231,7 +231,7 @@ async def test_handshakes_are_bounded_in_time(port: Port) -> None:
 @pytest_twisted.ensureDeferred
 async def test_handshakes_are_bounded_in_number(port: Port) -> None:
     running: Any = reactor
-    openings = Openings(running.loop, 10, 60)
+    openings = Openings(running, 10, 60)
     port.use(Entrance(openings, tls=tls()[0]))
     before = open_descriptors()
     silent = [await port.plain_client() for _ in range(100)]
