@@ -82,6 +82,7 @@ class TlsFiles:
     """The first is for clients that name no host, or one that no certificate is for."""
 
     client_certificates: ClientCertificates = "none"
+    """What is asked of clients."""
 
     client_ca: InputFile | None = None
     """Whom to trust for clients' certificates, in PEM."""

@@ -1,7 +1,6 @@
 """What a worker says to its supervisor, and does when told."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,10 @@ from tests.data.builder import write_snapshot
 class FakeService:
     """An HTTP service that notes what it is told."""
 
-    def __init__(self, reactor: Any, listening: list[socket.socket], snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.can_accept = True
         self.snapshot = snapshot
         self.stopped: Deferred[None] = Deferred()
-        self.listening = listening
 
     def start(self) -> Deferred[None]:
         """It accepts at once."""
@@ -84,9 +82,9 @@ class Running:
         self.is_stopped = True
 
     def _make_service(
-        self, reactor: Any, listening: list[socket.socket], snapshot: Snapshot, *rest: object
+        self, reactor: Any, endpoints: object, snapshot: Snapshot, *rest: object
     ) -> FakeService:
-        self.services.append(FakeService(reactor, listening, snapshot))
+        self.services.append(FakeService(snapshot))
         return self.services[-1]
 
     def tell(self, *messages: object) -> None:
@@ -102,12 +100,9 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path: Path) -> Running:
     """A worker that has started."""
-    started = Running(tmp_path)
-    yield started
-    for one in started.service.listening:
-        one.close()
+    return Running(tmp_path)
 
 
 def test_it_says_when_it_is_ready_and_beats_from_then_on(running: Running) -> None:
