@@ -213,7 +213,7 @@ def make_service(
         sockets.close_all(listeners)
         raise
     settings = config.settings
-    _check_open_files(settings.http.connections, raise_open_files())
+    _check_open_files(config.connections, raise_open_files())
     if settings.cache.redis and settings.cache.scope == "fallback" and not settings.fallback:
         _log.warn(
             "a cache is named, but nothing is kept in it: it is for what remote sources say, "

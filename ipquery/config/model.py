@@ -46,3 +46,12 @@ class Config:
     """What connections to addresses with ``tls:`` are shown."""
     settings: Settings = Settings()
     """What the workers are told."""
+
+    @property
+    def connections(self) -> int:
+        """How many a worker may have at the same time.
+
+        Before a TLS handshake or a PROXY header is done there may be as many again.
+        """
+        most = self.settings.http.connections
+        return 2 * most if self.tls is not None or self.settings.proxy else most
