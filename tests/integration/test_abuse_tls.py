@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> SecureSite:
 
 @pytest.fixture(scope="module")
 def daemon(site: SecureSite, cached: dict[str, str]) -> Iterator[Daemon]:
-    http = f"header_seconds = {HEADER_SECONDS}\nidle_seconds = 3\nconnections = 200"
+    http = f"header_seconds = {HEADER_SECONDS}\nidle_seconds = 3\nconnections = 800"
     top = f'proxy = ["{BALANCER}"]\naccess_log = "{site.folder / "access.log"}"'
     config = site.config(top, http=http).replace("workers = 2", "workers = 1")
     (site.folder / "c.toml").write_text(config)
@@ -185,7 +185,7 @@ def test_who_never_says_close_notify_costs_nothing(daemon: Daemon, site: SecureS
 
 def test_too_many_connections_are_told_so_over_tls_too(daemon: Daemon, site: SecureSite) -> None:
     context = site.client()
-    held = [connect(daemon, context) for _ in range(200)]
+    held = [connect(daemon, context) for _ in range(800)]
     with connect(daemon, context) as one:
         (response,) = parse_responses(_read_all(one))
     assert response.status == 503
