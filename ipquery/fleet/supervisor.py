@@ -76,7 +76,7 @@ class Supervisor(Service):
         self._in_a_hurry = False
         self._is_unheard = False
         self._watch = self._steadily(self._check_workers)
-        self._renewal = self._steadily(self._renew_tickets)
+        self._renewal = self._steadily(self.renew_tickets)
         self._watchdog = self._steadily(lambda: self._tell(notifier.alive))
 
     def _steadily(self, call: Callable[[], object]) -> LoopingCall:
@@ -218,7 +218,8 @@ class Supervisor(Service):
 
     # Keys, logs and stopping
 
-    def _renew_tickets(self) -> None:
+    def renew_tickets(self) -> None:
+        """Have workers encrypt TLS session tickets with another key, if they do with one."""
         tickets = self._fleet.tickets
         key = tickets.renewed() if tickets.is_in_use else None
         if key is not None:

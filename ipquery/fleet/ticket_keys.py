@@ -1,5 +1,7 @@
 """The key that all workers encrypt TLS session tickets with."""
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 
 from ipquery.net import tickets
@@ -13,7 +15,9 @@ RENEWAL_SECONDS = 24 * 3600
 class TicketKeys:
     """Makes the key when it is first asked for, and another from time to time."""
 
-    def __init__(self) -> None:
+    def __init__(self, why_not: Callable[[], str | None] = tickets.why_not_shared) -> None:
+        """:param why_not: tells why tickets can't be shared here, if they can't."""
+        self._why_not = why_not
         self._key: str | None = None
         self._has_complained = False
 
@@ -28,7 +32,7 @@ class TicketKeys:
 
     def renewed(self) -> str | None:
         """Another key, which is in use from now on."""
-        why_not = tickets.why_not_shared()
+        why_not = self._why_not()
         if why_not is None:
             self._key = tickets.new_key().hex()
         elif not self._has_complained:

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -25,7 +26,9 @@ from ipquery.fleet.control import (
     encode,
 )
 from ipquery.fleet.worker import Worker
+from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.settings import Settings
+from tests.certificates import self_signed
 from tests.data.builder import write_snapshot
 
 
@@ -162,6 +165,21 @@ def test_what_it_cannot_map_it_does_not_switch_to(running: Running, tmp_path: Pa
     running.tell(Switch(2))
     assert running.said() == []
     assert running.service.snapshot is before
+
+
+def test_certificates_that_it_cannot_show_it_does_not_switch_to(
+    running: Running, tmp_path: Path
+) -> None:
+    running.said()
+    certificate, key = self_signed(tmp_path, "localhost")
+    good = TlsSettings((read_certificate(certificate, key),))
+    bad = TlsSettings((attrs.evolve(good.certificates[0], key="no key"),))
+    path = str(running.snapshots[1])
+    running.tell(Prepare(1, path, good), Prepare(2, path, bad), Switch(2))
+    prepared, refused = running.said()
+    assert prepared == Prepared(1)
+    assert isinstance(refused, NotPrepared)
+    assert "OpenSSL refuses it" in refused.reason
 
 
 def test_what_it_was_told_to_forget_it_does_not_switch_to(running: Running) -> None:
