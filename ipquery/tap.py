@@ -17,6 +17,7 @@ import datetime
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -33,12 +34,13 @@ from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
 from ipquery.data.sources import DEFAULT, parse_sources
 from ipquery.data.update.age import dated, outdated
-from ipquery.fleet.state import State
+from ipquery.fleet.state import State, check_tls
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net import sockets
 from ipquery.net.limits import OTHER_FILES, raise_open_files
 from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.net.systemd import Notifier, take_sockets
+from ipquery.net.tls import expiry_warnings
 from ipquery.progress import reporter
 from ipquery.serve.api import contract
 from ipquery.serve.http.settings import AccessLogSettings
@@ -71,7 +73,7 @@ class Options(usage.Options):
         self.redis: str | None = None
 
     def opt_bind(self, text: str) -> None:
-        """Address to listen on: HOST:PORT or unix:PATH. May be given several times.
+        """Address to listen on: HOST:PORT, tls:HOST:PORT or unix:PATH. May be given several times.
         [default: 127.0.0.1:8080]"""
         try:
             self.binds.append(parse_bind(text))
@@ -194,6 +196,7 @@ def make_service(
         else sockets.open_listeners(config.binds, config.workers)
     )
     try:
+        check_tls(config, listeners)
         _check_access_log(config.settings.access_log)
         path = served_snapshot(
             config.databases,
@@ -210,7 +213,7 @@ def make_service(
         sockets.close_all(listeners)
         raise
     settings = config.settings
-    _check_open_files(settings.http.connections, raise_open_files())
+    _check_open_files(config.connections, raise_open_files())
     if settings.cache.redis and settings.cache.scope == "fallback" and not settings.fallback:
         _log.warn(
             "a cache is named, but nothing is kept in it: it is for what remote sources say, "
@@ -356,7 +359,9 @@ def _announce(state: State, today: datetime.date) -> None:
     for database in state.config.databases:
         if database.notice:
             _log.warn("{notice}", notice=database.notice)
-    binds = [sockets.bound_to(group[0]) for group in state.listeners.groups.values()]
+    for line in expiry_warnings(state.config.tls, time.time()):
+        _log.warn("{line}", line=line)
+    binds = state.listeners.bound
     for bind in binds:
         _log.info("listening on {bind}", bind=bind)
     _log.info("try: {command}", command=example(binds[0]))
@@ -368,4 +373,6 @@ def example(bind: Bind) -> str:
     if bind.path is not None:
         return f"curl --unix-socket {bind.path} 'http://localhost{query}'"
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # shown, not bound
-    return f"curl 'http://{attrs.evolve(bind, host=local.get(bind.host, bind.host))}{query}'"
+    shown = attrs.evolve(bind, host=local.get(bind.host, bind.host), tls=False)
+    # The certificate is for a name that this machine may not have.
+    return f"curl -k 'https://{shown}{query}'" if bind.tls else f"curl 'http://{shown}{query}'"

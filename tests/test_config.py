@@ -18,16 +18,19 @@ from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import RANGE_COLUMNS, Source, ip2region_source
 from ipquery.net.sockets import Bind
+from ipquery.net.tls import TlsFiles, TlsSettings, read_certificate
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.settings import Settings
+from tests.certificates import self_signed
 
 SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
     "http": HttpLimits,
     "access_log": AccessLogSettings,
     "cache": CacheSettings,
     "fallback": FallbackSettings,
+    "tls": TlsFiles,
 }
 EXAMPLE = Path(__file__).parents[1] / "conf/ipquery.toml"
 
@@ -51,8 +54,12 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     """With every commented-out key switched on, it is still valid, and nothing is missing."""
     monkeypatch.setenv("GEO_TOKEN", "secret")
     (tmp_path / "ca.pem").touch()
+    certificate, key = self_signed(tmp_path, "localhost")
     text = re.sub(r"^# (\w+ = |\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     text = text.replace("/etc/ipquery/ca.pem", "ca.pem")
+    text = text.replace("/etc/ipquery/fullchain.pem", certificate.name)
+    text = text.replace("/etc/ipquery/privkey.pem", key.name)
+    text = text.replace("/etc/ipquery/clients.pem", certificate.name)
     config = _load(tmp_path, text)
     assert config.cache_dir == Path("/var/cache/ipquery")
     assert config.settings.access_log == AccessLogSettings("/var/log/ipquery/access.log")
@@ -64,6 +71,10 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.settings.http == HttpLimits()
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"
+    )
+    assert config.settings.proxy == ("10.0.0.0/8",)
+    assert config.tls == TlsSettings(
+        (read_certificate(certificate, key),), "none", certificate.read_text()
     )
     (source,) = config.settings.fallback
     assert source.headers == (("Authorization", "Bearer secret"),)
@@ -83,7 +94,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     config = _load(
         tmp_path,
         """
-        bind = ["0.0.0.0:80", "[::]:80", "unix:/run/s"]
+        bind = ["0.0.0.0:80", "[::]:80", "unix:/run/s", "tls:[::]:443"]
+        proxy = ["10.0.0.0/8", "2001:db8::1", "unix"]
         workers = 3
         express = false
         cache_dir = "cache"
@@ -158,7 +170,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         """,
     )
     assert config == Config(
-        binds=(Bind("0.0.0.0", 80), Bind("::", 80), Bind(path="/run/s")),
+        binds=(
+            Bind("0.0.0.0", 80),
+            Bind("::", 80),
+            Bind(path="/run/s"),
+            Bind("::", 443, tls=True),
+        ),
         databases=(
             Source(tmp_path / "some.dat"),
             Source(Path("/other.dat"), "ipip-dat", "other", ("country", "", "isp"), "CC0", "us"),
@@ -186,6 +203,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
             express=False,
             access_log=AccessLogSettings("/log", "json", 100),
+            proxy=("10.0.0.0/8", "2001:db8::1", "unix"),
             cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
             fallback=(
                 FallbackSettings("http://a/{ip}"),
@@ -234,6 +252,21 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("bind = '127.0.0.1:80'", "bind must be a list"),
         ("bind = [80]", "bind must be a list of texts"),
         ("bind = ['80']", "80: not an address to listen on"),
+        ("bind = ['tls:80']", "80: not an address to listen on"),
+        ("proxy = '10.0.0.0/8'", "proxy must be a list"),
+        ("proxy = ['10.0.0.1/8']", "proxy: 10.0.0.1/8: not an address, a network such as"),
+        ("[tls]", "tls needs a `certificates`"),
+        ("[tls]\ncertificates = []", "[tls] needs a certificate"),
+        ("[tls]\ncertificates = [{ chain = 'x', key = 'x' }]", "x: can't read this chain: No such"),
+        ("[tls]\ncertificates = [{ chain = 'ipquery.toml' }]", "tls.certificates needs a `key`"),
+        (
+            "[tls]\ncertificates = [{ chain = 'ipquery.toml', key = 'ipquery.toml' }]",
+            "ipquery.toml: no certificate in PEM",
+        ),
+        (
+            "[tls]\ncertificates = []\nclient_certificates = 'always'",
+            "tls.client_certificates must be one of none, optional, required",
+        ),
         ("workers = 0", "0: not a number of workers; give 1 or more, or auto"),
         ("workers = 'many'", "many: not a number of workers; give 1 or more, or auto"),
         ("workers = true", 'workers must be a whole number or "auto"'),
@@ -373,3 +406,15 @@ def test_every_key_that_a_message_names_is_there(tmp_path: Path) -> None:
     assert {"time_limit", "cache_dir"} <= named
     # What may stand in `columns` beside the fields isn't a key.
     assert named <= {*keys, *RANGE_COLUMNS}
+
+
+def test_clients_certificates_need_somebody_to_trust(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "localhost")
+    text = (
+        f"[tls]\ncertificates = [{{ chain = '{certificate.name}', key = '{key.name}' }}]\n"
+        "client_certificates = 'required'\n"
+    )
+    assert "tls.client_certificates needs a `client_ca`" in _complaint(tmp_path, text)
+    config = _load(tmp_path, f"{text}client_ca = '{certificate.name}'")
+    assert config.tls
+    assert config.tls.client_ca == certificate.read_text()

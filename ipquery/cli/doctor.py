@@ -26,12 +26,13 @@ def doctor_command(config_path: Path | None, outgoing: int) -> None:
     Run it as the service's user, under the limits that the service has.
     """
     config = load_config(config_path)
-    needs = doctor.Needs(config.settings.http.connections, config.workers, outgoing)
+    needs = doctor.Needs(config.connections, config.workers, outgoing)
     findings = doctor.check(Path("/proc"), needs, open_files_limit())
     for finding in findings:
         click.echo(f"{finding.what} is {finding.found}, should be {finding.wanted}: {finding.why}")
         click.echo(f"    {finding.mend}\n")
-    load_text = f"workers = {needs.workers}, http.connections = {needs.connections}"
+    connections = config.settings.http.connections
+    load_text = f"workers = {needs.workers}, http.connections = {connections}"
     if findings:
         click.echo(f"{len(findings)} to mend for {load_text}.")
         raise SystemExit(1)

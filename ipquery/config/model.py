@@ -10,6 +10,7 @@ from ipquery.data.build import Limits, ListPaths, default_cache
 from ipquery.data.sources import Source
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import Bind
+from ipquery.net.tls import TlsSettings
 from ipquery.serve.settings import Settings
 
 
@@ -41,5 +42,16 @@ class Config:
     lists: ListPaths = ListPaths()
     build: Limits = Limits()
     blend: Policy = Policy()
+    tls: TlsSettings | None = None
+    """What connections to addresses with ``tls:`` are shown."""
     settings: Settings = Settings()
     """What the workers are told."""
+
+    @property
+    def connections(self) -> int:
+        """How many a worker may have at the same time.
+
+        Before a TLS handshake or a PROXY header is done there may be as many again.
+        """
+        most = self.settings.http.connections
+        return 2 * most if self.tls is not None or self.settings.proxy else most

@@ -24,6 +24,7 @@ from ipquery.data.sources import (
 )
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import BindError, parse_bind
+from ipquery.net.tls import TlsFiles, TlsSettings, read_tls
 from ipquery.serve.settings import Settings
 
 
@@ -48,7 +49,7 @@ def load(path: Path) -> Config:
 
 
 # Those of the settings come after them.
-_KEYS = ("bind", "workers", "cache_dir", "database", "blend", "codes", "build")
+_KEYS = ("bind", "workers", "cache_dir", "database", "blend", "codes", "build", "tls")
 
 
 def _config(tables: Mapping[str, Any], folder: Path) -> Config:
@@ -78,6 +79,7 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             unpacked=build.number("unpacked_limit_mb", defaults.build.unpacked >> 20) << 20,
         ),
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
+        tls=_tls(top) if "tls" in top.given else None,
         settings=top.settings(Settings),
     )
 
@@ -86,6 +88,10 @@ def _as_today(tables: Mapping[str, Any]) -> Mapping[str, Any]:
     """With the access log as a table, where it is the path alone as in older files."""
     path = tables.get("access_log")
     return {**tables, "access_log": {"path": path}} if isinstance(path, str) else tables
+
+
+def _tls(top: Table) -> TlsSettings:
+    return read_tls(top.table("tls", keys_of(TlsFiles)).settings(TlsFiles))
 
 
 def _policy(table: Table) -> Policy:

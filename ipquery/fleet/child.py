@@ -49,6 +49,7 @@ from ipquery.fleet.control import (
     encode,
 )
 from ipquery.fleet.state import State
+from ipquery.net.tls import TlsSettings
 
 _log = Logger()
 
@@ -141,11 +142,14 @@ class WorkerProcess(Child):
         if self.transport is not None:
             self.transport.writeToChild(READ_FROM, encode(message))
 
-    def prepare(self, snapshot: Path) -> None:
-        """Have it map a snapshot; :attr:`has_mapped` or :attr:`why_not_mapped` tell when it has."""
+    def prepare(self, snapshot: Path, tls: TlsSettings | None) -> None:
+        """Have it map a snapshot, and try certificates.
+
+        :attr:`has_mapped` or :attr:`why_not_mapped` tell when it has.
+        """
         self._order += 1
         self.preparing, self.has_mapped, self.why_not_mapped = snapshot, False, None
-        self.say(Prepare(self._order, str(snapshot)))
+        self.say(Prepare(self._order, str(snapshot), tls))
 
     def forget(self) -> None:
         """The snapshot that it was asked to map isn't wanted."""
@@ -261,16 +265,19 @@ def start_worker(
     number: int,
     state: State,
     listening: Sequence[socket],
+    ticket_key: str | None,
     changed: Callable[[WorkerProcess], None],
 ) -> WorkerProcess:
     """Start a worker in a state.
 
+    :param ticket_key: what all workers encrypt TLS session tickets with, if they can.
     :param listening: the sockets on which it accepts.
     :raises OSError: no process can be started.
     """
     worker = WorkerProcess(reactor, number, state, changed)
     settings = state.config.settings
     descriptors = {FIRST_SOCKET + place: one.fileno() for place, one in enumerate(listening)}
+    binds = state.listeners.groups
     log = settings.access_log
     # Its own standard output is a pipe to us.
     output = {OUTPUT: _STANDARD_OUTPUT} if log is not None and log.is_output else {}
@@ -288,6 +295,9 @@ def start_worker(
             OUTPUT if output else None,
             str(state.snapshot),
             settings,
+            [number for number, bind in zip(descriptors, binds, strict=True) if bind.tls],
+            state.config.tls,
+            ticket_key,
         )
     )
     return worker

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from cattrs import BaseValidationError, Converter, transform_error
 
+from ipquery.net.tls import TlsSettings
 from ipquery.serve.settings import Settings
 
 READ_FROM, WRITE_TO, OUTPUT, FIRST_SOCKET = 3, 4, 5, 6
@@ -34,11 +35,16 @@ class Start:
     output: int | None
     snapshot: str
     settings: Settings
+    secure: list[int] = attrs.field(factory=list)
+    """Those of the descriptors whose connections begin with a TLS handshake."""
+    tls: TlsSettings | None = None
+    ticket_key: str | None = attrs.field(default=None, repr=False)
+    """See :class:`TicketKey`; without it the worker makes up one that no other has."""
 
 
 @attrs.frozen
 class Prepare:
-    """Map this snapshot, but go on answering from the current one.
+    """Map this snapshot, try these certificates, but go on with the current ones.
 
     ``number`` tells one such order from the next: an answer that comes late isn't
     taken for that to a later order.
@@ -46,11 +52,12 @@ class Prepare:
 
     number: int
     snapshot: str
+    tls: TlsSettings | None = None
 
 
 @attrs.frozen
 class Switch:
-    """Answer from the snapshot that was prepared by that order from now on."""
+    """Answer from, and show, what was prepared by that order from now on."""
 
     number: int
 
@@ -68,6 +75,13 @@ class Drain:
 @attrs.frozen
 class Reopen:
     """The access log was rotated."""
+
+
+@attrs.frozen
+class TicketKey:
+    """Encrypt TLS session tickets with this key, in hexadecimal digits, as all workers do."""
+
+    key: str = attrs.field(repr=False)
 
 
 # To the supervisor
@@ -129,7 +143,7 @@ class Log:
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Start, Prepare, Switch, Forget, Drain, Reopen,
+        Start, Prepare, Switch, Forget, Drain, Reopen, TicketKey,
         Ready, Failed, Prepared, NotPrepared, Switched, Beat, Log,
     )
 }  # fmt: skip

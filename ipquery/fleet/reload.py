@@ -22,6 +22,7 @@ meanwhile included. So when it ends, no worker is on its way up with the old sna
 
 import json
 import pickle
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -36,9 +37,10 @@ from ipquery.config import Config, ConfigError
 from ipquery.data.build import Order, order_command
 from ipquery.fleet.child import START_SECONDS, Child, Phase, WorkerProcess, how_it_ended
 from ipquery.fleet.slots import Fleet, Slot, StoppedError
-from ipquery.fleet.state import State, hold_state, in_place
+from ipquery.fleet.state import State, check_tls, hold_state, in_place
 from ipquery.net import sockets
 from ipquery.net.sockets import BindError
+from ipquery.net.tls import expiry_warnings
 
 _log = Logger()
 
@@ -70,6 +72,7 @@ class Reload:
         """Carry it out; what goes wrong is said in the log."""
         try:
             config = self._load_config()
+            check_tls(config, self._fleet.current.listeners)
             snapshot = await self._build(config)
         except StoppedError:
             return
@@ -84,6 +87,8 @@ class Reload:
             _log.error("reload failed, the old state keeps serving: {reason}", reason=str(error))
             return
         _log.info("reloaded; answering from {snapshot}", snapshot=snapshot.name)
+        for line in expiry_warnings(config.tls, time.time()):
+            _log.warn("{line}", line=line)
 
     async def _build(self, config: Config) -> Path:
         """Build and verify in a process of its own.
@@ -129,12 +134,12 @@ class Reload:
     async def _map(self, state: State, undo: ExitStack) -> None:
         undo.callback(self._forget)
         await self._fleet.until(
-            partial(self._have_all_map, state.snapshot),
+            partial(self._have_all_map, state),
             _MAP_SECONDS,
             f"the workers haven't mapped {state.snapshot.name} within {_MAP_SECONDS} s",
         )
 
-    def _have_all_map(self, snapshot: Path) -> bool:
+    def _have_all_map(self, state: State) -> bool:
         """Ask those workers that weren't asked yet. Whether all have mapped it.
 
         :raises RuntimeError: one can't.
@@ -147,8 +152,8 @@ class Reload:
                 continue
             if worker.why_not_mapped is not None:
                 raise RuntimeError(worker.why_not_mapped)
-            if worker.phase is Phase.READY and worker.preparing != snapshot:
-                worker.prepare(snapshot)
+            if worker.phase is Phase.READY and worker.preparing != state.snapshot:
+                worker.prepare(state.snapshot, state.config.tls)
             done = done and worker.has_mapped
         return done
 

@@ -26,6 +26,7 @@ from twisted.logger import Logger
 
 from ipquery.fleet.child import Child, Phase, WorkerProcess, start_worker
 from ipquery.fleet.state import State
+from ipquery.fleet.ticket_keys import TicketKeys
 from ipquery.net import sockets
 
 _log = Logger()
@@ -175,6 +176,7 @@ class Fleet:
         self.slots = self.make_slots(state)
         self.candidates: list[Slot] = []
         """The slots of a replacement under way."""
+        self.tickets = TicketKeys()
         self.living: set[Child] = set()
         """Every process that was started and hasn't ended, the drained ones included."""
         self.is_stopping = False
@@ -202,7 +204,10 @@ class Fleet:
             slot.look(worker)
             self.changed()
 
-        worker = start_worker(self.reactor, slot.number, slot.state, slot.listening, changed)
+        ticket_key = self.tickets.key() if slot.state.config.tls is not None else None
+        worker = start_worker(
+            self.reactor, slot.number, slot.state, slot.listening, ticket_key, changed
+        )
         self.living.add(worker)
         return worker
 

@@ -7,6 +7,7 @@ import attrs
 
 from ipquery.config import Config
 from ipquery.data.build import hold
+from ipquery.errors import ConfigError
 from ipquery.net.sockets import Listeners
 
 
@@ -33,14 +34,29 @@ def hold_state(config: Config, listeners: Listeners, snapshot: Path) -> State:
     return State(config, listeners, snapshot, code_stamp(), hold(snapshot))
 
 
+def check_tls(config: Config, listeners: Listeners) -> None:
+    """Look that there is a certificate where one is needed.
+
+    :param listeners: what is listened on now.
+    :raises ConfigError: there is none.
+    """
+    binds = listeners.groups if listeners.activated else config.binds
+    for bind in binds:
+        if bind.tls and config.tls is None:
+            raise ConfigError(
+                f"{bind}: TLS needs a certificate; name it under [tls] in the configuration"
+            )
+
+
 def in_place(before: Config, after: Config) -> bool:
-    """Whether only databases and codes differ, which workers take over as they run."""
+    """Whether only databases, codes and certificates differ, which workers take over running."""
     same = attrs.evolve(
         after,
         databases=before.databases,
         lists=before.lists,
         build=before.build,
         blend=before.blend,
+        tls=before.tls if before.tls and after.tls else after.tls,
     )
     return same == before
 

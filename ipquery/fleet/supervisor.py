@@ -27,10 +27,11 @@ from twisted.python.failure import Failure
 
 from ipquery.config import Config
 from ipquery.fleet.child import Phase
-from ipquery.fleet.control import BEAT_SECONDS, Reopen
+from ipquery.fleet.control import BEAT_SECONDS, Reopen, TicketKey
 from ipquery.fleet.reload import Reload
 from ipquery.fleet.slots import Fleet, Slot
 from ipquery.fleet.state import State, hold_state
+from ipquery.fleet.ticket_keys import RENEWAL_SECONDS
 from ipquery.net import sockets
 from ipquery.net.sockets import Listeners
 from ipquery.net.systemd import Notifier
@@ -75,6 +76,7 @@ class Supervisor(Service):
         self._in_a_hurry = False
         self._is_unheard = False
         self._watch = self._steadily(self._check_workers)
+        self._renewal = self._steadily(self.renew_tickets)
         self._watchdog = self._steadily(lambda: self._tell(notifier.alive))
 
     def _steadily(self, call: Callable[[], object]) -> LoopingCall:
@@ -110,6 +112,7 @@ class Supervisor(Service):
         for slot in self._fleet.slots:
             slot.start()
         self._watch.start(BEAT_SECONDS, now=False)
+        self._renewal.start(RENEWAL_SECONDS, now=False)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog.start(self._notifier.watchdog_seconds / 2)
 
@@ -213,7 +216,15 @@ class Supervisor(Service):
             self._tell(self._notifier.ready)
         self._reload_if_wanted()
 
-    # Logs and stopping
+    # Keys, logs and stopping
+
+    def renew_tickets(self) -> None:
+        """Have workers encrypt TLS session tickets with another key, if they do with one."""
+        tickets = self._fleet.tickets
+        key = tickets.renewed() if tickets.is_in_use else None
+        if key is not None:
+            for worker in self._fleet.workers():
+                worker.say(TicketKey(key))
 
     def reopen_logs(self) -> None:
         """The access log was rotated."""
@@ -236,8 +247,9 @@ class Supervisor(Service):
             self._fleet.kill()
 
     async def _stop(self) -> None:
-        if self._watch.running:
-            self._watch.stop()
+        for loop in (self._watch, self._renewal):
+            if loop.running:
+                loop.stop()
         stopped = Deferred.fromCoroutine(self._fleet.stop())
         # From here on the workers' own are the last descriptors of the sockets:
         # when they close them, callers are refused instead of kept waiting.

@@ -2,11 +2,13 @@
 
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import (
     ILogObserver,
@@ -20,6 +22,7 @@ from zope.interface import implementer
 
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
+from ipquery.errors import ConfigError
 from ipquery.fleet.control import (
     BEAT_SECONDS,
     Beat,
@@ -36,9 +39,15 @@ from ipquery.fleet.control import (
     Start,
     Switch,
     Switched,
+    TicketKey,
     encode,
 )
+from ipquery.net.accept import Entrance
+from ipquery.net.endpoint import make_endpoint
+from ipquery.net.opening import Openings
+from ipquery.net.proxy import parse_balancers
 from ipquery.net.sockets import BindError, listen
+from ipquery.net.tls import Contexts, TlsSettings, make_context
 from ipquery.serve.service import HttpService
 
 _log = Logger()
@@ -58,7 +67,8 @@ class Worker(Protocol):
         self._make_service = make_service
         self._messages = Messages()
         self._service: HttpService | None = None
-        self._prepared: tuple[int, Snapshot] | None = None
+        self._prepared: tuple[int, Snapshot, TlsSettings | None] | None = None
+        self._contexts: Contexts | None = None
         self._draining = False
         self._congested = False
 
@@ -98,8 +108,8 @@ class Worker(Protocol):
         match message:
             case Start():
                 self._start(message)
-            case Prepare(number=number, snapshot=path):
-                self._prepare(number, Path(path))
+            case Prepare():
+                self._prepare(message)
             case Switch(number=number):
                 self._switch(number)
             case Forget():
@@ -107,6 +117,9 @@ class Worker(Protocol):
             case Reopen():
                 if self._service is not None:
                     self._service.reopen_log()
+            case TicketKey(key=key):
+                if self._contexts is not None:
+                    self._contexts.renew_tickets(bytes.fromhex(key))
             case Drain():
                 self.drain()
 
@@ -117,13 +130,13 @@ class Worker(Protocol):
         try:
             self._service = self._make_service(
                 self._reactor,
-                listening,
+                self._endpoints(start, listening),
                 Snapshot(Path(start.snapshot), verify=False),
                 start.settings,
                 start.output,
             )
             listen(listening)
-        except (OSError, DataError, BindError) as error:
+        except (OSError, DataError, BindError, ConfigError) as error:
             self.say(Failed(str(error)))
             # Closed once that is written; then there is nothing left to run for.
             pipes: Any = self.transport
@@ -133,6 +146,28 @@ class Worker(Protocol):
         gc.collect()
         gc.freeze()
         self._service.start().addCallback(lambda _: self._ready())
+
+    def _endpoints(
+        self, start: Start, listening: Sequence[socket.socket]
+    ) -> list[IStreamServerEndpoint]:
+        """Where callers come in.
+
+        :raises ConfigError: OpenSSL refuses a certificate.
+        :raises BindError: the reactor has no TLS.
+        """
+        if start.tls is not None:
+            key = bytes.fromhex(start.ticket_key) if start.ticket_key else None
+            self._contexts = Contexts(start.tls, key)
+        http = start.settings.http
+        plain = Entrance(
+            Openings(self._reactor, http.connections, http.header_seconds),
+            parse_balancers(start.settings.proxy),
+        )
+        secure = attrs.evolve(plain, tls=self._contexts)
+        return [
+            make_endpoint(self._reactor, one, secure if number in start.secure else plain)
+            for number, one in zip(start.descriptors, listening, strict=True)
+        ]
 
     def _ready(self) -> None:
         self.say(Ready())
@@ -145,22 +180,27 @@ class Worker(Protocol):
         accepting = self._draining or self._service is None or self._service.can_accept
         self.say(Beat(accepting))
 
-    def _prepare(self, number: int, path: Path) -> None:
+    def _prepare(self, order: Prepare) -> None:
         self._forget()
         try:
-            self._prepared = number, Snapshot(path, verify=False)
-        except (OSError, DataError) as error:
-            self.say(NotPrepared(number, str(error)))
-        else:
-            self.say(Prepared(number))
+            if order.tls is not None:
+                make_context(order.tls, None)
+            snapshot = Snapshot(Path(order.snapshot), verify=False)
+        except (OSError, DataError, ConfigError) as error:
+            self.say(NotPrepared(order.number, str(error)))
+            return
+        self._prepared = order.number, snapshot, order.tls
+        self.say(Prepared(order.number))
 
     def _switch(self, number: int) -> None:
         if self._prepared is None or self._prepared[0] != number or self._service is None:
             # Not said to have switched, it is replaced.
             _log.error("told to answer from a snapshot that isn't prepared")
             return
-        (_, snapshot), self._prepared = self._prepared, None
+        (_, snapshot, tls), self._prepared = self._prepared, None
         self._service.switch(snapshot)
+        if self._contexts is not None and tls is not None:
+            self._contexts.change(tls)
         self.say(Switched(number))
 
     def _forget(self) -> None:

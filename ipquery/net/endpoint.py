@@ -11,21 +11,45 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
+from zope.interface import implementer
 
+from ipquery.net.accept import Entrance, LoopEndpoint
+from ipquery.net.connect import LoopClientEndpoint
 from ipquery.net.reactor import LoopReactor
-from ipquery.net.stream import LoopClientEndpoint, LoopEndpoint
+from ipquery.net.sockets import BindError, bound_to
 
 
-def make_endpoint(reactor: Any, listening: socket.socket) -> IStreamServerEndpoint:
-    """An endpoint that takes a listening socket over.
+def make_endpoint(
+    reactor: Any, listening: socket.socket, entrance: Entrance | None = None
+) -> IStreamServerEndpoint:
+    """An endpoint that takes a bound socket over once it is told to listen.
 
     On the uvloop reactor the loop owns the connections; on any other they are
     Twisted's own.
+
+    :raises BindError: TLS or PROXY headers are asked of another reactor than uvloop's.
     """
     if isinstance(reactor, LoopReactor):
-        return LoopEndpoint(reactor.loop, listening)
-    family = listening.family
-    return AdoptedStreamServerEndpoint(reactor, listening.detach(), family)
+        return LoopEndpoint(reactor.loop, listening, entrance)
+    if entrance is not None and (entrance.tls is not None or entrance.balancers):
+        raise BindError(f"{bound_to(listening)}: TLS and PROXY headers need uvloop; install it")
+    return _StockEndpoint(reactor, listening)
+
+
+@implementer(IStreamServerEndpoint)
+class _StockEndpoint:
+    """Serves a socket that already listens, through a reactor of Twisted's."""
+
+    def __init__(self, reactor: Any, listening: socket.socket) -> None:
+        self._reactor = reactor
+        self._listening = listening
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Accept connections, and take the socket over."""
+        family = self._listening.family
+        endpoint = AdoptedStreamServerEndpoint(self._reactor, self._listening.detach(), family)
+        port: Deferred[IListeningPort] = endpoint.listen(protocolFactory)
+        return port
 
 
 def serve(

@@ -1,7 +1,7 @@
 """Twisted's reactor on a uvloop loop: ``twistd --reactor=uvloop``.
 
 The reactor alone is no faster than epoll, as it only asks the loop which
-descriptors are ready. What it makes possible is :mod:`ipquery.net.stream`:
+descriptors are ready. What it makes possible is :mod:`ipquery.net.transport`:
 sockets that the loop itself reads and writes, under Twisted protocols.
 """
 

@@ -12,7 +12,7 @@ import attrs
 
 # host:port, [v6]:port; gunicorn's notation, which the users know
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
-_UNIX = "unix:"
+_UNIX, _TLS = "unix:", "tls:"
 
 # Linux cuts it to net.core.somaxconn (4096 by default since 5.4).
 BACKLOG = 4096
@@ -26,29 +26,39 @@ class BindError(Exception):
 class Bind:
     """An address to listen on: ``host`` and ``port``, or ``path`` of a UNIX socket.
 
-    An empty ``host`` means every IPv4 interface; port 0 any free port.
+    An empty ``host`` means every IPv4 interface; port 0 any free port. With ``tls``,
+    connections begin with a TLS handshake.
     """
 
     host: str = ""
     port: int = 0
     path: str | None = None
+    tls: bool = False
 
     def __str__(self) -> str:
+        return (_TLS if self.tls else "") + self._address
+
+    @property
+    def _address(self) -> str:
         if self.path is not None:
             return _UNIX + self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_bind(text: str) -> Bind:
-    """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``.
+    """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``, with ``tls:`` before it or not.
 
     :raises BindError: none of these.
     """
+    if text.startswith(_TLS):
+        return attrs.evolve(parse_bind(text.removeprefix(_TLS)), tls=True)
     if text.startswith(_UNIX) and len(text) > len(_UNIX):
         return Bind(path=text.removeprefix(_UNIX))
     match = _HOST_PORT.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
-        raise BindError(f"{text}: not an address to listen on; give HOST:PORT or unix:PATH")
+        raise BindError(
+            f"{text}: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH"
+        )
     return Bind(match["v6"] or match["host"] or "", int(match["port"]))
 
 
@@ -93,9 +103,11 @@ class Listeners:
         if self.activated:
             return self
         groups: dict[Bind, tuple[socket.socket, ...]] = {}
+        # Whether there is TLS isn't the socket's matter.
+        open_groups = {attrs.evolve(bind, tls=False): group for bind, group in self.groups.items()}
         try:
             for bind in binds:
-                held = self.groups.get(bind, ())
+                held = open_groups.get(attrs.evolve(bind, tls=False), ())
                 groups[bind] = held or _open_group(bind, size)
                 if bind.path is None:
                     groups[bind] = _resized(groups[bind], size)
@@ -103,6 +115,13 @@ class Listeners:
             close_all(Listeners(groups), keep=self)
             raise
         return Listeners(groups)
+
+    @property
+    def bound(self) -> list[Bind]:
+        """What is listened on, with the port that 0 became."""
+        return [
+            attrs.evolve(bound_to(group[0]), tls=bind.tls) for bind, group in self.groups.items()
+        ]
 
     def all(self) -> list[socket.socket]:
         """Every socket once."""
@@ -117,9 +136,10 @@ def open_listeners(binds: Sequence[Bind], size: int) -> Listeners:
     return Listeners({}).regrouped(binds, size)
 
 
-def adopt_listeners(activated: Sequence[socket.socket]) -> Listeners:
-    """The sockets that systemd opened."""
-    return Listeners({bound_to(one): (one,) for one in activated}, activated=True)
+def adopt_listeners(activated: Sequence[tuple[socket.socket, str]]) -> Listeners:
+    """The sockets that systemd opened, with their names: ``tls`` has one begin with TLS."""
+    groups = {attrs.evolve(bound_to(one), tls=name == "tls"): (one,) for one, name in activated}
+    return Listeners(groups, activated=True)
 
 
 def close_all(listeners: Listeners, keep: Listeners | None = None) -> None:

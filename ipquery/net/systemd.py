@@ -11,8 +11,10 @@ from ipquery.net.sockets import BindError
 _FIRST_DESCRIPTOR = 3
 
 
-def take_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
+def take_sockets(environment: MutableMapping[str, str]) -> list[tuple[socket.socket, str]]:
     """The listening sockets that systemd opened for this process (socket activation).
+
+    Each comes with its name: ``FileDescriptorName=``, by default the unit's.
 
     The variables are removed, so that no child takes the sockets for its own.
 
@@ -20,11 +22,12 @@ def take_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
     """
     count = environment.pop("LISTEN_FDS", "")
     process = environment.pop("LISTEN_PID", "")
-    environment.pop("LISTEN_FDNAMES", None)
+    names = environment.pop("LISTEN_FDNAMES", "").split(":")
     if process != str(os.getpid()) or not count.isdecimal():
         return []
     taken = []
-    for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
+    numbers = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count))
+    for place, number in enumerate(numbers):
         try:
             one = socket.socket(fileno=number)
         except OSError as error:
@@ -33,7 +36,7 @@ def take_sockets(environment: MutableMapping[str, str]) -> list[socket.socket]:
             ) from None
         one.set_inheritable(False)
         one.setblocking(False)
-        taken.append(one)
+        taken.append((one, names[place] if place < len(names) else ""))
     return taken
 
 

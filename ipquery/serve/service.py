@@ -1,16 +1,14 @@
 """HttpService: the HTTP side of one process, from listening to drained."""
 
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
 from ipquery.data.snapshot import Snapshot
-from ipquery.net.endpoint import serve
 from ipquery.serve.api.app import Api, Readiness
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
@@ -29,19 +27,19 @@ class HttpService(Service):
     def __init__(
         self,
         reactor: Any,
-        listening: Sequence[socket.socket],
+        endpoints: Sequence[IStreamServerEndpoint],
         snapshot: Snapshot,
         settings: Settings,
         output: int | None = None,
     ) -> None:
         """
-        :param reactor: sockets and time.
+        :param reactor: time.
+        :param endpoints: where callers come in.
         :param output: the descriptor of the daemon's standard output, if the access log
             goes there.
         :raises OSError: the access log or a certificate file can't be opened.
         """
-        self._reactor = reactor
-        self._listening = listening
+        self._endpoints = endpoints
         self._snapshot = snapshot
         self._lane = None
         if settings.express and settings.http.request_line_bytes >= LONGEST_TARGET:
@@ -88,9 +86,7 @@ class HttpService(Service):
         """
         super().startService()
         self._site.start()
-        accepting = gatherResults(
-            [serve(self._reactor, one, self._site) for one in self._listening]
-        )
+        accepting = gatherResults([one.listen(self._site) for one in self._endpoints])
         return accepting.addCallback(self._accepting)
 
     def _accepting(self, ports: list[IListeningPort]) -> None:

@@ -2,9 +2,18 @@
 
 import attrs
 
+from ipquery.errors import ConfigError
+from ipquery.net.proxy import parse_balancers
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
+
+
+def _check_proxy(settings: "Settings", field: object, texts: tuple[str, ...]) -> None:
+    try:
+        parse_balancers(texts)
+    except ConfigError as error:
+        raise ConfigError(f"proxy: {error}") from None
 
 
 @attrs.frozen
@@ -30,3 +39,6 @@ class Settings:
 
     fallback: tuple[FallbackSettings, ...] = ()
     """Who is asked, in order, for addresses that the snapshot has no record for."""
+
+    proxy: tuple[str, ...] = attrs.field(default=(), validator=_check_proxy)
+    """The load balancers whose connections begin with a PROXY header: networks, or ``unix``."""

@@ -36,11 +36,13 @@ from ipquery.fleet.control import (
     Start,
     Switch,
     Switched,
+    TicketKey,
     encode,
 )
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net.sockets import Bind, open_listeners
 from ipquery.net.systemd import Notifier
+from ipquery.net.tls import TlsSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.settings import Settings
 
@@ -93,6 +95,8 @@ class FakeWorker(FakeProcess):
         self.reopened = 0
         self.snapshot = ""
         self.prepared: tuple[int, str] | None = None
+        self.prepared_tls: TlsSettings | None = None
+        self.ticket_keys: list[str | None] = []
         self._messages = Messages()
 
     def writeToChild(self, descriptor: int, data: bytes) -> None:
@@ -130,8 +134,9 @@ class FakeWorker(FakeProcess):
         match self.unread.popleft():
             case Start() as start:
                 self.start, self.snapshot = start, start.snapshot
-            case Prepare(number=number, snapshot=snapshot) if prepare:
-                self.prepared = number, snapshot
+                self.ticket_keys = [start.ticket_key]
+            case Prepare(number=number, snapshot=snapshot, tls=tls) if prepare:
+                self.prepared, self.prepared_tls = (number, snapshot), tls
                 self.say(Prepared(number))
             case Prepare(number=number):
                 self.prepared = None
@@ -145,6 +150,8 @@ class FakeWorker(FakeProcess):
                 self.prepared = None
             case Reopen():
                 self.reopened += 1
+            case TicketKey(key=key):
+                self.ticket_keys.append(key)
             case Drain():
                 self.is_draining = True
 
@@ -287,7 +294,13 @@ class Log:
 class Daemon:
     """A supervisor on a fake reactor, with sockets and snapshots that are real."""
 
-    def __init__(self, folder: Path, workers: int = 2, binds: Sequence[Bind] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        workers: int = 2,
+        binds: Sequence[Bind] = (),
+        tls: TlsSettings | None = None,
+    ) -> None:
         self.folder = folder
         self.reactor = FakeReactor()
         self.notes = Notes()
@@ -298,6 +311,7 @@ class Daemon:
             workers=workers,
             databases=(Source(folder / "db"),),
             cache_dir=folder,
+            tls=tls,
         )
         """What a reload would load, unless it is ``None``."""
         self.broken: str | None = None

@@ -1,10 +1,10 @@
 """What a worker says to its supervisor, and does when told."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -26,18 +26,19 @@ from ipquery.fleet.control import (
     encode,
 )
 from ipquery.fleet.worker import Worker
+from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.settings import Settings
+from tests.certificates import self_signed
 from tests.data.builder import write_snapshot
 
 
 class FakeService:
     """An HTTP service that notes what it is told."""
 
-    def __init__(self, reactor: Any, listening: list[socket.socket], snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.can_accept = True
         self.snapshot = snapshot
         self.stopped: Deferred[None] = Deferred()
-        self.listening = listening
 
     def start(self) -> Deferred[None]:
         """It accepts at once."""
@@ -84,9 +85,9 @@ class Running:
         self.is_stopped = True
 
     def _make_service(
-        self, reactor: Any, listening: list[socket.socket], snapshot: Snapshot, *rest: object
+        self, reactor: Any, endpoints: object, snapshot: Snapshot, *rest: object
     ) -> FakeService:
-        self.services.append(FakeService(reactor, listening, snapshot))
+        self.services.append(FakeService(snapshot))
         return self.services[-1]
 
     def tell(self, *messages: object) -> None:
@@ -102,12 +103,9 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path: Path) -> Running:
     """A worker that has started."""
-    started = Running(tmp_path)
-    yield started
-    for one in started.service.listening:
-        one.close()
+    return Running(tmp_path)
 
 
 def test_it_says_when_it_is_ready_and_beats_from_then_on(running: Running) -> None:
@@ -167,6 +165,21 @@ def test_what_it_cannot_map_it_does_not_switch_to(running: Running, tmp_path: Pa
     running.tell(Switch(2))
     assert running.said() == []
     assert running.service.snapshot is before
+
+
+def test_certificates_that_it_cannot_show_it_does_not_switch_to(
+    running: Running, tmp_path: Path
+) -> None:
+    running.said()
+    certificate, key = self_signed(tmp_path, "localhost")
+    good = TlsSettings((read_certificate(certificate, key),))
+    bad = TlsSettings((attrs.evolve(good.certificates[0], key="no key"),))
+    path = str(running.snapshots[1])
+    running.tell(Prepare(1, path, good), Prepare(2, path, bad), Switch(2))
+    prepared, refused = running.said()
+    assert prepared == Prepared(1)
+    assert isinstance(refused, NotPrepared)
+    assert "OpenSSL refuses it" in refused.reason
 
 
 def test_what_it_was_told_to_forget_it_does_not_switch_to(running: Running) -> None:

@@ -75,6 +75,11 @@ class Daemon:
         return int(self.wait_for_log(r"listening on \S+:(\d+)")[1])
 
     @property
+    def secure_port(self) -> int:
+        """The port it speaks TLS on."""
+        return int(self.wait_for_log(r"listening on tls:\S+:(\d+)")[1])
+
+    @property
     def children(self) -> list[int]:
         """Process numbers of the processes that it has started and that run."""
         pid = self.process.pid

@@ -8,12 +8,13 @@ that it said it would close.
 import asyncio
 import random
 import re
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
@@ -54,10 +55,15 @@ class Load:
         ip: str = "1.2.3.4",
         host: str = "127.0.0.1",
         enter: Callable[[], None] = lambda: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """:param enter: called by the thread that asks, before it does."""
+        """
+        :param enter: called by the thread that asks, before it does.
+        :param tls: what callers speak TLS with, to a server named localhost.
+        """
         self.result = Result()
         self._host, self._port = host, port
+        self._secure: dict[str, Any] = {"ssl": tls, "server_hostname": "localhost"} if tls else {}
         self._kept, self._one_shot, self._pause = kept, one_shot, pause
         body = b'{"ip":"%s"}' % ip.encode()
         self._get = b"GET /api/ip_query?ip=%s HTTP/1.1\r\nHost: t\r\n" % ip.encode()
@@ -102,7 +108,9 @@ class Load:
     async def _ask_for_ever(self, keep: bool) -> None:
         while not self._stopping.is_set():
             try:
-                reader, writer = await asyncio.open_connection(self._host, self._port)
+                reader, writer = await asyncio.open_connection(
+                    self._host, self._port, **self._secure
+                )
             except ConnectionResetError as error:
                 # A worker had accepted it, and was gone before we noticed.
                 self.result.lost.append(f"{type(error).__name__} after b''")

@@ -23,8 +23,8 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from ipquery.net.connect import LoopClientEndpoint
 from ipquery.net.endpoint import make_client_endpoint
-from ipquery.net.stream import LoopClientEndpoint
 
 Connect = Callable[..., IStreamClientEndpoint]
 

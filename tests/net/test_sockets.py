@@ -214,6 +214,6 @@ def test_regrouping_that_fails_opens_nothing(group: Listeners) -> None:
 
 
 def test_sockets_of_systemd_stay_as_they_are(group: Listeners) -> None:
-    adopted = sockets.adopt_listeners(group.all()[:1])
+    adopted = sockets.adopt_listeners([(group.all()[0], "ipquery.socket")])
     assert adopted.of_slot(0) == adopted.of_slot(7) == group.all()[:1]
     assert adopted.regrouped([Bind("::1")], 4) is adopted

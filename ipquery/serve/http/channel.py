@@ -472,7 +472,7 @@ class Channel(Protocol):
 
     def _close_lingering(self) -> None:
         """Close for writing now, and for reading when the client has, or soon."""
-        if self._peer_done or self.isSecure():
+        if self._peer_done:
             self._close()
             return
         self._outgoing.flush()

@@ -123,7 +123,7 @@ class ApiSite(Site):
         """The answer to what came in first on a connection, if that is all that is to be done.
 
         A plain request after which the connection is closed needs no channel. See
-        :class:`ipquery.net.stream.AnswersFirst`.
+        :class:`ipquery.net.accept.AnswersFirst`.
         """
         if self.fast_way is None or self.draining or self._is_full:
             return None

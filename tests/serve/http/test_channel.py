@@ -604,7 +604,7 @@ def test_a_fault_is_answered_and_logged(faults: list[str]) -> None:
 def test_a_fault_in_the_channel_is_left_to_the_transport(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It logs the fault and cuts the connection, see tests/net/test_stream.py."""
+    """It logs the fault and cuts the connection, see tests/net/test_transport.py."""
 
     def fail(channel: object) -> None:
         raise RuntimeError("a fault of the channel")

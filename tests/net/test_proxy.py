@@ -1,0 +1,232 @@
+"""PROXY headers, whole and in pieces, good and bad: haproxy's proxy-protocol.txt, by section."""
+
+import socket
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipquery.errors import ConfigError
+from ipquery.net.proxy import (
+    Balancers,
+    Header,
+    ProxyError,
+    SocketName,
+    crc32c,
+    parse_balancers,
+    read_header,
+)
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+TCP4, TCP6, UDP4, UDP6, UNIX_STREAM, UNIX_DGRAM = 0x11, 0x21, 0x12, 0x22, 0x31, 0x32
+
+
+def line(text: str) -> bytes:
+    """A header of version 1."""
+    return text.encode() + b"\r\n"
+
+
+def binary(family: int, body: bytes, command: int = 0x21) -> bytes:
+    """A header of version 2."""
+    return SIGNATURE + struct.pack("!BBH", command, family, len(body)) + body
+
+
+def addresses4(source: str, port: int) -> bytes:
+    packed = socket.inet_pton(socket.AF_INET, source)
+    return packed + b"\x0a\0\0\1" + struct.pack("!HH", port, 80)
+
+
+def addresses6(source: str, port: int) -> bytes:
+    packed = socket.inet_pton(socket.AF_INET6, source)
+    return packed + bytes(15) + b"\1" + struct.pack("!HH", port, 80)
+
+
+def field(kind: int, value: bytes) -> bytes:
+    return struct.pack("!BH", kind, len(value)) + value
+
+
+def with_checksum(family: int, body: bytes, wrong: int = 0) -> bytes:
+    """A header of version 2 with a field of its checksum, section 2.2.3."""
+    blank = binary(family, body + field(0x03, bytes(4)) + field(0x04, b"padding"))
+    summed = crc32c(blank) ^ wrong
+    return binary(family, body + field(0x03, summed.to_bytes(4, "big")) + field(0x04, b"padding"))
+
+
+GOOD: dict[str, tuple[bytes, SocketName | None]] = {
+    "1, TCP4": (line("PROXY TCP4 192.0.2.7 10.0.0.1 56324 443"), ("192.0.2.7", 56324)),
+    "1, largest": (
+        line("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535"),
+        ("255.255.255.255", 65535),
+    ),
+    "1, TCP6": (line("PROXY TCP6 2001:db8::1 ::1 1 2"), ("2001:db8::1", 1, 0, 0)),
+    "1, TCP6, largest": (
+        line(f"PROXY TCP6 {'ffff:' * 7}ffff {'ffff:' * 7}ffff 65535 65535"),
+        (f"{'ffff:' * 7}ffff", 65535, 0, 0),
+    ),
+    "1, mapped": (line("PROXY TCP6 ::ffff:192.0.2.7 ::1 9 80"), ("192.0.2.7", 9)),
+    "1, UNKNOWN": (line("PROXY UNKNOWN"), None),
+    "1, UNKNOWN, longest": (
+        line(f"PROXY UNKNOWN {'ffff:' * 7}ffff {'ffff:' * 7}ffff 65535 65535"),
+        None,
+    ),
+    "1, port 0": (line("PROXY TCP4 192.0.2.7 10.0.0.1 0 0"), ("192.0.2.7", 0)),
+    "2, TCP4": (binary(TCP4, addresses4("192.0.2.7", 4711)), ("192.0.2.7", 4711)),
+    "2, TCP6": (binary(TCP6, addresses6("2001:db8::7", 4711)), ("2001:db8::7", 4711, 0, 0)),
+    "2, mapped": (binary(TCP6, addresses6("::ffff:192.0.2.7", 1)), ("192.0.2.7", 1)),
+    "2, LOCAL": (binary(0, b"", command=0x20), None),
+    "2, LOCAL with a family": (binary(TCP4, addresses4("192.0.2.7", 1), command=0x20), None),
+    "2, LOCAL with an unknown family": (binary(0xFF, b"anything", command=0x20), None),
+    "2, UNSPEC": (binary(0, b""), None),
+    "2, UNSPEC with more": (binary(0, b"\xff" * 100), None),
+    "2, UDP4": (binary(UDP4, addresses4("192.0.2.7", 1)), None),
+    "2, UDP6": (binary(UDP6, addresses6("2001:db8::7", 1)), None),
+    "2, UNIX": (binary(UNIX_STREAM, bytes(216)), None),
+    "2, UNIX datagram": (binary(UNIX_DGRAM, bytes(216)), None),
+    "2, fields": (
+        binary(
+            TCP4,
+            addresses4("192.0.2.7", 1)
+            + field(0x01, b"h2")
+            + field(0x02, b"example.org")
+            + field(0x20, b"\x07\0\0\0\0" + field(0x21, b"TLSv1.3"))
+            + field(0xEA, b""),
+        ),
+        ("192.0.2.7", 1),
+    ),
+    "2, checksum": (with_checksum(TCP4, addresses4("192.0.2.7", 1)), ("192.0.2.7", 1)),
+    "2, checksum, TCP6": (
+        with_checksum(TCP6, addresses6("2001:db8::7", 1)),
+        ("2001:db8::7", 1, 0, 0),
+    ),
+    "2, longest": (
+        binary(TCP4, addresses4("192.0.2.7", 1) + field(0x04, bytes(4096 - 16 - 12 - 3))),
+        ("192.0.2.7", 1),
+    ),
+}
+
+BAD = {
+    "HTTP": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "other line": line("PROXI TCP4 192.0.2.7 10.0.0.1 1 2"),
+    "lower case": line("proxy TCP4 192.0.2.7 10.0.0.1 1 2"),
+    "1, other protocol": line("PROXY UDP4 192.0.2.7 10.0.0.1 1 2"),
+    "1, nothing": line("PROXY "),
+    "1, two blanks": line("PROXY  TCP4 192.0.2.7 10.0.0.1 1 2"),
+    "1, blank before the address": line("PROXY TCP4  192.0.2.7 10.0.0.1 1 2"),
+    "1, blank at the end": line("PROXY TCP4 192.0.2.7 10.0.0.1 1 2 "),
+    "1, tab": line("PROXY TCP4\t192.0.2.7 10.0.0.1 1 2"),
+    "1, one address": line("PROXY TCP4 192.0.2.7 1 2"),
+    "1, no ports": line("PROXY TCP4 192.0.2.7 10.0.0.1"),
+    "1, more": line("PROXY TCP4 192.0.2.7 10.0.0.1 1 2 3"),
+    "1, IPv6 for TCP4": line("PROXY TCP4 ::1 10.0.0.1 1 2"),
+    "1, IPv4 for TCP6": line("PROXY TCP6 192.0.2.7 ::1 1 2"),
+    "1, no address": line("PROXY TCP4 localhost 10.0.0.1 1 2"),
+    "1, octal": line("PROXY TCP4 192.0.2.07 10.0.0.1 1 2"),
+    "1, short": line("PROXY TCP4 192.0.2 10.0.0.1 1 2"),
+    "1, bad destination": line("PROXY TCP4 192.0.2.7 x 1 2"),
+    "1, zone": line("PROXY TCP6 fe80::1%eth0 ::1 1 2"),
+    "1, port too large": line("PROXY TCP4 192.0.2.7 10.0.0.1 65536 2"),
+    "1, destination port too large": line("PROXY TCP4 192.0.2.7 10.0.0.1 1 65536"),
+    "1, very large port": line("PROXY TCP4 192.0.2.7 10.0.0.1 99999999999999999999 2"),
+    "1, leading zero": line("PROXY TCP4 192.0.2.7 10.0.0.1 01 2"),
+    "1, signed port": line("PROXY TCP4 192.0.2.7 10.0.0.1 +1 2"),
+    "1, negative port": line("PROXY TCP4 192.0.2.7 10.0.0.1 -1 2"),
+    "1, not ASCII": line("PROXY TCP4 １92.0.2.7 10.0.0.1 1 2"),
+    "1, port not ASCII": line("PROXY TCP4 192.0.2.7 10.0.0.1 １ 2"),
+    "1, LF alone": b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\n" + bytes(107),
+    "1, no end": b"PROXY UNKNOWN " + b"x" * 93,
+    "1, end too late": line("PROXY UNKNOWN " + "x" * 92),
+    "2, signature": b"\r\n\r\n\0\r\nQUIT\r" + bytes(20),
+    "2, version 1": binary(TCP4, addresses4("192.0.2.7", 1), command=0x11),
+    "2, version 3": binary(TCP4, addresses4("192.0.2.7", 1), command=0x31),
+    "2, command": binary(TCP4, addresses4("192.0.2.7", 1), command=0x22),
+    "2, family": binary(0x41, bytes(216)),
+    "2, protocol": binary(0x13, addresses4("192.0.2.7", 1)),
+    "2, half a family": binary(0x01, addresses4("192.0.2.7", 1)),
+    "2, TCP4 too short": binary(TCP4, bytes(11)),
+    "2, TCP6 too short": binary(TCP6, bytes(35)),
+    "2, UNIX too short": binary(UNIX_STREAM, bytes(215)),
+    "2, field cut off": binary(TCP4, addresses4("192.0.2.7", 1) + b"\x04\0"),
+    "2, field too long": binary(TCP4, addresses4("192.0.2.7", 1) + b"\x04\0\2x"),
+    "2, checksum wrong": with_checksum(TCP4, addresses4("192.0.2.7", 1), wrong=1),
+    "2, checksum short": binary(TCP4, addresses4("192.0.2.7", 1) + field(0x03, b"abc")),
+    "2, too long": binary(TCP4, bytes(4096 - 16 + 1)),
+    "2, endless": SIGNATURE + struct.pack("!BBH", 0x21, TCP4, 0xFFFF),
+}
+
+
+@given(name=st.sampled_from(sorted(GOOD)), rest=st.binary(max_size=200))
+def test_a_header_says_who_the_client_is(name: str, rest: bytes) -> None:
+    header, source = GOOD[name]
+    assert read_header(header + rest) == Header(len(header), source)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_header_may_come_in_any_number_of_pieces(name: str) -> None:
+    header, source = GOOD[name]
+    assert [read_header(header[:size]) for size in range(len(header))] == [None] * len(header)
+    assert read_header(header) == Header(len(header), source)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_header_or_a_bad_one_is_refused_as_soon_as_that_is_certain(name: str) -> None:
+    seen: list[object] = []
+    for size in range(len(BAD[name]) + 1):
+        try:
+            assert read_header(BAD[name][:size]) is None
+        except ProxyError as error:
+            seen.append(str(error))
+    assert seen, "and it stays refused, whatever follows"
+    with pytest.raises(ProxyError):
+        read_header(BAD[name])
+    with pytest.raises(ProxyError):
+        read_header(BAD[name] + b"GET / HTTP/1.1\r\n\r\n")
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_refused_or_waited_for(data: bytes) -> None:
+    for begin in (b"", b"PROXY ", b"PROXY TCP4 ", SIGNATURE, SIGNATURE + b"\x21\x11\0\x0c"):
+        try:
+            header = read_header(begin + data)
+        except ProxyError:
+            continue
+        assert header is None or header.size <= len(begin + data)
+
+
+def test_no_more_is_ever_waited_for_than_a_header_may_have() -> None:
+    with pytest.raises(ProxyError):
+        read_header(b"PROXY UNKNOWN".ljust(107, b" "))
+    longest = SIGNATURE + struct.pack("!BBH", 0x21, TCP4, 4096 - 16)
+    assert read_header(longest.ljust(4095, b"\0")) is None
+    assert read_header(b"PROXY UNKNOWN".ljust(106, b" ")) is None
+
+
+def test_crc32c_is_castagnolis() -> None:
+    # RFC 3720 appendix B.4, and the check value of the CRC catalogue.
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"\xff" * 32) == 0x62A8AB43
+
+
+# Whose headers are taken
+
+
+def test_balancers_are_told_by_their_network() -> None:
+    balancers = parse_balancers(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"])
+    for host in ("10.1.2.3", "192.0.2.1", "::ffff:10.9.9.9", "2001:db8::5", "2001:db8::5%eth0"):
+        name = (host, 1) if "." in host and ":" not in host else (host, 1, 0, 0)
+        assert balancers.include(name), host
+    for host in ("11.0.0.1", "192.0.2.2", "::ffff:11.0.0.1", "2001:db9::1"):
+        assert not balancers.include((host, 1)), host
+    assert not balancers.include("")
+    assert parse_balancers(["unix"]).include("")
+    assert not parse_balancers(["unix"]).include(("10.0.0.1", 1))
+    assert not Balancers()
+    assert balancers
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "10.0.0.0/33", "everybody", "", "10.0.0.0/x"])
+def test_what_is_no_network_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match="not an address, a network such as"):
+        parse_balancers(["10.0.0.0/8", text])
