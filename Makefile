@@ -60,16 +60,16 @@ bench-connections:
 	@$(MAKE) bench BENCH="--connections 5000 --seconds 30 --rounds 3 --only ipquery --only 'nginx*'"
 
 bench-reloads: $(VENV)/ready-to-bench $(VENV)/ready-to-test
-	$(VENV)/bin/python -m loadgen.reloads \
+	$(VENV)/bin/python -m loadgen.bench.reloads \
 		"$$(find $(VENV)/lib -name 17monipdb.dat)"
 
 bench-cache: $(VENV)/ready-to-bench
 	@$(FETCH)
-	$(VENV)/bin/python -m loadgen.cache
+	$(VENV)/bin/python -m loadgen.bench.cache
 
 bench-nodes: $(VENV)/ready-to-bench
 	@$(FETCH)
-	$(VENV)/bin/python -m loadgen.nodes $(BENCH)
+	$(VENV)/bin/python -m loadgen.bench.nodes $(BENCH)
 
 bench-tools: $(VENV)/ready-to-bench-tools
 	@$(FETCH)
@@ -77,7 +77,7 @@ bench-tools: $(VENV)/ready-to-bench-tools
 
 # Some come by npm, which the tests need, too.
 accuracy: $(VENV)/ready-to-test
-	$(VENV)/bin/python -m loadgen.accuracy
+	$(VENV)/bin/python -m loadgen.measure.accuracy
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

@@ -21,10 +21,14 @@ from ipquery.data.sources import parse_sources
 from ipquery.net import reactor as loop_reactor
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen import ramp, sweep
-from loadgen.addresses import NOTATION
-from loadgen.page import as_html
-from loadgen.plan import (
+from loadgen.measure import ramp, sweep
+from loadgen.measure.preflight import warnings
+from loadgen.measure.run import Progress, Run, RunError
+from loadgen.report.page import as_html
+from loadgen.report.result import Result
+from loadgen.report.text import as_text
+from loadgen.send.addresses import NOTATION
+from loadgen.send.plan import (
     MOST_RATE,
     MOST_REQUESTS,
     Plan,
@@ -35,10 +39,6 @@ from loadgen.plan import (
     parse_target,
     readable,
 )
-from loadgen.preflight import warnings
-from loadgen.report import as_text
-from loadgen.result import Result
-from loadgen.run import Progress, Run, RunError
 
 
 class _Commands(click.Group):
@@ -396,7 +396,7 @@ def stages_command(
     raise_open_files()
 
     async def work(reactor: Any) -> None:
-        from loadgen import stages  # Klein, which it measures, imports the reactor
+        from loadgen.measure import stages  # Klein, which it measures, imports the reactor
 
         async def drive(port: int) -> int:
             plan = Plan(

@@ -80,7 +80,7 @@ GRANIAN = Server(
 _NGINX = ("nginx", "-c", "{folder}/nginx.conf")
 GEOIP2 = Server("nginx, geoip2", _NGINX, 18087)
 CONSTANT = Server("nginx, constant answer", _NGINX, 18088)
-ECHO = Server("bare echo", _python("-m", "loadgen.echo", "18089"), 18089)
+ECHO = Server("bare echo", _python("-m", "loadgen.peers.echo", "18089"), 18089)
 
 
 class Running:

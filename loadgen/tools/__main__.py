@@ -24,10 +24,10 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench import as_markdown
+from loadgen.bench.__main__ import as_markdown
 from loadgen.peers.servers import IPQUERY, Running
-from loadgen.report import columns, duration
-from loadgen.wrk import SCRIPT
+from loadgen.report.text import columns, duration
+from loadgen.tools.wrk import SCRIPT
 
 _FILES = Path(__file__).parent
 _COMMANDS = Path(sys.executable).parent

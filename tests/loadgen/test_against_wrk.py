@@ -14,9 +14,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from loadgen.plan import Plan, parse_target
-from loadgen.run import Run
-from loadgen.wrk import WrkResult, run_wrk
+from loadgen.measure.run import Run
+from loadgen.send.plan import Plan, parse_target
+from loadgen.tools.wrk import WrkResult, run_wrk
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon
 from tests.loadgen.nginx import Nginx

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.latencies import Counts, histogram, percentiles, record, summarise
+from loadgen.report.latencies import Counts, histogram, percentiles, record, summarise
 
 NANOSECONDS = st.one_of(
     st.integers(0, 10**7),

@@ -15,10 +15,10 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from ipquery.net.sockets import Bind, open_sockets
-from loadgen.plan import Plan, PlanError, parse_target
-from loadgen.result import Result
-from loadgen.run import Progress, Run, RunError
-from loadgen.wrk import WrkResult, run_wrk
+from loadgen.measure.run import Progress, Run, RunError
+from loadgen.report.result import Result
+from loadgen.send.plan import Plan, PlanError, parse_target
+from loadgen.tools.wrk import WrkResult, run_wrk
 from tests.loadgen.certificate import Certified
 from tests.loadgen.servers import Act, Served, answer, serving
 from tests.programs import require

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from loadgen import ramp, sweep
-from loadgen.latencies import histogram, summarise
-from loadgen.plan import Plan, Target
-from loadgen.result import Result
-from loadgen.stages import Stage, Stages, Way, as_html, as_json, as_text
+from loadgen.measure import ramp, sweep
+from loadgen.measure.stages import Stage, Stages, Way, as_html, as_json, as_text
+from loadgen.report.latencies import histogram, summarise
+from loadgen.report.result import Result
+from loadgen.send.plan import Plan, Target
 
 COMMAND = Path(sys.executable).parent / "ipquery-load"
 PLAN = Plan(Target("127.0.0.1", 80, "127.0.0.1"))

@@ -5,11 +5,11 @@ from typing import Any
 
 import attrs
 
-from loadgen.charts import Line, lines, plain
-from loadgen.page import figures, page
-from loadgen.page import table as html_table
-from loadgen.report import columns, duration
-from loadgen.result import Result
+from loadgen.report.charts import Line, lines, plain
+from loadgen.report.page import figures, page
+from loadgen.report.page import table as html_table
+from loadgen.report.result import Result
+from loadgen.report.text import columns, duration
 
 START_RATE = 1000.0
 """Requests a second of the first step, unless told otherwise."""

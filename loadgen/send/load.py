@@ -6,8 +6,8 @@ from collections import Counter, deque
 from typing import Protocol
 
 from ipquery.serve.api import contract
-from loadgen.latencies import Counts
-from loadgen.requests import Ask, Find, Requests
+from loadgen.report.latencies import Counts
+from loadgen.send.requests import Ask, Find, Requests
 
 clock = time.monotonic_ns
 

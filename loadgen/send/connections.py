@@ -15,10 +15,10 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFrom
 from twisted.python.failure import Failure
 
 from ipquery.net.endpoint import make_client_endpoint
-from loadgen.connection import Connection
-from loadgen.load import Load, clock
-from loadgen.plan import Plan, PlanError
-from loadgen.requests import Ask
+from loadgen.send.connection import Connection
+from loadgen.send.load import Load, clock
+from loadgen.send.plan import Plan, PlanError
+from loadgen.send.requests import Ask
 
 # No more than this wait to be accepted, so that a backlog of 128 doesn't overflow.
 _CONNECTING_AT_ONCE = 100

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from loadgen.messages import (
+from loadgen.report.result import Result, combine
+from loadgen.send.messages import (
     READ_FROM,
     WRITE_TO,
     Begin,
@@ -24,10 +25,9 @@ from loadgen.messages import (
     Stop,
     encode,
 )
-from loadgen.plan import Plan, PlanError
-from loadgen.result import Result, combine
+from loadgen.send.plan import Plan, PlanError
 
-_MODULE = "loadgen.worker"
+_MODULE = "loadgen.send.worker"
 # Import, connections (of the last process), addresses of a country.
 _PREPARE_SECONDS = 120
 # Every process has got its word by then.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ipquery.doctor import Needs, check
 from ipquery.net.limits import open_files_limit
-from loadgen.plan import Plan
+from loadgen.send.plan import Plan
 
 _PROC = Path("/proc")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ipquery import DataError, Snapshot, open_snapshot
 from ipquery.address import parse, to_text
-from loadgen.plan import Plan, PlanError
+from loadgen.send.plan import Plan, PlanError
 
 Draw = Callable[[int], list[bytes]]
 """Gives so many addresses, as text."""

@@ -10,7 +10,7 @@ READ_FROM, WRITE_TO = 3, 4
 """Descriptors of a worker: for what it is told, and for what it has to say."""
 
 Slots = Sequence[tuple[int, int]]
-"""Counts of latencies by slot, see :mod:`loadgen.latencies`."""
+"""Counts of latencies by slot, see :mod:`loadgen.report.latencies`."""
 
 
 # To a worker
@@ -18,7 +18,7 @@ Slots = Sequence[tuple[int, int]]
 
 @attrs.frozen
 class Prepare:
-    """Make the connections of a plan, see :class:`loadgen.plan.Plan`."""
+    """Make the connections of a plan, see :class:`loadgen.send.plan.Plan`."""
 
     plan: str
     interval: float

@@ -1,6 +1,6 @@
 """The least an HTTP server can be on our transport: an answer for every read, unread.
 
-python -m loadgen.echo PORT
+python -m loadgen.peers.echo PORT
 """
 
 import sys

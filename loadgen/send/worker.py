@@ -1,4 +1,4 @@
-"""One process of a run: ``python -m loadgen.worker``, started by :mod:`loadgen.run`."""
+"""One process of a run; :mod:`loadgen.measure.run` starts it."""
 
 import gc
 import os
@@ -22,11 +22,11 @@ from twisted.python.failure import Failure
 from ipquery import DataError, open_snapshot
 from ipquery.net import reactor as loop_reactor
 from ipquery.net.limits import raise_open_files
-from loadgen.addresses import drawing
-from loadgen.connections import Connections, open_connections
-from loadgen.latencies import Counts
-from loadgen.load import Load, clock
-from loadgen.messages import (
+from loadgen.report.latencies import Counts
+from loadgen.send.addresses import drawing
+from loadgen.send.connections import Connections, open_connections
+from loadgen.send.load import Load, clock
+from loadgen.send.messages import (
     READ_FROM,
     WRITE_TO,
     Begin,
@@ -39,9 +39,9 @@ from loadgen.messages import (
     Stop,
     encode,
 )
-from loadgen.pacer import Schedule, Timer
-from loadgen.plan import Plan, PlanError, decode
-from loadgen.requests import Requests
+from loadgen.send.pacer import Schedule, Timer
+from loadgen.send.plan import Plan, PlanError, decode
+from loadgen.send.requests import Requests
 
 # Whether a request is overdue, or all are answered, is looked at this often.
 _LOOK_SECONDS = 0.05

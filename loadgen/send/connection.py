@@ -17,8 +17,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from loadgen.load import Load, clock
-from loadgen.requests import Ask
+from loadgen.send.load import Load, clock
+from loadgen.send.requests import Ask
 
 _END_OF_HEAD = b"\r\n\r\n"
 # RFC 9110 section 15: 1xx comes before the answer, 204 and 304 have no body.

@@ -1,6 +1,6 @@
 """What reloads cost those who ask meanwhile: slowest answers with and without.
 
-    python -m loadgen.reloads OTHER [--rounds 3] [--seconds 15] [--connections 64]
+    python -m loadgen.bench.reloads OTHER [--rounds 3] [--seconds 15] [--connections 64]
 
 The daemon, its builds and its one worker share a core that is never idle: the
 worst there is. Two databases take turns, the default one and OTHER.
@@ -19,7 +19,7 @@ import click
 
 from ipquery.data.sources import ip2region_source
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.wrk import WrkResult, run_wrk
+from loadgen.tools.wrk import WrkResult, run_wrk
 
 _SERVER_CORE, _LOAD_CORE = 0, 1
 _BETWEEN_SECONDS = 2

@@ -33,8 +33,8 @@ from loadgen.peers.servers import (
     Running,
     Server,
 )
-from loadgen.report import columns
-from loadgen.wrk import WrkResult, run_wrk
+from loadgen.report.text import columns
+from loadgen.tools.wrk import WrkResult, run_wrk
 
 _SERVER_CORE, _LOAD_CORE = 0, 1
 

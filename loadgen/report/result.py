@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 
-from loadgen.latencies import Summary, histogram, percentiles, record, summarise
-from loadgen.messages import Done, Interval
-from loadgen.plan import Plan
+from loadgen.report.latencies import Summary, histogram, percentiles, record, summarise
+from loadgen.send.messages import Done, Interval
+from loadgen.send.plan import Plan
 
 # A process that runs, or would if it had a core, for so much of the time, sends
 # when it can and not when it should.

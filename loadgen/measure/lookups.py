@@ -1,6 +1,6 @@
 """What a look-up takes inside a process: find and finder, kept and not kept, IPv4 and IPv6.
 
-    python -m loadgen.lookups [DB]
+    python -m loadgen.measure.lookups [DB]
 
 Nothing is asserted: it is for comparing layouts and databases, one after the other on the
 same machine. Processor time counts, and of all rounds the best, as whatever disturbs makes
@@ -17,10 +17,9 @@ import click
 
 from ipquery import Snapshot
 from ipquery.address import to_text
-from ipquery.serve.api.express import carrying
-from loadgen.addresses import ZIPF_POPULATION, Random, random_of, uniform_v4, zipf
 from loadgen.cli import snapshot_of
-from loadgen.report import columns
+from loadgen.report.text import columns
+from loadgen.send.addresses import ZIPF_POPULATION, Random, random_of, uniform_v4, zipf
 
 _COUNT = 50_000
 _HOT = 1000

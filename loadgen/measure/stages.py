@@ -28,13 +28,13 @@ from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming
 from ipquery.serve.http.site import ApiSite
 from ipquery.serve.lookup.resolver import Resolver
-from loadgen.addresses import random_of, uniform_v4
-from loadgen.charts import bars
-from loadgen.echo import ANSWER
-from loadgen.page import page
-from loadgen.page import table as html_table
+from loadgen.peers.echo import ANSWER
 from loadgen.peers.servers import ECHO, IPQUERY, ROUTES, Running, Server
-from loadgen.report import bar, columns
+from loadgen.report.charts import bars
+from loadgen.report.page import page
+from loadgen.report.page import table as html_table
+from loadgen.report.text import bar, columns
+from loadgen.send.addresses import random_of, uniform_v4
 
 GET_START = f"GET {contract.QUERY_PATH}?ip=".encode()
 

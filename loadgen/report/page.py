@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from loadgen.charts import Line, legend, lines
-from loadgen.report import duration, size
-from loadgen.result import Moment, Result
+from loadgen.report.charts import Line, legend, lines
+from loadgen.report.result import Moment, Result
+from loadgen.report.text import duration, size
 
 _STYLE = """
 :root { color-scheme: light dark; }

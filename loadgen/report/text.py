@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from loadgen.result import Result
+from loadgen.report.result import Result
 
 
 def duration(seconds: float) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
-from loadgen.charts import Line, legend, lines
-from loadgen.page import page
-from loadgen.page import table as html_table
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.report import bar, columns, duration
-from loadgen.result import Result
+from loadgen.report.charts import Line, legend, lines
+from loadgen.report.page import page
+from loadgen.report.page import table as html_table
+from loadgen.report.result import Result
+from loadgen.report.text import bar, columns, duration
 
 _PORT = 18100
 

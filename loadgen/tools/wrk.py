@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-SCRIPT = Path(__file__).parent / "tools/look_up.lua"
+SCRIPT = Path(__file__).parent / "look_up.lua"
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """What nginx in front costs, and what a second node brings.
 
-    python -m loadgen.nodes [--rounds 5] [--seconds 3] [--connections 64]
+    python -m loadgen.bench.nodes [--rounds 5] [--seconds 3] [--connections 64]
 
 Two cores are enough, as figures are told apart by the processor time that each
 program takes for a request. The servers share one core and wrk has the other, so
@@ -26,12 +26,12 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench import as_markdown
+from loadgen.bench.__main__ import as_markdown
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.report import columns
-from loadgen.wrk import WrkResult, run_wrk
+from loadgen.report.text import columns
+from loadgen.tools.wrk import WrkResult, run_wrk
 
-_CONF = Path(__file__).parents[1] / "conf/nginx"
+_CONF = Path(__file__).parents[2] / "conf/nginx"
 _SERVER_CORE, _LOAD_CORE, _BOTH_CORES = 0, 1, "0,1"
 
 # What the pair of the old service was to give, in requests a second.

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from itertools import repeat
 
-from ipquery.serve.http.reply import JSON
-from loadgen.addresses import Draw, random_of
-from loadgen.plan import Plan
+from loadgen.send.addresses import Draw, random_of
+from loadgen.send.plan import Plan
 
 Ask = tuple[bytes, bytes, bytes | None]
 """A request, the address it asks for, and the answer that is expected: ``None`` where

@@ -1,6 +1,6 @@
 """What a Redis cache costs and gains, beside doing without.
 
-    python -m loadgen.cache [--rounds 5] [--seconds 3] [--connections 64]
+    python -m loadgen.bench.cache [--rounds 5] [--seconds 3] [--connections 64]
 
 The daemon has a core; wrk and Redis share the other. What is stopped is stopped
 after the start, so that breakers have opened when the first round begins.
@@ -17,9 +17,9 @@ import click
 from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.progress import reporter
-from loadgen.bench import Subject, measure, table
+from loadgen.bench.__main__ import Subject, measure, table
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.report import columns
+from loadgen.report.text import columns
 
 _SERVER_CORE, _REDIS_CORE = 0, 1
 _REDIS, _STOPPED = 18180, 18181
