@@ -11,19 +11,19 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from ipquery.messages import Reader
 from loadgen.report.result import Result, combine
 from loadgen.send.messages import (
+    KINDS,
     READ_FROM,
     WRITE_TO,
     Begin,
     Connected,
     Done,
     Interval,
-    Messages,
     Prepare,
     Refused,
     Stop,
-    encode,
 )
 from loadgen.send.plan import Plan, PlanError
 
@@ -67,7 +67,7 @@ class _Process(ProcessProtocol):
 
     def __init__(self, heard: Callable[["_Process", Interval], None]) -> None:
         self._heard = heard
-        self._messages = Messages()
+        self._messages = Reader(KINDS)
         self._errors = b""
         self.up: Deferred[Connected] = Deferred()
         self.done: Deferred[Done] = Deferred()
@@ -77,7 +77,7 @@ class _Process(ProcessProtocol):
     def say(self, message: Any) -> None:
         """Tell it."""
         pipes: Any = self.transport
-        pipes.writeToChild(READ_FROM, encode(message))
+        pipes.writeToChild(READ_FROM, KINDS.encode(message))
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """It says something."""

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from typing import Protocol
 
 from ipquery.serve.api import contract
-from loadgen.report.latencies import Counts
+from loadgen.send.counts import Counts
 from loadgen.send.requests import Ask, Find, Requests
 
 clock = time.monotonic_ns

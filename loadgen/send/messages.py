@@ -1,16 +1,17 @@
-"""What the processes of a run say to each other: a JSON object a line, over pipes."""
+"""What a run and its worker processes say to each other, as lines over pipes."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+
+from ipquery.messages import Kinds
 
 READ_FROM, WRITE_TO = 3, 4
 """Descriptors of a worker: for what it is told, and for what it has to say."""
 
 Slots = Sequence[tuple[int, int]]
-"""Counts of latencies by slot, see :mod:`loadgen.report.latencies`."""
+"""Slots and counts of latencies, see :mod:`loadgen.send.counts`."""
 
 
 # To a worker
@@ -94,28 +95,4 @@ class Done:
     """How late it was itself, each time that something was due."""
 
 
-_KINDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (Prepare, Begin, Stop, Refused, Connected, Interval, Done)
-}  # fmt: skip
-
-
-def encode(message: Any) -> bytes:
-    """A message as a line, with its end."""
-    # Not into the values: counts by slot are thousands of pairs.
-    content = attrs.asdict(message, recurse=False)
-    return json.dumps([type(message).__name__, content]).encode() + b"\n"
-
-
-class Messages:
-    """Takes a stream apart into messages."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[Any]:
-        """The messages that are complete with this piece."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            kind, content = json.loads(line)
-            yield _KINDS[kind](**content)
+KINDS = Kinds(Prepare, Begin, Stop, Refused, Connected, Interval, Done)

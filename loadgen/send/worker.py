@@ -20,24 +20,24 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 
 from ipquery import DataError, open_snapshot
+from ipquery.messages import Reader
 from ipquery.net import reactor as loop_reactor
 from ipquery.net.limits import raise_open_files
-from loadgen.report.latencies import Counts
 from loadgen.send.addresses import drawing
 from loadgen.send.connections import Connections, open_connections
+from loadgen.send.counts import Counts
 from loadgen.send.load import Load, clock
 from loadgen.send.messages import (
+    KINDS,
     READ_FROM,
     WRITE_TO,
     Begin,
     Connected,
     Done,
     Interval,
-    Messages,
     Prepare,
     Refused,
     Stop,
-    encode,
 )
 from loadgen.send.pacer import Schedule, Timer
 from loadgen.send.plan import Plan, PlanError, decode
@@ -59,7 +59,7 @@ class Worker(Protocol):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._messages = Messages()
+        self._messages = Reader(KINDS)
         self._plan: Plan
         self._load: Load
         self._connections: Connections
@@ -90,7 +90,7 @@ class Worker(Protocol):
 
     def _say(self, message: Any) -> None:
         pipe: Any = self.transport
-        pipe.write(encode(message))
+        pipe.write(KINDS.encode(message))
 
     def _prepare(self, prepare: Prepare) -> None:
         plan = self._plan = decode(prepare.plan)
