@@ -33,7 +33,7 @@ from loadgen.peers.servers import (
     Running,
     Server,
 )
-from loadgen.report.text import columns
+from loadgen.report.tables import columns, markdown
 from loadgen.tools.wrk import WrkResult, run_wrk
 
 _SERVER_CORE, _LOAD_CORE = 0, 1
@@ -186,13 +186,6 @@ def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     return lines
 
 
-def as_markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    head, *body = (f"| {' | '.join(line)} |" for line in lines)
-    rule = "|" + "---|" + "---:|" * (len(lines[0]) - 1)
-    return "\n".join([head, rule, *body])
-
-
 def _ratio_lines(found: Sequence[tuple[str, float, float]]) -> list[tuple[str, ...]]:
     return [
         ("ratio", "median", "aim"),
@@ -238,10 +231,10 @@ def main(
     click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians\n")
     click.echo(columns(table(rows)))
     out.mkdir(parents=True, exist_ok=True)
-    parts = [as_markdown(table(rows))]
+    parts = [markdown(table(rows))]
     if found:
         click.echo(f"\n{columns(_ratio_lines(found))}")
-        parts.append(as_markdown(_ratio_lines(found)))
+        parts.append(markdown(_ratio_lines(found)))
     (out / "bench.md").write_text("\n\n".join(parts) + "\n")
     report = {
         "connections": connections,

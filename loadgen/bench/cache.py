@@ -19,7 +19,7 @@ from ipquery.data.sources import default_sources
 from ipquery.progress import reporter
 from loadgen.bench.__main__ import Subject, measure, table
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.report.text import columns
+from loadgen.report.tables import columns
 
 _SERVER_CORE, _REDIS_CORE = 0, 1
 _REDIS, _STOPPED = 18180, 18181

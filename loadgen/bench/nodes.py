@@ -26,9 +26,8 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench.__main__ import as_markdown
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.report.text import columns
+from loadgen.report.tables import columns, markdown
 from loadgen.tools.wrk import WrkResult, run_wrk
 
 _CONF = Path(__file__).parents[2] / "conf/nginx"
@@ -250,7 +249,7 @@ def main(rounds: int, seconds: int, connections: int, out: Path) -> None:
     click.echo(columns(table(rows)))
     click.echo(f"\n{columns(ratios(rows))}")
     out.mkdir(parents=True, exist_ok=True)
-    text = f"{as_markdown(table(rows))}\n\n{as_markdown(ratios(rows))}\n"
+    text = f"{markdown(table(rows))}\n\n{markdown(ratios(rows))}\n"
     (out / "nodes.md").write_text(text)
 
 

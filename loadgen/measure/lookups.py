@@ -18,7 +18,7 @@ import click
 from ipquery import Snapshot
 from ipquery.address import to_text
 from loadgen.cli import snapshot_of
-from loadgen.report.text import columns
+from loadgen.report.tables import columns
 from loadgen.send.addresses import ZIPF_POPULATION, Random, random_of, uniform_v4, zipf
 
 _COUNT = 50_000

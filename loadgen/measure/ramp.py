@@ -9,7 +9,8 @@ from loadgen.report.charts import Line, lines, plain
 from loadgen.report.page import figures, page
 from loadgen.report.page import table as html_table
 from loadgen.report.result import Result
-from loadgen.report.text import columns, duration
+from loadgen.report.tables import columns
+from loadgen.report.text import duration
 
 START_RATE = 1000.0
 """Requests a second of the first step, unless told otherwise."""

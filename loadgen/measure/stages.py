@@ -33,7 +33,8 @@ from loadgen.peers.servers import ECHO, IPQUERY, ROUTES, Running, Server
 from loadgen.report.charts import bars
 from loadgen.report.page import page
 from loadgen.report.page import table as html_table
-from loadgen.report.text import bar, columns
+from loadgen.report.tables import columns
+from loadgen.report.text import bar
 from loadgen.send.addresses import random_of, uniform_v4
 
 GET_START = f"GET {contract.QUERY_PATH}?ip=".encode()

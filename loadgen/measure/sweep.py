@@ -13,7 +13,8 @@ from loadgen.report.charts import Line, legend, lines
 from loadgen.report.page import page
 from loadgen.report.page import table as html_table
 from loadgen.report.result import Result
-from loadgen.report.text import bar, columns, duration
+from loadgen.report.tables import columns
+from loadgen.report.text import bar, duration
 
 _PORT = 18100
 

@@ -1,6 +1,6 @@
 """A result as text, after wrk's manner."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from loadgen.report.result import Result
 
@@ -20,18 +20,6 @@ def size(number: float) -> str:
             break
         number /= 1024
     return f"{number:.2f}{unit}"
-
-
-def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Columns in line: the first to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
 
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"

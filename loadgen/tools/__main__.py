@@ -24,9 +24,9 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench.__main__ import as_markdown
 from loadgen.peers.servers import IPQUERY, Running
-from loadgen.report.text import columns, duration
+from loadgen.report.tables import columns, markdown
+from loadgen.report.text import duration
 from loadgen.tools.wrk import SCRIPT
 
 _FILES = Path(__file__).parent
@@ -259,7 +259,7 @@ def main(seconds: int, connections: int, only: Sequence[str]) -> None:
             rows.append(_cells(tool, found, ours))
     click.echo(columns(rows))
     Path("build").mkdir(exist_ok=True)
-    Path("build/tools.md").write_text(as_markdown(rows) + "\n")
+    Path("build/tools.md").write_text(markdown(rows) + "\n")
 
 
 if __name__ == "__main__":
