@@ -71,14 +71,14 @@ def _endpoint(reactor: Any, plan: Plan) -> IStreamClientEndpoint:
     plain = make_client_endpoint(reactor, target.peer, target.port, plan.timeout)
     if not target.tls:
         return plain
-    trust = None if plan.authority is None else _authorities(Path(plan.authority))
+    trust = None if plan.ca is None else _trusted(Path(plan.ca))
     return wrapClientTLS(optionsForClientTLS(target.host, trustRoot=trust), plain)
 
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
-def _authorities(path: Path) -> Any:
+def _trusted(path: Path) -> Any:
     try:
         pieces = path.read_bytes().split(_PEM_BEGIN)[1:]
         found = [Certificate.loadPEM(_PEM_BEGIN + piece) for piece in pieces]

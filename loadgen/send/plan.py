@@ -183,8 +183,8 @@ class Plan:
     """Path of the snapshot that every answer is checked against."""
     database: str | None = None
     """Path of the snapshot that addresses of a country are taken from."""
-    authority: str | None = None
-    """Path of a PEM file with certificates to trust beside the system's."""
+    ca: str | None = None
+    """Path of a PEM file with certificates to trust instead of the system's."""
     cores: tuple[int, ...] = ()
     """Cores to keep to, one process after the other; none: wherever."""
     number: int = 0

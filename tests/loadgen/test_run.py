@@ -277,7 +277,7 @@ async def test_a_process_that_dies_is_an_error_and_ends_the_others() -> None:
 @pytest_twisted.ensureDeferred
 async def test_tls_with_a_verified_certificate(certified: Certified) -> None:
     async with serving(at_once, certified.options) as server:
-        plan = _plan(server.url, authority=str(certified.path))
+        plan = _plan(server.url, ca=str(certified.path))
         result = await _run(plan)
     assert result.answered > 10
     assert not result.failed
@@ -293,7 +293,7 @@ async def test_tls_with_a_certificate_that_nobody_vouches_for(certified: Certifi
 @pytest_twisted.ensureDeferred
 async def test_tls_with_a_certificate_of_another_host(certified: Certified) -> None:
     async with serving(at_once, certified.options) as server:
-        plan = _plan(server.url, authority=str(certified.path))
+        plan = _plan(server.url, ca=str(certified.path))
         plan = attrs.evolve(plan, target=attrs.evolve(plan.target, host="127.0.0.1"))
         with pytest.raises(PlanError, match="not for this host"):
             await _run(plan)
@@ -304,4 +304,4 @@ async def test_certificates_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("nothing")
     with pytest.raises(PlanError, match="no certificates"):
-        await _run(_plan("https://127.0.0.1:1/", authority=str(path)))
+        await _run(_plan("https://127.0.0.1:1/", ca=str(path)))

@@ -1,6 +1,6 @@
 """What a look-up takes inside a process: find and finder, kept and not kept, IPv4 and IPv6.
 
-    python -m loadgen.measure.lookups [DB]
+    python -m loadgen.bench.lookups [DB]
 
 Nothing is asserted: it is for comparing layouts and databases, one after the other on the
 same machine. Processor time counts, and of all rounds the best, as whatever disturbs makes
@@ -17,7 +17,7 @@ import click
 
 from ipquery import Snapshot
 from ipquery.address import to_text
-from loadgen.cli import snapshot_of
+from loadgen.cli.parameters import snapshot_of
 from loadgen.report.tables import columns
 from loadgen.send.addresses import ZIPF_POPULATION, Random, random_of, uniform_v4, zipf
 
