@@ -6,244 +6,157 @@ Machines are noisy: what is worth quoting are the ratios of one run.
 """
 
 import json
-import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from fnmatch import fnmatch
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 
+from ipquery import Snapshot
 from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.peers.servers import (
-    CONSTANT,
-    FASTAPI,
-    GEOIP2,
-    GRANIAN,
-    IPQUERY,
-    KLEIN,
-    OLD,
-    ROUTES,
-    Running,
-    Server,
-)
-from loadgen.report.tables import columns, markdown
-from loadgen.tools.wrk import WrkResult, run_wrk
+from loadgen.bench import requests, shapes, steady, subjects
+from loadgen.bench.rounds import measure
+from loadgen.peers.cores import SERVER_CORE
+from loadgen.peers.servers import CONSTANT, GEOIP2, TLS, Running
+from loadgen.report.tables import Table, columns, markdown
 
-_SERVER_CORE, _LOAD_CORE = 0, 1
+_ONE_SHOT = "one-shot: the caller closes"
 
 
 @attrs.frozen
-class Subject:
-    """A server, and how it is asked."""
+class _Options:
+    """What was asked for."""
 
-    server: Server
-    kind: str = "get"
+    rounds: int
+    seconds: float
+    connections: int
+    only: Sequence[str]
+    has_nginx: bool
 
-    @property
-    def name(self) -> str:
-        """Its row's title."""
-        suffix = {"get": "", "post": ", POST", "browser": ", ten browser headers"}[self.kind]
-        return self.server.name + suffix
-
-
-SUBJECTS = (
-    Subject(IPQUERY),
-    Subject(IPQUERY, "post"),
-    Subject(IPQUERY, "browser"),
-    Subject(ROUTES),
-    Subject(KLEIN),
-    Subject(OLD),
-    Subject(FASTAPI),
-    Subject(GRANIAN),
-    Subject(GEOIP2),
-    Subject(CONSTANT),
-)
-
-# What the project promises, as ratios of rates: title, of, to, at least.
-AIMS = (
-    ("ipquery / nginx with geoip2", SUBJECTS[0], SUBJECTS[8], 1.15),
-    ("ipquery / nginx with a constant answer", SUBJECTS[0], SUBJECTS[9], 0.70),
-    ("ipquery / stock Klein", SUBJECTS[0], SUBJECTS[4], 12),
-    ("ipquery / the old design", SUBJECTS[0], SUBJECTS[5], 25),
-    ("ipquery, POST / GET", SUBJECTS[1], SUBJECTS[0], 0.9),
-    ("ipquery, browser headers / none", SUBJECTS[2], SUBJECTS[0], 0.75),
-)
+    def wanted(self, name: str) -> bool:
+        """Whether a row of this name is to be measured."""
+        return not self.only or any(fnmatchcase(name, pattern) for pattern in self.only)
 
 
 @attrs.define
-class Row:
-    """What all rounds found of a subject."""
+class _Report:
+    """Tables as they are found, shown at once and written at the end."""
 
-    subject: Subject
-    results: list[WrkResult] = attrs.field(factory=list)
-    cpu: list[float] = attrs.field(factory=list)
-    pss: int = 0
+    tables: list[Table] = attrs.field(factory=list)
+    content: dict[str, Any] = attrs.field(factory=dict)
 
-    def median(self, of: Callable[[WrkResult], float]) -> float:
-        """The middle of all rounds."""
-        return statistics.median(map(of, self.results))
+    def add(self, table: Table) -> None:
+        """Show a table."""
+        click.echo(f"\n{columns(table)}")
+        self.tables.append(table)
 
-    def summary(self) -> dict[str, Any]:
-        """The row, for JSON."""
-        rates = [result.rate for result in self.results]
-        return {
-            "name": self.subject.name,
-            "requests_per_second": statistics.median(rates),
-            "lowest": min(rates),
-            "highest": max(rates),
-            "p50_seconds": self.median(lambda result: result.p50),
-            "p99_seconds": self.median(lambda result: result.p99),
-            "p999_seconds": self.median(lambda result: result.p999),
-            "cpu_microseconds": statistics.median(self.cpu) * 1e6,
-            "pss_bytes": self.pss,
-            "errors": sum(result.errors for result in self.results),
-        }
+    def write(self, out: Path) -> None:
+        """Write bench.md and bench.json."""
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "bench.md").write_text("\n\n".join(map(markdown, self.tables)) + "\n")
+        (out / "bench.json").write_text(json.dumps(self.content, indent=2) + "\n")
 
 
-def measure(
-    subjects: Sequence[Subject],
-    running: Running,
-    rounds: int,
-    seconds: float,
-    connections: int,
-    say: Callable[[str], None],
-    when_started: Callable[[], None] = lambda: None,
-) -> list[Row]:
-    """Ask each subject in turn, ``rounds`` times over.
-
-    :param when_started: called before the first round.
-    """
-    rows = [Row(subject) for subject in subjects]
-    for row in rows:
-        say(f"starting {row.subject.server.name}")
-        running.start(row.subject.server)
-        run_wrk(row.subject.server.port, connections, 1, row.subject.kind, _LOAD_CORE)
-    when_started()
-    for number in range(1, rounds + 1):
-        for row in rows:
-            subject = row.subject
-            before = running.cpu_seconds(subject.server)
-            result = run_wrk(subject.server.port, connections, seconds, subject.kind, _LOAD_CORE)
-            row.cpu.append((running.cpu_seconds(subject.server) - before) / result.requests)
-            row.results.append(result)
-            row.pss = running.worker_pss(subject.server)
-            say(f"round {number} of {rounds}: {subject.name}: {result.rate:,.0f} requests/s")
-    return rows
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
-def ratios(rows: Sequence[Row]) -> list[tuple[str, float, float]]:
-    """Title, median of the rounds' ratios, aim: of what was measured.
-
-    The ratio is taken round by round, as its two parts saw the same machine then.
-    """
-    by_name = {row.subject.name: row.results for row in rows}
-    found = []
-    for title, over, under, aim in AIMS:
-        if over.name in by_name and under.name in by_name:
-            pairs = zip(by_name[over.name], by_name[under.name], strict=True)
-            found.append((title, statistics.median(a.rate / b.rate for a, b in pairs), aim))
-    return found
-
-
-_HEADINGS = (
-    "server",
-    "req/s",
-    "spread",
-    "p50 ms",
-    "p99 ms",
-    "p99.9 ms",
-    "CPU µs",
-    "PSS MB",
-    "errors",
-)
-
-
-def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Headings and rows, as texts."""
-    lines: list[tuple[str, ...]] = [_HEADINGS]
-    for row in rows:
-        found = row.summary()
-        lines.append(
-            (
-                found["name"],
-                f"{found['requests_per_second']:,.0f}",
-                f"{found['lowest']:,.0f}-{found['highest']:,.0f}",
-                f"{found['p50_seconds'] * 1e3:.2f}",
-                f"{found['p99_seconds'] * 1e3:.2f}",
-                f"{found['p999_seconds'] * 1e3:.2f}",
-                f"{found['cpu_microseconds']:.1f}",
-                f"{found['pss_bytes'] / 1e6:.0f}",
-                str(found["errors"]),
-            )
-        )
-    return lines
-
-
-def _ratio_lines(found: Sequence[tuple[str, float, float]]) -> list[tuple[str, ...]]:
-    return [
-        ("ratio", "median", "aim"),
-        *((title, f"{ratio:.2f}", f"{aim:.2f}") for title, ratio, aim in found),
+def _measure_subjects(options: _Options, running: Running, report: _Report) -> None:
+    chosen = [
+        one
+        for one in subjects.contenders(options.connections, options.wanted)
+        if options.has_nginx or one.server not in (GEOIP2, CONSTANT)
     ]
+    if not chosen:
+        return
+    rows = measure(chosen, running, options.rounds, options.seconds, _say)
+    found = subjects.ratios(rows)
+    report.content["servers"] = [row.summary() for row in rows]
+    report.content["ratios"] = {title: ratio for title, ratio, _ in found}
+    report.add(subjects.table(rows))
+    if found:
+        report.add(subjects.ratio_table(found))
+
+
+def _takes_tls() -> bool:
+    """Whether this daemon can be told to speak TLS."""
+    command = [TLS.command[0], "ipquery", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return "tls:" in done.stdout
+
+
+def _measure_shapes(
+    options: _Options, running: Running, report: _Report, snapshot: Path, folder: Path
+) -> None:
+    tls = _takes_tls()
+    chosen = [
+        shape
+        for shape in shapes.SHAPES
+        if options.wanted(shape.name) and (tls or not shape.ours.tls)
+    ]
+    if not chosen or not options.has_nginx:
+        return
+    with Snapshot(snapshot) as opened:
+        addresses = requests.draw_addresses(opened)
+    contenders = list(shapes.contenders(chosen, addresses, folder, options.connections))
+    rows = measure(contenders, running, options.rounds, options.seconds, _say)
+    pairs = shapes.pairs(chosen, rows)
+    report.content["shapes"] = [shapes.summary(pair) for pair in pairs]
+    report.add(shapes.table(pairs))
+    for pair in pairs:
+        if pair.shape.name == _ONE_SHOT:
+            file = folder / "requests-at-a-rate"
+            requests.write(file, requests.plain(addresses))
+            found = steady.measure_steady(
+                pair, file, running, options.rounds, options.seconds, _say
+            )
+            report.content["one_shot_at_a_rate"] = {
+                "requests_per_second": found.rate,
+                "p99_ratio": found.ratio,
+                "at_most": steady.MOST_P99,
+            }
+            report.add(steady.table(found))
 
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Turns that each server gets.")
 @click.option("--seconds", default=3, show_default=True, help="How long a turn takes.")
 @click.option("--connections", default=64, show_default=True, help="Open at the same time.")
-@click.option("--only", multiple=True, metavar="PATTERN", help="Only such names, as nginx*.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only rows of such names, as 'nginx*', 'one-shot*' or 'GET, one header'.",
+)
 @click.option("--mmdb", type=click.Path(path_type=Path), help="DB-IP City Lite, for nginx.")
 @click.option("--out", default=Path("build"), type=click.Path(path_type=Path), show_default=True)
 def main(
     rounds: int, seconds: int, connections: int, only: Sequence[str], mmdb: Path | None, out: Path
 ) -> None:
-    """Measure ipquery and its peers; write bench.md and bench.json into OUT."""
+    """Measure ipquery and its peers; write bench.md and bench.json into OUT.
+
+    First all servers with the same requests, then ipquery beside nginx for every shape of
+    request. Without --mmdb there is no nginx.
+    """
     raise_open_files()
-
-    def wanted(subject: Subject) -> bool:
-        if mmdb is None and subject.server in (GEOIP2, CONSTANT):
-            return False
-        return not only or any(fnmatch(subject.name, pattern) for pattern in only)
-
-    subjects = [subject for subject in SUBJECTS if wanted(subject)]
+    options = _Options(rounds, seconds, connections, only, mmdb is not None)
     snapshot = served_snapshot(default_sources(), default_cache(), reporter(sys.stderr))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Running(Path(folder), snapshot, mmdb and mmdb.absolute(), _SERVER_CORE) as running,
-    ):
-        # nginx's worker is somebody else.
-        Path(folder).chmod(0o755)
-        rows = measure(
-            subjects,
-            running,
-            rounds,
-            seconds,
-            connections,
-            lambda text: click.echo(text, err=True),
-        )
-    found = ratios(rows)
-    click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians\n")
-    click.echo(columns(table(rows)))
-    out.mkdir(parents=True, exist_ok=True)
-    parts = [markdown(table(rows))]
-    if found:
-        click.echo(f"\n{columns(_ratio_lines(found))}")
-        parts.append(markdown(_ratio_lines(found)))
-    (out / "bench.md").write_text("\n\n".join(parts) + "\n")
-    report = {
-        "connections": connections,
-        "rounds": rounds,
-        "seconds": seconds,
-        "servers": [row.summary() for row in rows],
-        "ratios": {title: ratio for title, ratio, _ in found},
-    }
-    (out / "bench.json").write_text(json.dumps(report, indent=2) + "\n")
+    report = _Report(content={"connections": connections, "rounds": rounds, "seconds": seconds})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Running(folder, snapshot, mmdb and mmdb.absolute(), SERVER_CORE) as running:
+            _measure_subjects(options, running, report)
+            _measure_shapes(options, running, report, snapshot, folder)
+    click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians")
+    report.write(out)
 
 
 if __name__ == "__main__":

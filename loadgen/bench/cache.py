@@ -17,17 +17,18 @@ import click
 from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.progress import reporter
-from loadgen.bench.__main__ import Subject, measure, table
-from loadgen.peers.servers import Running, Server, ipquery_command
+from loadgen.bench.rounds import measure
+from loadgen.bench.subjects import contender, table
+from loadgen.peers.cores import LOAD_CORE, SERVER_CORE
+from loadgen.peers.servers import Running, Server, ipquery_command, next_port
 from loadgen.report.tables import columns
 
-_SERVER_CORE, _REDIS_CORE = 0, 1
-_REDIS, _STOPPED = 18180, 18181
+_REDIS, _STOPPED = next_port(), next_port()
 _BREAKER_SECONDS = 3
 
 
-def _server(name: str, port: int, *flags: str) -> Server:
-    return Server(name, ipquery_command(port, "{snapshot}", "-w", "1", *flags), port)
+def _server(name: str, *flags: str) -> Server:
+    return Server(name, ipquery_command("{snapshot}", "-w", "1", *flags))
 
 
 def _config(folder: Path, name: str, redis: str) -> str:
@@ -39,7 +40,7 @@ def _config(folder: Path, name: str, redis: str) -> str:
 def _redis(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [
-            *("taskset", "-c", str(_REDIS_CORE), "redis-server", "--port", str(port)),
+            *("taskset", "-c", str(LOAD_CORE), "redis-server", "--port", str(port)),
             *("--bind", "127.0.0.1", "--unixsocket", f"{folder}/{port}.sock", "--save", ""),
             *("--maxmemory", "500mb", "--maxmemory-policy", "allkeys-lru"),
         ],
@@ -61,18 +62,17 @@ def main(rounds: int, seconds: int, connections: int) -> None:
         up, stopped = _redis(folder, _REDIS), _redis(folder, _STOPPED)
         address, gone = f"redis://127.0.0.1:{_REDIS}", f"redis://127.0.0.1:{_STOPPED}"
         servers = [
-            _server("no cache", 18171),
-            _server("no cache, --no-express", 18172, "--no-express"),
-            _server("scope fallback", 18173, "--redis", address),
-            _server("scope fallback, Redis stopped", 18174, "--redis", gone),
-            _server("scope all", 18175, "--config", _config(folder, "all", address)),
+            _server("no cache"),
+            _server("no cache, --no-express", "--no-express"),
+            _server("scope fallback", "--redis", address),
+            _server("scope fallback, Redis stopped", "--redis", gone),
+            _server("scope all", "--config", _config(folder, "all", address)),
             _server(
                 "scope all, UNIX socket",
-                18176,
                 "--config",
                 _config(folder, "unix", f"unix:{folder}/{_REDIS}.sock"),
             ),
-            _server("scope all, Redis stopped", 18177, "--config", _config(folder, "gone", gone)),
+            _server("scope all, Redis stopped", "--config", _config(folder, "gone", gone)),
         ]
 
         def stop() -> None:
@@ -81,13 +81,12 @@ def main(rounds: int, seconds: int, connections: int) -> None:
             time.sleep(_BREAKER_SECONDS)
 
         try:
-            with Running(folder, snapshot, None, _SERVER_CORE) as running:
+            with Running(folder, snapshot, None, SERVER_CORE) as running:
                 rows = measure(
-                    [Subject(server) for server in servers],
+                    [contender(server, connections) for server in servers],
                     running,
                     rounds,
                     seconds,
-                    connections,
                     lambda text: click.echo(text, err=True),
                     stop,
                 )

@@ -16,15 +16,13 @@ import attrs
 import click
 
 from ipquery import Snapshot
-from ipquery.address import to_text
+from loadgen.bench.requests import draw_addresses
 from loadgen.cli.parameters import snapshot_of
 from loadgen.report.tables import columns
-from loadgen.send.addresses import ZIPF_POPULATION, Random, random_of, uniform_v4, zipf
+from loadgen.send.addresses import ZIPF_POPULATION, random_of, zipf
 
 _COUNT = 50_000
 _HOT = 1000
-# One in so many of the IPv6 ranges is enough to draw from.
-_EVERY = 37
 
 
 @attrs.frozen
@@ -47,37 +45,12 @@ class Row:
     """The same addresses a second time."""
 
 
-def _known_v4(snapshot: Snapshot, chance: Random, count: int) -> list[bytes]:
-    draw = uniform_v4(chance)
-    known: list[bytes] = []
-    while len(known) < count:
-        known += [ip for ip in draw(count) if snapshot.find(ip.decode())]
-    return known[:count]
-
-
-def _known_v6(snapshot: Snapshot, chance: Random, count: int) -> list[bytes]:
-    """Most of the space is nobody's, so each range is as likely as the other."""
-    ranges = [
-        (first, last)
-        for place, (first, last, number) in enumerate(snapshot.ranges(6))
-        if number and place % _EVERY == 0
-    ]
-    if not ranges:
-        return []
-    chosen = chance.integers(0, len(ranges), count).tolist()
-    offsets = chance.random(count).tolist()
-    return [
-        to_text(6, first + int(offset * (last - first))).encode()
-        for (first, last), offset in zip((ranges[k] for k in chosen), offsets, strict=True)
-    ]
-
-
 def traffic(path: Path) -> Iterator[Traffic]:
     """What is asked for; the same for the same database."""
     chance = random_of(1)
     with Snapshot(path) as snapshot:
-        for version, known in (("IPv4", _known_v4), ("IPv6", _known_v6)):
-            population = known(snapshot, chance, ZIPF_POPULATION)
+        known = draw_addresses(snapshot, ZIPF_POPULATION)
+        for version, population in (("IPv4", known.v4), ("IPv6", known.v6)):
             if not population:
                 continue
             hot = chance.integers(0, _HOT, _COUNT).tolist()

@@ -26,25 +26,27 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
+from loadgen.peers.cores import LOAD_CORE, SERVER_CORE
 from loadgen.peers.servers import Running, Server, ipquery_command
 from loadgen.report.tables import columns, markdown
-from loadgen.tools.wrk import WrkResult, run_wrk
+from loadgen.report.tally import Tally
+from loadgen.tools.wrk import run_wrk
 
 _CONF = Path(__file__).parents[2] / "conf/nginx"
-_SERVER_CORE, _LOAD_CORE, _BOTH_CORES = 0, 1, "0,1"
+_BOTH_CORES = f"{SERVER_CORE},{LOAD_CORE}"
 
 # What the pair of the old service was to give, in requests a second.
 _OLD_AIM = 5000
 
 
-def _node(name: str, port: int, *flags: str) -> Server:
-    bind = f"unix:{{folder}}/{port}.sock"
-    return Server(name, ipquery_command(port, "{snapshot}", "-w", "1", "-b", bind, *flags), port)
+def _node(name: str, *flags: str) -> Server:
+    also = ("-b", "unix:{folder}/{port}.sock")
+    return Server(name, ipquery_command("{snapshot}", "-w", "1", *also, *flags))
 
 
-ONE, OTHER = _node("node 1", 18091), _node("node 2", 18092)
-SLOW_ONE = _node("slow node 1", 18093, "--no-express")
-SLOW_OTHER = _node("slow node 2", 18094, "--no-express")
+ONE, OTHER = _node("node 1"), _node("node 2")
+SLOW_ONE = _node("slow node 1", "--no-express")
+SLOW_OTHER = _node("slow node 2", "--no-express")
 
 
 @attrs.frozen
@@ -64,23 +66,19 @@ class Layout:
         return self.nginx or self.nodes[0]
 
 
-def _behind_nginx(name: str, port: int, *nodes: Server, **more: bool) -> Layout:
+def _behind_nginx(name: str, *nodes: Server, **more: bool) -> Layout:
     nginx = Server(
-        f"nginx, {name}",
-        ("nginx", "-c", f"{{folder}}/{port}/nginx.conf", "-g", "daemon off;"),
-        port,
+        f"nginx, {name}", ("nginx", "-c", "{folder}/{port}/nginx.conf", "-g", "daemon off;")
     )
     return Layout(name, nodes, nginx, **more)
 
 
 DIRECT = Layout("one node, no nginx", (ONE,))
-SINGLE = _behind_nginx("nginx, one node", 18095, ONE)
-PAIR = _behind_nginx("nginx, two nodes", 18096, ONE, OTHER)
-UNIX_PAIR = _behind_nginx("nginx, two nodes, UNIX sockets", 18097, ONE, OTHER, over_unix=True)
-SLOW_SINGLE = _behind_nginx("nginx, one slow node", 18098, SLOW_ONE, apart=True)
-SLOW_PAIR = _behind_nginx(
-    "nginx, two slow nodes, a core each", 18099, SLOW_ONE, SLOW_OTHER, apart=True
-)
+SINGLE = _behind_nginx("nginx, one node", ONE)
+PAIR = _behind_nginx("nginx, two nodes", ONE, OTHER)
+UNIX_PAIR = _behind_nginx("nginx, two nodes, UNIX sockets", ONE, OTHER, over_unix=True)
+SLOW_SINGLE = _behind_nginx("nginx, one slow node", SLOW_ONE, apart=True)
+SLOW_PAIR = _behind_nginx("nginx, two slow nodes, a core each", SLOW_ONE, SLOW_OTHER, apart=True)
 LAYOUTS = (DIRECT, SINGLE, PAIR, UNIX_PAIR, SLOW_SINGLE, SLOW_PAIR)
 
 
@@ -89,7 +87,7 @@ class Row:
     """What all rounds found of a layout. Processor time in seconds a request."""
 
     layout: Layout
-    results: list[WrkResult] = attrs.field(factory=list)
+    results: list[Tally] = attrs.field(factory=list)
     nginx_cpu: list[float] = attrs.field(factory=list)
     node_cpu: list[float] = attrs.field(factory=list)
 
@@ -106,7 +104,7 @@ class Cluster:
         self._folder = folder
         self._cores = {
             core: stack.enter_context(Running(folder, snapshot, None, core))
-            for core in (_SERVER_CORE, _LOAD_CORE, _BOTH_CORES)
+            for core in (SERVER_CORE, LOAD_CORE, _BOTH_CORES)
         }
 
     def start(self, layout: Layout) -> None:
@@ -119,10 +117,10 @@ class Cluster:
 
     def _of(self, server: Server) -> Running:
         if server is SLOW_OTHER:
-            return self._cores[_LOAD_CORE]
+            return self._cores[LOAD_CORE]
         if server in (SLOW_SINGLE.nginx, SLOW_PAIR.nginx):
             return self._cores[_BOTH_CORES]
-        return self._cores[_SERVER_CORE]
+        return self._cores[SERVER_CORE]
 
     def cpu_seconds(self, servers: Sequence[Server]) -> float:
         """Processor time that servers have used, together."""
@@ -161,13 +159,13 @@ def measure(
     for row in rows:
         say(f"starting {row.layout.name}")
         cluster.start(row.layout)
-        run_wrk(row.layout.entry.port, connections, 1, core=_LOAD_CORE)
+        run_wrk(row.layout.entry.port, connections, 1, core=LOAD_CORE)
     for number in range(1, rounds + 1):
         for row in rows:
             layout = row.layout
             nginx = [layout.nginx] if layout.nginx else []
             before = cluster.cpu_seconds(nginx), cluster.cpu_seconds(layout.nodes)
-            core = None if layout.apart else _LOAD_CORE
+            core = None if layout.apart else LOAD_CORE
             result = run_wrk(layout.entry.port, connections, seconds, core=core)
             row.results.append(result)
             row.nginx_cpu.append((cluster.cpu_seconds(nginx) - before[0]) / result.requests)
@@ -239,8 +237,6 @@ def main(rounds: int, seconds: int, connections: int, out: Path) -> None:
     raise_open_files()
     snapshot = served_snapshot(default_sources(), default_cache(), reporter(sys.stderr))
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        # nginx's worker is somebody else.
-        Path(name).chmod(0o755)
         cluster = Cluster(stack, Path(name), snapshot)
         rows = measure(
             cluster, rounds, seconds, connections, lambda text: click.echo(text, err=True)

@@ -18,13 +18,14 @@ from pathlib import Path
 import click
 
 from ipquery.data.sources import ip2region_source
+from loadgen.peers.cores import LOAD_CORE, SERVER_CORE
 from loadgen.peers.servers import Running, Server, ipquery_command
-from loadgen.tools.wrk import WrkResult, run_wrk
+from loadgen.report.tally import Tally
+from loadgen.tools.wrk import run_wrk
 
-_SERVER_CORE, _LOAD_CORE = 0, 1
 _BETWEEN_SECONDS = 2
 
-_SERVER = Server("ipquery", ipquery_command(18089, "{folder}/current", "-w", "1"), 18089)
+_SERVER = Server("ipquery", ipquery_command("{folder}/current", "-w", "1"))
 
 
 @contextmanager
@@ -59,15 +60,15 @@ def main(other: Path, rounds: int, seconds: int, connections: int) -> None:
     """Compare answers during reloads with those of a quiet time."""
     databases = [ip2region_source().path, other]
 
-    def ask() -> WrkResult:
-        return run_wrk(_SERVER.port, connections, seconds, core=_LOAD_CORE)
+    def ask() -> Tally:
+        return run_wrk(_SERVER.port, connections, seconds, core=LOAD_CORE)
 
     found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         current = folder / "current"
         shutil.copyfile(databases[0], current)
-        with Running(folder, current, None, _SERVER_CORE) as running:
+        with Running(folder, current, None, SERVER_CORE) as running:
             running.start(_SERVER)
             for number in range(1, rounds + 1):
                 steady = ask()

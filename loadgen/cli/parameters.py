@@ -1,6 +1,5 @@
 """What several commands take as parameters."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,9 +45,3 @@ def snapshot_of(db: str | None) -> str | None:
         return None
     path = ensure_snapshot(parse_sources([db]), default_cache(), reporter(sys.stderr))
     return str(path.absolute())
-
-
-def two_cores() -> tuple[int, int]:
-    """One for servers, another for load; twice the same if there is only one."""
-    available = sorted(os.sched_getaffinity(0))
-    return available[0], available[-1]

@@ -7,8 +7,9 @@ import click
 
 from ipquery.net.limits import raise_open_files
 from loadgen.cli.output import Outputs, note, run_in_reactor
-from loadgen.cli.parameters import DURATION, HTML, JSON, snapshot_of, two_cores
+from loadgen.cli.parameters import DURATION, HTML, JSON, snapshot_of
 from loadgen.measure.run import Run
+from loadgen.peers.cores import LOAD_CORE, SERVER_CORE
 from loadgen.send.plan import Plan, parse_target
 
 
@@ -24,7 +25,6 @@ def stages_command(
     """Measure each step of a request by itself, and name the bottleneck."""
     path = snapshot_of(db)
     assert path is not None
-    server_core, load_core = two_cores()
     raise_open_files()
 
     async def work(reactor: Any) -> None:
@@ -35,11 +35,11 @@ def stages_command(
                 parse_target(f"http://127.0.0.1:{port}/"),
                 connections=connections,
                 seconds=seconds,
-                cores=(load_core,),
+                cores=(LOAD_CORE,),
             )
             return (await Run(reactor, plan).result()).answered
 
-        found = await stages.measure(Path(path), drive, server_core, note)
+        found = await stages.measure(Path(path), drive, SERVER_CORE, note)
         outputs = Outputs(json_to, html_to)
         outputs.write(stages.as_text(found), stages.as_json(found), stages.as_html(found))
 

@@ -16,8 +16,6 @@ from loadgen.report.result import Result
 from loadgen.report.tables import columns
 from loadgen.report.text import bar, duration
 
-_PORT = 18100
-
 
 @attrs.frozen
 class Setting:
@@ -99,7 +97,7 @@ async def sweep(
     :param cores: where the service runs, as taskset(1) has it.
     """
     rows = []
-    for place, settings in enumerate(itertools.product(*dimensions)):
+    for settings in itertools.product(*dimensions):
         title = " workers, ".join([settings[0].name, ", ".join(one.name for one in settings[1:])])
         say(title)
         with (
@@ -110,7 +108,7 @@ async def sweep(
             hidden.mkdir()
             (hidden / "uvloop.py").write_text('raise ImportError("hidden for comparison")\n')
             (Path(folder) / "cache-all.toml").write_text("[cache]\nscope = 'all'\n")
-            server = _server(title, _PORT + place, settings)
+            server = _server(title, settings)
             running.start(server)
             result = await drive(server.port)
             row = Row(settings, result, running.worker_pss(server), running.total_pss(server))
@@ -119,10 +117,10 @@ async def sweep(
     return rows
 
 
-def _server(title: str, port: int, settings: Sequence[Setting]) -> Server:
+def _server(title: str, settings: Sequence[Setting]) -> Server:
     flags = [flag for one in settings for flag in one.flags]
     environment = {name: value for one in settings for name, value in one.environment.items()}
-    return Server(title, ipquery_command(port, "{snapshot}", *flags), port, environment)
+    return Server(title, ipquery_command("{snapshot}", *flags), environment)
 
 
 _HEADINGS = ["workers", "settings", "req/s", "p50", "p99", "failed", "MB/worker", "MB"]

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from socket import AF_INET6, inet_ntop
@@ -120,7 +120,7 @@ def mixed(chance: Random, ipv6_share: float, v4: Draw, v6: Draw) -> Draw:
     return draw
 
 
-def zipf(chance: Random, exponent: float, population: list[bytes]) -> Draw:
+def zipf(chance: Random, exponent: float, population: Sequence[bytes]) -> Draw:
     """A few often and many seldom: the one of rank k in proportion to k ** -exponent."""
     weights = np.arange(1, len(population) + 1, dtype=float) ** -exponent
     bounds = np.cumsum(weights) / weights.sum()

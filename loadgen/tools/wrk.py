@@ -1,29 +1,12 @@
 """Runs wrk, and reads what it found."""
 
 import json
-import subprocess
 from pathlib import Path
 
-import attrs
+from loadgen.report.tally import Tally
+from loadgen.tools.program import run_program
 
 SCRIPT = Path(__file__).parent / "look_up.lua"
-
-
-@attrs.frozen
-class WrkResult:
-    """One run. Latencies in seconds; ``errors`` are failed and refused requests of any kind."""
-
-    requests: int
-    seconds: float
-    p50: float
-    p99: float
-    p999: float
-    errors: int
-
-    @property
-    def rate(self) -> float:
-        """Requests a second."""
-        return self.requests / self.seconds
 
 
 def run_wrk(
@@ -33,33 +16,39 @@ def run_wrk(
     kind: str = "get",
     core: int | None = None,
     timeout: int = 10,
-) -> WrkResult:
+) -> Tally:
     """Ask a server on loopback for random addresses, from one thread.
 
     :param kind: get, post, or browser for GET with ten headers.
     :param core: the core to run wrk on.
     :raises subprocess.CalledProcessError: wrk failed.
     """
-    pinned = [] if core is None else ["taskset", "-c", str(core)]
-    done = subprocess.run(
-        [
-            *pinned,
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(round(seconds), 1)}s",
-            f"--timeout={timeout}s",
-            "-s",
-            str(SCRIPT),
-            f"http://127.0.0.1:{port}/",
-            "--",
-            kind,
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=seconds + 60,
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
-    errors = sum(found.pop(name) for name in ("connect", "read", "write", "status", "timeout"))
-    return WrkResult(**found, errors=errors)
+    return _run(f"http://127.0.0.1:{port}/", connections, seconds, (kind,), core, timeout)
+
+
+def replay_with_wrk(
+    port: int, requests: Path, connections: int, seconds: float, core: int, tls: bool = False
+) -> Tally:
+    """Send the requests of a file to a server on loopback again and again, from one thread.
+
+    :param requests: see look_up.lua.
+    :raises subprocess.CalledProcessError: wrk failed.
+    """
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/"
+    return _run(url, connections, seconds, ("file", str(requests)), core, 10)
+
+
+def _run(
+    url: str,
+    connections: int,
+    seconds: float,
+    arguments: tuple[str, ...],
+    core: int | None,
+    timeout: int,
+) -> Tally:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s"]
+    command += [f"--timeout={timeout}s", "-s", str(SCRIPT), url, "--", *arguments]
+    said, busy = run_program(command, core, seconds + 60)
+    found = json.loads(said.splitlines()[-1])
+    errors = sum(found.pop(name) for name in ("connect", "read", "write", "timeout"))
+    return Tally(refused=found.pop("status"), errors=errors, busy=busy, **found)

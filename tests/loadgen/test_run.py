@@ -17,8 +17,9 @@ from twisted.internet.threads import deferToThread
 from ipquery.net.sockets import Bind, open_sockets
 from loadgen.measure.run import Progress, Run, RunError
 from loadgen.report.result import Result
+from loadgen.report.tally import Tally
 from loadgen.send.plan import Plan, PlanError, parse_target
-from loadgen.tools.wrk import WrkResult, run_wrk
+from loadgen.tools.wrk import run_wrk
 from tests.loadgen.certificate import Certified
 from tests.loadgen.servers import Act, Served, answer, serving
 from tests.programs import require
@@ -133,7 +134,7 @@ async def test_a_stall_that_a_run_ends_in_is_seen_by_the_open_loop_and_not_by_wr
     # in its source), but it says nothing of answers that it still waits for.
     require("wrk", "wrk")
     async with serving(_stalling(1.2, 6)) as server:
-        theirs: Deferred[WrkResult] = deferToThread(run_wrk, parse_target(server.url).port, 10, 2)
+        theirs: Deferred[Tally] = deferToThread(run_wrk, parse_target(server.url).port, 10, 2)
         wrk = await theirs
     async with serving(_stalling(1, 6)) as server:
         ours = await _run(_plan(server.url, connections=10, seconds=2, rate=200.0))
