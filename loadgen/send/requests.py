@@ -33,7 +33,7 @@ class Requests:
         self._get = f"GET {target.path}{joint}ip=".encode()
         self._get_tail = f" HTTP/1.1\r\n{head}\r\n".encode()
         post = f"POST {target.path} HTTP/1.1\r\n{head}".encode()
-        post += b"Content-Type: %s\r\nContent-Length: " % JSON
+        post += b"Content-Type: application/json\r\nContent-Length: "
         # By the length of the address
         around = len(b'{"ip":""}')
         self._posts = [
