@@ -4,10 +4,22 @@ import json
 import sys
 from pathlib import Path
 
+import attrs
+
 from loadgen.peers.cores import LOAD_CORE
 from loadgen.peers.servers import Server
 from loadgen.report.tally import Tally
 from loadgen.tools.program import run_program
+
+
+def bare_command(
+    port: int, requests: Path, connections: int, seconds: float, anew: bool, rate: float | None
+) -> list[str]:
+    """The command that sends the requests of a file again and again."""
+    command = [sys.executable, "-m", "loadgen.send.bare", str(port), str(requests)]
+    command += ["--connections", str(connections), "--seconds", str(seconds)]
+    command += ["--anew"] if anew else []
+    return command if rate is None else [*command, "--rate", str(rate)]
 
 
 def ask_bare(
@@ -24,9 +36,8 @@ def ask_bare(
     :param rate: so many a second, whatever the server does.
     :raises subprocess.CalledProcessError: it failed.
     """
-    command = [sys.executable, "-m", "loadgen.send.bare", str(server.port), str(requests)]
-    command += ["--connections", str(connections), "--seconds", str(seconds)]
-    command += ["--anew"] if anew else []
-    command += [] if rate is None else ["--rate", str(rate)]
+    command = bare_command(server.port, requests, connections, seconds, anew, rate)
     said, busy = run_program(command, LOAD_CORE, seconds + 60)
-    return Tally(**json.loads(said), busy=busy)
+    found = json.loads(said)
+    kept = {field.name: found[field.name] for field in attrs.fields(Tally) if field.name in found}
+    return Tally(**kept, busy=busy)

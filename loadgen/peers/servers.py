@@ -198,17 +198,23 @@ class Running:
         raise RuntimeError(f"{server.name} didn't start:\n{log[-2000:]}")
 
     def _processes(self, server: Server) -> list[int]:
-        # It leads a session, which holds all of its workers.
-        leader = self._started[self._command(server)].pid
+        # The first leads a session, which holds all of its workers.
         listed = subprocess.run(
-            ["ps", "-o", "pid=", "--sid", str(leader)], capture_output=True, text=True, check=True
+            ["ps", "-o", "pid=", "--sid", str(self.leader(server))],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return [int(pid) for pid in listed.stdout.split()]
 
+    def leader(self, server: Server) -> int:
+        """The id of a server's first process."""
+        # taskset has become the server by exec, so its process is the server's first.
+        return self._started[self._command(server)].pid
+
     def send_signal(self, server: Server, number: int) -> None:
         """Tell a server's first process something."""
-        # taskset has become the server by exec, so its process is the server's first.
-        self._started[self._command(server)].send_signal(number)
+        os.kill(self.leader(server), number)
 
     def cpu_seconds(self, server: Server) -> float:
         """Processor time that a server has used."""

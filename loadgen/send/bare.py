@@ -15,11 +15,12 @@ from when they were due. With ``--anew`` a latency holds the time to connect.
 """
 
 import json
+import signal
 import socket
 import sys
 import time
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -39,6 +40,7 @@ _STATUSES = (b"HTTP/1.1 200", _REFUSED)
 _READ = 65536
 # Nanoseconds. Without a pause, a server that is gone would keep us busy with failures.
 _REST = 10_000_000
+_KEPT_TIMES = 1000
 
 
 class Bare:
@@ -52,6 +54,7 @@ class Bare:
         self._sockets: dict[int, socket.socket] = {}
         self._pending: dict[int, tuple[int, bytes]] = {}
         """By descriptor, when a request was due, and what is still to be sent of it."""
+        self._end = 0
         self._timer: Timer | None = None
         self._free: deque[int] = deque()
         """Callers without a request, by the descriptor of their connection, or 0 for none."""
@@ -60,8 +63,16 @@ class Bare:
         self._resting: deque[int] = deque()
         """Until when callers rest whose request has failed."""
         self.latencies: array[int] = array("q")
-        self.errors = 0
+        self.reasons: Counter[str] = Counter()
+        """Requests that failed, by what failed them."""
+        self.failed_at: list[float] = []
+        """When the first thousand of them did, by the monotonic clock, in seconds."""
         self.refused = 0
+
+    @property
+    def errors(self) -> int:
+        """Requests that failed."""
+        return self.reasons.total()
 
     def run(self, callers: int, seconds: float, rate: float | None) -> float:
         """Ask until the time is up.
@@ -69,7 +80,7 @@ class Bare:
         :returns: for how many seconds.
         """
         begun = time.monotonic_ns()
-        end = begun + round(seconds * 1e9)
+        self._end = begun + round(seconds * 1e9)
         self._free.extend(0 if self._anew else self._connect() for _ in range(callers))
         schedule = None
         if rate is not None:
@@ -78,7 +89,7 @@ class Bare:
             self._epoll.register(self._timer.fileno(), EPOLLIN)
         else:
             self._pace(begun, callers)
-        while (now := time.monotonic_ns()) < end:
+        while (now := time.monotonic_ns()) < self._end:
             while self._resting and self._resting[0] <= now:
                 self._resting.popleft()
                 self._again(0, now)
@@ -91,6 +102,10 @@ class Bare:
                 else:
                     self._read(descriptor)
         return (now - begun) / 1e9
+
+    def stop(self) -> None:
+        """End the run before its time. May be called by a signal's handler."""
+        self._end = 0
 
     def close(self) -> None:
         """Close all connections, and ask no more."""
@@ -128,7 +143,7 @@ class Bare:
 
     def _ask(self, descriptor: int, due: int) -> None:
         if not descriptor and not (descriptor := self._connect()):
-            self._failed(0)
+            self._failed(0, "not connected")
             return
         request = self._next()
         self._pending[descriptor] = due, request
@@ -140,8 +155,8 @@ class Bare:
             self._sockets[descriptor].send(request)
         except BlockingIOError:  # not connected yet
             self._epoll.modify(descriptor, EPOLLOUT)
-        except OSError:
-            self._failed(descriptor)
+        except OSError as error:
+            self._failed(descriptor, f"sending: {error.strerror}")
 
     def _connected(self, descriptor: int) -> None:
         self._epoll.modify(descriptor, EPOLLIN)
@@ -150,8 +165,9 @@ class Bare:
     def _read(self, descriptor: int) -> None:
         try:
             data = self._sockets[descriptor].recv(_READ)
-        except OSError:
-            data = b""
+            reason = f"began {data[:15]!r}" if data else "closed without an answer"
+        except OSError as error:
+            data, reason = b"", f"receiving: {error.strerror}"
         asked = self._pending.pop(descriptor, None)
         if asked is None:
             # Not an error: the server may end a connection that nothing is asked on.
@@ -160,7 +176,7 @@ class Bare:
             self._free.append(0)
             return
         if not data.startswith(_STATUSES):
-            self._failed(descriptor)
+            self._failed(descriptor, reason)
             return
         now = time.monotonic_ns()
         self.latencies.append(now - asked[0])
@@ -170,9 +186,11 @@ class Bare:
             descriptor = 0
         self._again(descriptor, now)
 
-    def _failed(self, descriptor: int) -> None:
+    def _failed(self, descriptor: int, reason: str) -> None:
         """A request has no answer; after a pause, its caller goes on with another connection."""
-        self.errors += 1
+        self.reasons[reason] += 1
+        if len(self.failed_at) < _KEPT_TIMES:
+            self.failed_at.append(time.monotonic())
         if descriptor:
             self._close(descriptor)
         self._resting.append(time.monotonic_ns() + _REST)
@@ -191,7 +209,7 @@ def read_requests(path: Path) -> list[bytes]:
     return path.read_bytes().split(b"\0")[:-1]
 
 
-def _found(bare: Bare, seconds: float) -> Iterator[tuple[str, float]]:
+def _found(bare: Bare, seconds: float) -> Iterator[tuple[str, object]]:
     answered = len(bare.latencies)
     yield "requests", answered
     yield "seconds", seconds
@@ -199,7 +217,10 @@ def _found(bare: Bare, seconds: float) -> Iterator[tuple[str, float]]:
     counts.add(bare.latencies)
     shares = {"p50": 50, "p99": 99, "p999": 99.9}
     yield from zip(shares, percentiles(counts.take(), list(shares.values())), strict=True)
+    yield "longest", max(bare.latencies, default=0) / 1e9
     yield "errors", bare.errors
+    yield "reasons", bare.reasons
+    yield "failed_at", bare.failed_at
     yield "refused", bare.refused
 
 
@@ -216,6 +237,8 @@ def main(
     """Send requests of a file to PORT on loopback, and print what came of it as JSON."""
     raise_open_files()
     bare = Bare(port, read_requests(requests), anew)
+    # Whoever started us ends the run by this, and wants what came of it.
+    signal.signal(signal.SIGINT, lambda number, frame: bare.stop())
     took = bare.run(connections, seconds, rate)
     bare.close()
     json.dump(dict(_found(bare, took)), sys.stdout)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 import httptools
 import pytest
 
-from loadgen.bench import requests, shapes, steady, subjects
+from loadgen.bench import losses, requests, shapes, steady, subjects
 from loadgen.bench.requests import Addresses
 from loadgen.bench.rounds import Contender, Row, cpu_ratio, ratio
 from loadgen.bench.shapes import SHAPES, Pair, Shape
@@ -148,3 +148,10 @@ def test_every_name_stands_once() -> None:
 def test_no_two_servers_have_a_port() -> None:
     servers = {one.name: one for shape in SHAPES for one in (shape.ours, shape.peer)}
     assert len({one.port for one in servers.values()}) == len(servers)
+
+
+def test_only_a_death_or_a_closed_socket_may_lose_a_request() -> None:
+    lost = [losses.Lost(one, 100, 0.1, 0.2, {"reset": 1}) for one in losses.DISTURBANCES]
+    wrong = {one.disturbance.name for one in lost if one.is_wrong}
+    assert wrong == {"nothing", "reload", "replacement"}
+    assert not losses.Lost(losses.DISTURBANCES[0], 100, 0.1, 0.2, {}).is_wrong
