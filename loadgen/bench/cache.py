@@ -2,8 +2,9 @@
 
     python -m loadgen.bench.cache [--rounds 5] [--seconds 3] [--connections 64]
 
-The daemon has a core; wrk and Redis share the other. What is stopped is stopped
-after the start, so that breakers have opened when the first round begins.
+The daemon has a core; wrk and Redis share the other. One of the two Redis servers is stopped
+when everything has started, some seconds before the first round: until then, the daemon's
+circuit breakers have opened.
 """
 
 import subprocess

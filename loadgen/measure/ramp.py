@@ -15,7 +15,8 @@ from loadgen.report.text import duration
 START_RATE = 1000.0
 """Requests a second of the first step, unless told otherwise."""
 
-# The last rate that kept it and the first that didn't are so near at the end.
+# The search ends when the highest rate that kept the p99 and the lowest that didn't differ
+# by at most this share.
 _NEAR = 0.05
 _MOST_STEPS = 25
 
@@ -81,7 +82,7 @@ async def find_highest(
     :param target: the p99 to keep, in seconds.
     :param start: the rate to begin with.
     :param most: no rate above.
-    :param least: if this isn't kept, none is.
+    :param least: if a rate as low as this isn't kept, none is.
     """
     steps: list[Step] = []
     kept, broken = 0.0, None

@@ -28,12 +28,13 @@ from loadgen.send.messages import (
 from loadgen.send.plan import Plan, PlanError
 
 _MODULE = "loadgen.send.worker"
-# Import, connections (of the last process), addresses of a country.
+# What a process may take to import its modules, read addresses and make its connections.
 _PREPARE_SECONDS = 120
-# Every process has got its word by then.
+# The common begin lies so far ahead that every process has been told by then.
 _BEGIN_AFTER = 0.05
-# A process that hasn't said what it found by then never will.
+# What a process may take to say what it found, after its time is up.
 _GRACE_SECONDS = 15
+# What it may take to end then, before it is killed.
 _END_SECONDS = 5
 
 
@@ -122,7 +123,7 @@ class _Process(ProcessProtocol):
         return pipes.pid or 0
 
     def hang_up(self) -> None:
-        """Nothing more to say to it, which it takes for the end."""
+        """Close its pipe, which tells it to end."""
         pipes: Any = self.transport
         if pipes.pid:
             pipes.closeChildFD(READ_FROM)
@@ -144,7 +145,8 @@ class Run:
         self._reactor = reactor
         self._plan = plan
         self._report = report
-        # A hundred of them, but not more often than a process can bear, nor than one sees.
+        # A hundred intervals, but at most ten a second, as each is a message of every
+        # process, and at least one a second, as somebody watches.
         self._interval = min(max(plan.seconds / 100, 0.1), 1.0)
         self._processes: list[_Process] = []
         self._reported = 0
@@ -221,7 +223,7 @@ class Run:
         )
 
     async def _within(self, seconds: float, gathered: Deferred[Any]) -> Any:
-        """Wait; what failed one of several fails this."""
+        """Wait for all of them, so long at most; the first failure is raised."""
         limit = self._reactor.callLater(seconds, self._give_up)
         try:
             return await gathered

@@ -29,8 +29,6 @@ from loadgen.report.tables import columns
 from loadgen.report.text import bar
 from loadgen.send.addresses import random_of, uniform_v4
 
-GET_START = f"GET {contract.QUERY_PATH}?ip=".encode()
-
 _ROUNDS = 30
 _OPERATIONS = 400
 

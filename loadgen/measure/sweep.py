@@ -30,7 +30,7 @@ class Setting:
 
 
 UVLOOP = Setting("uvloop")
-# As on a machine where it isn't installed.
+# Twisted's own transport, as on a machine where uvloop isn't installed.
 STOCK = Setting("stock", environment={"PYTHONPATH": "{folder}/without-uvloop"})
 TRANSPORTS = {one.name: one for one in (UVLOOP, STOCK)}
 

@@ -1,4 +1,4 @@
-"""The least an HTTP server can be on our transport: an answer for every read, unread.
+"""The least that an HTTP server can be on our transport: the same answer to every read.
 
 python -m loadgen.peers.echo PORT
 """
@@ -20,10 +20,10 @@ ANSWER = (
 
 
 class Echo(Protocol):
-    """Answers."""
+    """Answers whatever is read."""
 
     def connectionMade(self) -> None:
-        """Save the look-up that every read would do."""
+        """Keep the method, so that no read has to look it up."""
         assert self.transport is not None
         self._write = self.transport.write
 

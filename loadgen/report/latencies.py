@@ -26,7 +26,7 @@ _LAYOUT = histogram()
 
 
 def _at_least(total: int, share: float) -> int:
-    """How many values are at or below a percentile, as the library has it."""
+    """How many values lie at or below a percentile, rounded as HdrHistogram does."""
     return max(int(share * total / 100 + 0.5), 1)
 
 

@@ -10,14 +10,15 @@ from loadgen.report.latencies import Summary, histogram, percentiles, record, su
 from loadgen.send.messages import Done, Interval
 from loadgen.send.plan import Plan
 
-# A process that runs, or would if it had a core, for so much of the time, sends
-# when it can and not when it should.
+# A process that ran, or waited for a core, for this share of the time was at its limit: it
+# sent when it could, and not when it should.
 _BUSY = 0.95
-# What is due is sent this late by the generator itself, one time in a hundred.
+# The generator was the limit of an open loop if its own lateness has a p99 above this.
 _LATE_SECONDS = 0.005
-# Less than this share of what was due has been sent by the end.
+# An open loop has had its rate if this share of what was due was sent.
 _SENT = 0.98
-# What is unanswered at the end for less than this is only the last that was sent.
+# Seconds for which requests may be without an answer at the end and not be mentioned: they
+# were only just sent.
 _UNNOTICED = 0.1
 
 
@@ -222,7 +223,7 @@ def _moment(begin: float, seconds: float, parts: Sequence[Interval], whole: Any)
     for part in parts:
         record(whole, part.slots)
         here.update(dict(part.slots))
-    # The end of a run isn't quite where an interval ends.
+    # A run ends a moment after its last interval. What is left is too short for a rate.
     if seconds < 0.01:
         return None
     p50, p99, most = percentiles(here.items(), (50, 99, 100))

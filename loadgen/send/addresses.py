@@ -23,9 +23,10 @@ _V4_FIRST, _V4_END = 0x01000000, 0xE0000000
 # 2000::/3: all that is given out (RFC 4291 section 2.4).
 _V6_FIRST, _V6_END = 0x20 << 120, 0x40 << 120
 
-# What a node sees in an hour, and it fits its caches no better than real callers do.
+# Different addresses of a Zipf distribution: what a node sees in an hour, and more than its
+# caches hold, as with real callers.
 ZIPF_POPULATION = 100_000
-# Measured on requests for web pages again and again: 0.6 to 1.2.
+# Studies of requests for web pages found exponents from 0.6 to 1.2.
 _ZIPF_EXPONENT = 1.0
 
 NOTATION = "uniform, zipf[:EXPONENT], country:CODE[,CODE]... or file:PATH"
@@ -91,7 +92,7 @@ def uniform_v4(chance: Random) -> Draw:
 
 def _below(chance: Random, end: int) -> int:
     """A number from 0 to before ``end``, which may be longer than a machine word."""
-    # 64 bits more than needed: what the division favours doesn't show.
+    # With 64 bits more than needed, the remainder favours no number by more than 2**-64.
     length = (end.bit_length() + 64 + 7) // 8
     return int.from_bytes(chance.bytes(length), "big") % end
 
@@ -179,7 +180,8 @@ def of_ranges_v4(chance: Random, ranges: list[tuple[int, int]]) -> Draw:
 def of_ranges_v6(chance: Random, ranges: list[tuple[int, int]]) -> Draw:
     """Any of these ranges, each as likely as the other, and any address in it.
 
-    By addresses, a few ranges of a hundred digits would be all there is.
+    Were each address as likely as the other, only the few largest ranges would be drawn:
+    they hold nearly all addresses.
     """
 
     def draw(count: int) -> list[bytes]:

@@ -58,11 +58,12 @@ class Connection(Protocol):
         """Whether the parser has taken an answer on it."""
         self._stuck_on: object = None
         self._stuck_since = 0
-        # What the parser has seen of an answer
+        # What the parser has seen of an answer; `_between` is that it has seen none.
         self._parser = httptools.HttpResponseParser(self)
         self._between = True
         self._completed = 0
         self._clear()
+        # While a read is parsed, the requests that it allows: they leave in one write.
         self._unsent: list[bytes] | None = None
 
     # The transport's side
@@ -85,7 +86,8 @@ class Connection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Take answers, and ask again."""
         load = self._load
-        # All of an ordinary answer is in this body: a call more takes 2 % of it.
+        # An ordinary answer is dealt with in this body, whole: each call out of it would
+        # take another 2 % of its time.
         head = load.heads.get(len(data))
         if head is not None and data.startswith(head) and self._between and self.asked:
             now = clock()
@@ -109,7 +111,7 @@ class Connection(Protocol):
         self._parse(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Whatever is without an answer won't get one."""
+        """What is without an answer has failed, except for one that the end completes."""
         if not self._between and self._ends_with_connection and reason.check(ConnectionDone):
             self._unsent = []
             self.on_message_complete()
@@ -151,19 +153,13 @@ class Connection(Protocol):
             self._write(ask[0])
 
     def _ask_again(self, now: int) -> None:
-        if not self.usable:
-            return
-        if self._load.paced:
-            self._load.release(self)
-            return
-        ask = self._load.next()
-        if ask is not None:
-            self.send(now, ask)
+        if self.usable:
+            self._load.go_on(self, now)
 
     def look(self, now: int, timeout: int) -> None:
-        """Give up if the request that is first in turn has been so for too long.
+        """Give up if the same request has been the first in turn for too long.
 
-        Looked at now and then, so that no request has to note its time.
+        This is asked now and then; so no request needs a timer of its own.
 
         :param timeout: nanoseconds.
         """
@@ -174,7 +170,7 @@ class Connection(Protocol):
             self.give_up("timeout", f"no answer within {timeout / 1e9:g} s")
 
     def give_up(self, kind: str, reason: str) -> None:
-        """What is without an answer has failed, and the connection with it."""
+        """Count what is without an answer as failed, and close the connection."""
         for _ in self.asked:
             self._load.fail(kind, reason)
         self.asked.clear()
@@ -202,7 +198,6 @@ class Connection(Protocol):
         load = self._load
         load.bytes_read += len(data)
         fresh, self._completed = self._between, 0
-        # All requests that one read allows leave in one write.
         self._unsent = []
         try:
             self._parser.feed_data(data)

@@ -20,9 +20,10 @@ from loadgen.send.load import Load, clock
 from loadgen.send.plan import Plan, PlanError
 from loadgen.send.requests import Ask
 
-# No more than this wait to be accepted, so that a backlog of 128 doesn't overflow.
+# At most so many are being made at a time: a server may have room for 128 that it hasn't
+# accepted yet (listen(2), backlog).
 _CONNECTING_AT_ONCE = 100
-# After a connection that couldn't be made, or that ended before it was of use.
+# The pause after a connection that couldn't be made, or that ended before it had an answer.
 _RETRY_SECONDS = 0.1
 
 
@@ -103,6 +104,8 @@ class KeptConnections(Factory):
         self._load = load
         self.tls = plan.target.tls
         self._open: set[Connection] = set()
+        # Connections to be made, those of the plan that were never tried, and those on
+        # their way.
         self._to_make = self._untried = plan.connections
         self._connecting = 0
         self._running = self._stopped = False
@@ -181,7 +184,8 @@ class KeptConnections(Factory):
             self._not_made(reason)  # it didn't get through the TLS handshake
             return
         self._open.discard(connection)
-        # A server that ends every connection at once must not keep us busy.
+        # A pause for one without an answer: a server that ends every connection at once
+        # must not keep us busy with making others.
         self._later(0 if connection.used else _RETRY_SECONDS, self._make_again)
 
 
@@ -209,12 +213,7 @@ class OneShot(Factory):
 
     def start(self, now: int) -> None:
         """Ask, at once or when it is time."""
-        if self._load.paced:
-            self._load.release(self)
-            return
-        ask = self._load.next()
-        if ask is not None:
-            self.send(now, ask)
+        self._load.go_on(self, now)
 
     def send(self, begun: int, ask: Ask) -> None:
         """Connect, and send a request. Its latency holds the time to connect."""
@@ -301,6 +300,6 @@ def explain(reason: Failure) -> str:
     if isinstance(error, VerificationError):
         return "the server's certificate is not for this host"
     if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
-        # Library, function and reason of each
+        # Of each error OpenSSL has the library, the function and the reason.
         return ", ".join(str(one[-1]) for one in error.args[0]) or "TLS failed"
     return " ".join(reason.getErrorMessage().split())

@@ -11,16 +11,16 @@ from loadgen.send.requests import Ask, Find, Requests
 
 clock = time.monotonic_ns
 
-# So many are made at once: each time takes 0.1 ms, with answers to expect 0.3 ms, in
-# which no answer is read.
+# Requests are made so many at a time. That takes 0.1 ms, or 0.3 ms if the answers to expect
+# are looked up, and no answer is read meanwhile, so it mustn't be more.
 _BATCH = 256
-# numpy takes 40 us to begin with.
+# Latencies are counted so many at a time, as a call of numpy takes 40 us in any case.
 _COUNTED_AT_ONCE = 4096
 _KEPT_MISMATCHES = 10
-# Answers of one service differ little in length.
+# As many different lengths of answers are known; a service has a few hundred.
 _KNOWN_HEADS = 2000
 
-# Statuses that answer the question; anything else is a refusal.
+# The statuses of an answer: a record, and no record. Any other is a failure.
 _FOUND, _NO_RECORD = 200, 501
 
 
@@ -113,7 +113,7 @@ class Load:
             return False
         self._left -= size
         self._given += size
-        # Taken from the end
+        # Reversed, as they are taken from the end.
         self.batch += reversed(self._requests.take(size, self._find))
         return True
 
@@ -148,6 +148,15 @@ class Load:
                 caller.send(self.due.popleft(), ask)
             return
         self.free.append(caller)
+
+    def go_on(self, caller: Caller, now: int) -> None:
+        """A connection has had its answer: ask again, at once or, in an open loop, when due."""
+        if self.paced:
+            self.release(caller)
+            return
+        ask = self.next()
+        if ask is not None:
+            caller.send(now, ask)
 
     def forget(self, caller: Caller) -> None:
         """A connection has no room any more."""
@@ -197,6 +206,7 @@ class Load:
     def fail(self, kind: str, reason: str) -> None:
         """A request has failed."""
         self.failures[kind] += 1
-        # As many kinds of them as a server has, which may be hostile.
+        # Bounded, as a reason may quote the server, and a hostile one says something new
+        # each time.
         if len(self.reasons) < 100 or reason in self.reasons:
             self.reasons[reason] += 1

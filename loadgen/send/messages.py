@@ -70,7 +70,7 @@ class Interval:
 
 @attrs.frozen
 class Done:
-    """All that happened, but for latencies."""
+    """All that happened in the run; latencies are told by intervals."""
 
     seconds: float
     sent: int
@@ -80,9 +80,9 @@ class Done:
     statuses: Mapping[str, int]
     in_flight: int
     unsent: int
-    """Requests that were due and waited for a free connection when time was up."""
+    """Requests that were due, and still waited for a free connection when the time was up."""
     oldest: float
-    """For how many seconds the oldest of what is unanswered or unsent had been so."""
+    """Seconds since the oldest request without an answer was due, or 0."""
     failed_connects: int
     bytes_read: int
     mismatches: int
@@ -90,9 +90,9 @@ class Done:
     busy: float
     """Share of the time that the process ran on a core."""
     waited: float
-    """Share of the time that it could have run, and had to wait for a core."""
+    """Share of the time that it was ready to run, but waited for a core."""
     late: Slots
-    """How late it was itself, each time that something was due."""
+    """How late the process itself was, each time that requests were due."""
 
 
 KINDS = Kinds(Prepare, Begin, Stop, Refused, Connected, Interval, Done)

@@ -10,8 +10,8 @@ _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 
-# More often, waking up would be most of the work: 5,000 times a second take some
-# 3 % of a core. At higher rates, several requests are due at once.
+# Nanoseconds between two times that requests are due, at least: waking up 5,000 times a
+# second takes 3 % of a core. At higher rates, several are due each time.
 _SHORTEST = 200_000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -79,8 +79,8 @@ class Schedule:
         for _ in range(min(steps, self._last - self._steps)):
             self._steps += 1
             since = self._steps * self.period
-            # From the beginning each time, so that roundings don't add up. A step
-            # of a period and a half of a request has one request, or two.
+            # Counted from the beginning each time, so that roundings don't add up: at one
+            # and a half requests a period, periods have one and two in turn.
             total = int(since * self._rate / 1e9 + 1e-6)
             if total > self._asked:
                 self._due(self._begin + since, total - self._asked)

@@ -34,7 +34,8 @@ class Requests:
         self._get_tail = f" HTTP/1.1\r\n{head}\r\n".encode()
         post = f"POST {target.path} HTTP/1.1\r\n{head}".encode()
         post += b"Content-Type: application/json\r\nContent-Length: "
-        # By the length of the address
+        # What stands before the address of a POST, by the address's length, which decides
+        # Content-Length.
         around = len(b'{"ip":""}')
         self._posts = [
             post + b'%d\r\n\r\n{"ip":"' % (length + around) for length in range(_LONGEST + 1)
@@ -43,8 +44,8 @@ class Requests:
     def take(self, count: int, find: Find | None = None) -> list[Ask]:
         """The next requests.
 
-        :param find: the answer that is expected for an address. It is looked up here
-            and not when the answer is in: many in a row take half the time.
+        :param find: the answer that is expected for an address. It is looked up here, and
+            not when the answer is in, because many in a row take half the time.
         """
         addresses = self._draw(count)
         get, tail, posts = self._get, self._get_tail, self._posts

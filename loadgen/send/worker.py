@@ -43,8 +43,10 @@ from loadgen.send.pacer import Schedule, Timer
 from loadgen.send.plan import Plan, PlanError, decode
 from loadgen.send.requests import Requests
 
-# Whether a request is overdue, or all are answered, is looked at this often.
+# How often it is looked whether a request is overdue, and whether all are answered.
 _LOOK_SECONDS = 0.05
+# A stop waits so long, as a begin that came before it may have to wait for its time; what
+# hasn't begun has nothing to report.
 _STOP_SECONDS = 0.2
 
 
@@ -81,7 +83,6 @@ class Worker(Protocol):
                 case Begin(at=at):
                     self._reactor.callLater(max(at - clock(), 0) / 1e9, self._begin, at)
                 case Stop():
-                    # Not before it has begun, which it does within this time.
                     self._reactor.callLater(_STOP_SECONDS, self._finish)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -113,8 +114,8 @@ class Worker(Protocol):
     def _connected(self) -> None:
         made = self._connections
         self._load.refill()
-        # What is there now stays, and what comes doesn't refer to itself: a
-        # collection would only delay answers.
+        # What was made so far is needed to the end, and what is made from now on has no
+        # cycles: a garbage collection would free nothing, and delay answers.
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 20)
@@ -155,7 +156,7 @@ class Worker(Protocol):
         if self._done:
             return
         self._say(self._next_interval())
-        # From the beginning, so that the times of all processes stay together.
+        # Counted from the beginning, so that all processes report at the same times.
         due = self._began / 1e9 + (self._reports + 1) * self._interval
         self._reactor.callLater(max(due - time.monotonic(), 0), self._report)
 
@@ -176,7 +177,7 @@ class Worker(Protocol):
         if self._done:
             return
         self._done = True
-        # What was due until now, and would have been sent in this turn of the loop.
+        # The timer's last times may have passed without the loop having come to them.
         self._tick()
         now = clock()
         load, connections = self._load, self._connections
@@ -189,7 +190,7 @@ class Worker(Protocol):
         waiting = [one.asked[0][0] for one in connections.each() if one.asked]
         waiting += [load.due[0]] if load.due else []
         oldest = (now - min(waiting)) / 1e9 if waiting else 0
-        # Everything asked and answered before time was up: it ended then.
+        # If all that was to be asked (-n) was answered earlier, the run ended then.
         dry = load.dry_since
         end = dry if dry is not None and not in_flight and dry < now else now
         ran, waited = _scheduled()
@@ -221,7 +222,7 @@ class Worker(Protocol):
 
 def main() -> None:
     """Run until the run is over, or whoever started it is gone."""
-    # The terminal's are for whoever started us.
+    # An interrupt from the terminal reaches us, too; who started us will say what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reactor = loop_reactor.install()
     errors = FilteringLogObserver(

@@ -139,7 +139,7 @@ async def test_a_stall_that_a_run_ends_in_is_seen_by_the_open_loop_and_not_by_wr
     async with serving(_stalling(1, 6)) as server:
         ours = await _run(_plan(server.url, connections=10, seconds=2, rate=200.0))
     assert wrk.errors == 0
-    assert wrk.p999 < 0.1
+    assert wrk.p99 < 0.1
     assert ours.unsent > 150
     assert ours.oldest > 0.9
     assert any("had waited for up to" in warning for warning in ours.warnings)
