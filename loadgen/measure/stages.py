@@ -209,8 +209,8 @@ def describe(found: Stages, way: Way) -> list[str]:
     return [
         f"{way.name}: the bottleneck is {most.name} ({most.how}), {most.microseconds:.2f} of "
         f"{way.total:.2f} us.",
-        f"Added up: {1e6 / way.total:,.0f} requests/s a core; the whole service, measured: "
-        f"{1e6 / way.measured:,.0f} ({way.measured:.2f} us).",
+        f"The whole service took {way.measured:.2f} us: {1e6 / way.measured:,.0f} requests/s a "
+        "core.",
         f"That is {found.echo / way.measured:.0%} of a bare echo on the same transport "
         f"({1e6 / found.echo:,.0f}/s) and {found.kernel / way.measured:.0%} of the kernel's "
         f"loopback ({1e6 / found.kernel:,.0f}/s).",
@@ -221,7 +221,6 @@ def _rows(way: Way) -> list[list[str]]:
     rows = [["step", "us", "alone, /s", "how"]]
     for stage in way.stages:
         rows.append([stage.name, f"{stage.microseconds:.2f}", f"{stage.capacity:,.0f}", stage.how])
-    rows.append(["all", f"{way.total:.2f}", f"{1e6 / way.total:,.0f}", "added up"])
     rows.append(["service", f"{way.measured:.2f}", f"{1e6 / way.measured:,.0f}", "measured"])
     return rows
 
