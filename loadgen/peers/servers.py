@@ -1,5 +1,6 @@
 """How each server is started, on one core, on loopback."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -121,7 +122,7 @@ def _write_configurations(folder: Path) -> None:
     (folder / "logged.toml").write_text(f'access_log = "{folder}/ipquery.access.log"\n')
     write_certificate(folder / "tls.crt", folder / "tls.key")
     (folder / "tls.toml").write_text(
-        f'[tls]\ncertificate = "{folder}/tls.crt"\nkey = "{folder}/tls.key"\n'
+        f'[[tls.certificates]]\nchain = "{folder}/tls.crt"\nkey = "{folder}/tls.key"\n'
     )
 
 
@@ -256,7 +257,9 @@ class Running:
         traceback: TracebackType | None,
     ) -> None:
         for process in self._started.values():
-            os.killpg(process.pid, signal.SIGTERM)
+            # One that couldn't start is gone already.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         for process in self._started.values():
             try:
                 process.wait(15)
