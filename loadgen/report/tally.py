@@ -5,7 +5,7 @@ import attrs
 
 @attrs.frozen
 class Tally:
-    """One run. Times in seconds."""
+    """One run. Times in seconds; latencies are 0 where the generator doesn't tell them."""
 
     requests: int
     """Answers that came."""

@@ -16,11 +16,14 @@ def run_program(command: Sequence[str], core: int | None, timeout: float) -> tup
     :raises subprocess.TimeoutExpired: it didn't end.
     """
     pinned = [] if core is None else ["taskset", "-c", str(core)]
-    before, begun = os.times(), time.monotonic()
+    before, begun = spent(), time.monotonic()
     done = subprocess.run(
         [*pinned, *command], capture_output=True, text=True, check=True, timeout=timeout
     )
-    after, seconds = os.times(), time.monotonic() - begun
-    used = after.children_user + after.children_system
-    used -= before.children_user + before.children_system
-    return done.stdout, used / seconds
+    return done.stdout, (spent() - before) / (time.monotonic() - begun)
+
+
+def spent() -> float:
+    """Seconds of processor time of all programs that were run and have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
