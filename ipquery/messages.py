@@ -7,11 +7,11 @@ from typing import Any
 import attrs
 
 
-class Kinds:
-    """The kinds of message that two processes know, each an attrs class of values JSON has."""
+class Codec:
+    """The messages that two processes know, each an attrs class of values that JSON has."""
 
-    def __init__(self, *kinds: type) -> None:
-        self._kinds = {kind.__name__: kind for kind in kinds}
+    def __init__(self, *types: type) -> None:
+        self._types = {kind.__name__: kind for kind in types}
 
     def encode(self, message: Any) -> bytes:
         """A message as a line, with its end."""
@@ -23,13 +23,13 @@ class Kinds:
     def decode(self, line: bytes) -> Any:
         """The message of a line.
 
-        :raises ValueError: it isn't JSON, not a message of these kinds, or its members
+        :raises ValueError: it isn't JSON, not one of these messages, or its members
             aren't those of its kind.
         """
         content = json.loads(line)
         if not isinstance(content, dict):
             raise ValueError("not an object")
-        kind = self._kinds.get(content.pop("is", ""))
+        kind = self._types.get(content.pop("is", ""))
         if kind is None:
             raise ValueError("unknown message")
         try:
@@ -41,8 +41,8 @@ class Kinds:
 class Reader:
     """Takes a stream apart into messages."""
 
-    def __init__(self, kinds: Kinds) -> None:
-        self._kinds = kinds
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Any]:
@@ -52,4 +52,4 @@ class Reader:
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            yield self._kinds.decode(line)
+            yield self._codec.decode(line)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipquery.messages import Kinds, Reader
+from ipquery.messages import Codec, Reader
 
 
 @attrs.frozen
@@ -28,7 +28,7 @@ class Around:
     inner: object
 
 
-KINDS = Kinds(Order, Nothing, Around)
+CODEC = Codec(Order, Nothing, Around)
 MESSAGES = st.builds(Nothing) | st.builds(Order, st.integers(), st.text())
 
 
@@ -36,9 +36,9 @@ MESSAGES = st.builds(Nothing) | st.builds(Order, st.integers(), st.text())
 def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
     messages: list[object], data: st.DataObject
 ) -> None:
-    stream = b"".join(map(KINDS.encode, messages))
+    stream = b"".join(map(CODEC.encode, messages))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)))))
-    reader = Reader(KINDS)
+    reader = Reader(CODEC)
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     assert [message for piece in pieces for message in reader.feed(piece)] == messages
 
@@ -48,9 +48,9 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
 )
 def test_what_is_no_message_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        KINDS.decode(line)
+        CODEC.decode(line)
 
 
 def test_a_value_inside_a_message_arrives_as_its_members() -> None:
-    line = KINDS.encode(Around([Order(1, "a")]))
-    assert KINDS.decode(line) == Around([{"number": 1, "text": "a"}])
+    line = CODEC.encode(Around([Order(1, "a")]))
+    assert CODEC.decode(line) == Around([{"number": 1, "text": "a"}])

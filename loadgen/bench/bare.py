@@ -1,4 +1,4 @@
-"""Runs :mod:`loadgen.send.bare` as a program of its own."""
+"""Runs :mod:`loadgen.tools.bare` as a program of its own."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ def bare_command(
     port: int, requests: Path, connections: int, seconds: float, anew: bool, rate: float | None
 ) -> list[str]:
     """The command that sends the requests of a file again and again."""
-    command = [sys.executable, "-m", "loadgen.send.bare", str(port), str(requests)]
+    command = [sys.executable, "-m", "loadgen.tools.bare", str(port), str(requests)]
     command += ["--connections", str(connections), "--seconds", str(seconds)]
     command += ["--anew"] if anew else []
     return command if rate is None else [*command, "--rate", str(rate)]

@@ -4,7 +4,7 @@ Both do the same work in each row: the same requests, on as many connections, cl
 same side, logged or encrypted alike. Where nginx can't do quite the same, it is given what
 is easier for it, and the row's comment says so.
 
-wrk sends what it can, bare sockets (:mod:`loadgen.send.bare`) what it can't: HEAD, whose
+wrk sends what it can, bare sockets (:mod:`loadgen.tools.bare`) what it can't: HEAD, whose
 answers wrk can't read, and connections that the caller closes. Of connections used once,
 both make as many: 13,900 and 14,100 a second to nginx on one and the same core. Over TLS wrk
 resumes its sessions; full handshakes are made by ``openssl s_time``.
@@ -33,7 +33,7 @@ from loadgen.peers.servers import (
 )
 from loadgen.report.tables import Table
 from loadgen.report.tally import Tally
-from loadgen.send.bare import read_requests
+from loadgen.tools.bare import read_requests
 from loadgen.tools.s_time import run_s_time
 from loadgen.tools.wrk import replay_with_wrk
 

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from ipquery.messages import Reader
 from loadgen.report.result import Result, combine
 from loadgen.send.messages import (
-    KINDS,
+    CODEC,
     READ_FROM,
     WRITE_TO,
     Begin,
@@ -68,7 +68,7 @@ class _Process(ProcessProtocol):
 
     def __init__(self, heard: Callable[["_Process", Interval], None]) -> None:
         self._heard = heard
-        self._messages = Reader(KINDS)
+        self._messages = Reader(CODEC)
         self._errors = b""
         self.up: Deferred[Connected] = Deferred()
         self.done: Deferred[Done] = Deferred()
@@ -78,7 +78,7 @@ class _Process(ProcessProtocol):
     def say(self, message: Any) -> None:
         """Tell it."""
         pipes: Any = self.transport
-        pipes.writeToChild(READ_FROM, KINDS.encode(message))
+        pipes.writeToChild(READ_FROM, CODEC.encode(message))
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """It says something."""

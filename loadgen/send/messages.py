@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from ipquery.messages import Kinds
+from ipquery.messages import Codec
 
 READ_FROM, WRITE_TO = 3, 4
 """Descriptors of a worker: for what it is told, and for what it has to say."""
@@ -95,4 +95,4 @@ class Done:
     """How late the process itself was, each time that requests were due."""
 
 
-KINDS = Kinds(Prepare, Begin, Stop, Refused, Connected, Interval, Done)
+CODEC = Codec(Prepare, Begin, Stop, Refused, Connected, Interval, Done)

@@ -28,7 +28,7 @@ from loadgen.send.connections import Connections, open_connections
 from loadgen.send.counts import Counts
 from loadgen.send.load import Load, clock
 from loadgen.send.messages import (
-    KINDS,
+    CODEC,
     READ_FROM,
     WRITE_TO,
     Begin,
@@ -61,7 +61,7 @@ class Worker(Protocol):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._messages = Reader(KINDS)
+        self._messages = Reader(CODEC)
         self._plan: Plan
         self._load: Load
         self._connections: Connections
@@ -91,7 +91,7 @@ class Worker(Protocol):
 
     def _say(self, message: Any) -> None:
         pipe: Any = self.transport
-        pipe.write(KINDS.encode(message))
+        pipe.write(CODEC.encode(message))
 
     def _prepare(self, prepare: Prepare) -> None:
         plan = self._plan = decode(prepare.plan)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.send.bare import Bare, read_requests
+from loadgen.tools.bare import Bare, read_requests
 
 GET = b"GET /api/ip_query?ip=1.2.3.4 HTTP/1.1\r\nHost: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"

@@ -13,7 +13,7 @@ from loadgen.bench.rounds import Contender, Row, cpu_ratio, ratio
 from loadgen.bench.shapes import SHAPES, Pair, Shape
 from loadgen.peers.servers import GEOIP2, IPQUERY, KLEIN, Server
 from loadgen.report.tally import Tally
-from loadgen.send.bare import read_requests
+from loadgen.tools.bare import read_requests
 
 ADDRESSES = Addresses(
     [b"1.2.3.%d" % number for number in range(40)],

@@ -1,13 +1,13 @@
 """A generator that does nothing beside the system calls: for shapes that wrk can't send.
 
-    python -m loadgen.send.bare PORT REQUESTS [--connections N] [--seconds S] [--anew] [--rate R]
+    python -m loadgen.tools.bare PORT REQUESTS [--connections N] [--seconds S] [--anew] [--rate R]
 
 It sends the requests of a file (see tools/look_up.lua) and takes every read for one whole
 answer: on loopback, from a server that writes an answer at once, that is what a read is. A
 read that isn't one counts as an error. So it can ask what a parser of answers has to know
 the request for (HEAD), close a connection that the server would have kept, and spend as
-little on a connection that is used once as the kernel allows: with ``--anew`` it makes 1.7
-to 1.9 times as many requests a second as ``ipquery-load --no-keep-alive``.
+little on a connection that is used once as the kernel allows: with ``--anew`` it made 14,100
+requests a second to nginx, where ``ipquery-load --no-keep-alive`` made 7,600.
 
 Without ``--rate`` each of N callers asks again as soon as it has its answer. With it,
 requests are due at regular times, wait for a caller that is free, and their latency counts
