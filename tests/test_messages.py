@@ -1,5 +1,7 @@
 """Messages between processes."""
 
+from collections.abc import Sequence
+
 import attrs
 import pytest
 from hypothesis import given
@@ -23,13 +25,20 @@ class Nothing:
 
 @attrs.frozen
 class Around:
-    """A message with a value of attrs inside."""
+    """A message with other values inside."""
 
-    inner: object
+    inner: Sequence[Order]
+    pairs: Sequence[tuple[int, float]] = ()
 
 
 CODEC = Codec(Order, Nothing, Around)
-MESSAGES = st.builds(Nothing) | st.builds(Order, st.integers(), st.text())
+ORDERS = st.builds(Order, st.integers(), st.text())
+PAIRS = st.tuples(st.integers(), st.floats(allow_nan=False))
+MESSAGES = (
+    st.builds(Nothing)
+    | ORDERS
+    | st.builds(Around, st.lists(ORDERS).map(tuple), st.lists(PAIRS).map(tuple))
+)
 
 
 @given(st.lists(MESSAGES), st.data())
@@ -44,13 +53,18 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"[]", b"{}", b'{"is":"Stranger"}', b'{"is":"Order"}', b'{"is":"Nothing","x":1}']
+    "line",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"is":1}',
+        b'{"is":"Stranger"}',
+        b'{"is":"Order"}',
+        b'{"is":"Order","number":"1"}',
+        b'{"is":"Nothing","x":1}',
+    ],
 )
 def test_what_is_no_message_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         CODEC.decode(line)
-
-
-def test_a_value_inside_a_message_arrives_as_its_members() -> None:
-    line = CODEC.encode(Around([Order(1, "a")]))
-    assert CODEC.decode(line) == Around([{"number": 1, "text": "a"}])
