@@ -4,6 +4,7 @@
 # make bench   set up, then measure ipquery and its peers side by side
 # make bench-connections   the same with 5,000 connections for 30 s
 # make bench-reloads       what reloads cost those who ask meanwhile
+# make bench-losses        what callers lose by reloads and replacements: nothing
 # make bench-cache         what a Redis cache costs and gains
 # make bench-nodes         two nodes against one, and what nginx costs
 # make bench-tools         the load tools there are, side by side
@@ -26,7 +27,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-cache bench-nodes bench-tools accuracy clean
+.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-nodes bench-tools accuracy clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -60,16 +61,20 @@ bench-connections:
 	@$(MAKE) bench BENCH="--connections 5000 --seconds 30 --rounds 3 --only ipquery --only 'nginx*'"
 
 bench-reloads: $(VENV)/ready-to-bench $(VENV)/ready-to-test
-	$(VENV)/bin/python -m loadgen.reloads \
+	$(VENV)/bin/python -m loadgen.bench.reloads \
+		"$$(find $(VENV)/lib -name 17monipdb.dat)"
+
+bench-losses: $(VENV)/ready-to-bench $(VENV)/ready-to-test
+	$(VENV)/bin/python -m loadgen.bench.losses $(BENCH) \
 		"$$(find $(VENV)/lib -name 17monipdb.dat)"
 
 bench-cache: $(VENV)/ready-to-bench
 	@$(FETCH)
-	$(VENV)/bin/python -m loadgen.cache
+	$(VENV)/bin/python -m loadgen.bench.cache
 
 bench-nodes: $(VENV)/ready-to-bench
 	@$(FETCH)
-	$(VENV)/bin/python -m loadgen.nodes $(BENCH)
+	$(VENV)/bin/python -m loadgen.bench.nodes $(BENCH)
 
 bench-tools: $(VENV)/ready-to-bench-tools
 	@$(FETCH)
@@ -77,7 +82,7 @@ bench-tools: $(VENV)/ready-to-bench-tools
 
 # Some come by npm, which the tests need, too.
 accuracy: $(VENV)/ready-to-test
-	$(VENV)/bin/python -m loadgen.accuracy
+	$(VENV)/bin/python -m loadgen.measure.accuracy
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

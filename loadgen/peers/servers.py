@@ -1,42 +1,60 @@
 """How each server is started, on one core, on loopback."""
 
+import contextlib
+import itertools
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import attrs
 
+from loadgen.peers.certificate import write_certificate
+
 _COMMANDS = Path(sys.executable).parent
 _HERE = Path(__file__).parent
 _START_SECONDS = 120
 
 
+# Below the ports that the kernel gives to connections (from 32768 on), which load has
+# thousands of.
+_ports = itertools.count(18081)
+
+
+def next_port() -> int:
+    """A port that no other server of this program has."""
+    return next(_ports)
+
+
 @attrs.frozen
 class Server:
-    """A server to measure. ``{snapshot}`` and ``{folder}`` in its command and its
+    """A server to measure. ``{port}``, ``{snapshot}`` and ``{folder}`` in its command and its
     environment are filled in."""
 
     name: str
     command: tuple[str | Path, ...]
-    port: int
     environment: Mapping[str, str] = attrs.field(factory=dict)
+    port: int = attrs.field(factory=next_port)
+    tls: bool = False
+    """Whether the port speaks TLS, with the certificate of :class:`Running`."""
 
 
 def _python(*arguments: str) -> tuple[str | Path, ...]:
     return (sys.executable, *arguments)
 
 
-def ipquery_command(port: int, database: str, *flags: str) -> tuple[str | Path, ...]:
+def ipquery_command(
+    database: str, *flags: str, bind: str = "127.0.0.1:{port}"
+) -> tuple[str | Path, ...]:
     """How our own daemon is started."""
-    bind = f"127.0.0.1:{port}"
     return (
         _COMMANDS / "twistd",
         *("-n", "--pidfile=", "ipquery", "-b", bind, "--db", database),
@@ -44,43 +62,68 @@ def ipquery_command(port: int, database: str, *flags: str) -> tuple[str | Path, 
     )
 
 
-_ONE = ("-w", "1")
-IPQUERY = Server("ipquery", ipquery_command(18081, "{snapshot}", *_ONE), 18081)
-ROUTES = Server(
-    "ipquery --no-express", ipquery_command(18082, "{snapshot}", *_ONE, "--no-express"), 18082
+_ONE = ("{snapshot}", "-w", "1")
+IPQUERY = Server("ipquery", ipquery_command(*_ONE))
+ROUTES = Server("ipquery --no-express", ipquery_command(*_ONE, "--no-express"))
+LOGGED = Server("ipquery, access log", ipquery_command(*_ONE, "--config", "{folder}/logged.toml"))
+TLS = Server(
+    "ipquery, TLS",
+    ipquery_command(*_ONE, "--config", "{folder}/tls.toml", bind="tls:127.0.0.1:{port}"),
+    tls=True,
 )
-KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "18083"), 18083)
+KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "{port}"))
 OLD = Server(
     "Flask, gunicorn, gevent (the old design)",
     (
         _COMMANDS / "gunicorn",
-        *("-k", "gevent", "-w", "1", "-b", "127.0.0.1:18084", "--keep-alive", "600"),
+        *("-k", "gevent", "-w", "1", "-b", "127.0.0.1:{port}", "--keep-alive", "600"),
         *("--worker-connections", "10000", "--timeout", "600", "loadgen.peers.old_service:app"),
     ),
-    18084,
 )
 FASTAPI = Server(
     "FastAPI, uvicorn",
     (
         _COMMANDS / "uvicorn",
-        *("--port", "18085", "--no-access-log", "--log-level", "warning"),
+        *("--port", "{port}", "--no-access-log", "--log-level", "warning"),
         *("--timeout-keep-alive", "600", "loadgen.peers.fastapi_app:app"),
     ),
-    18085,
 )
 GRANIAN = Server(
     "granian, bare RSGI",
     (
         _COMMANDS / "granian",
-        *("--interface", "rsgi", "--port", "18086", "--no-access-log"),
+        *("--interface", "rsgi", "--port", "{port}", "--no-access-log"),
         *("--log-level", "warning", "loadgen.peers.granian_app:app"),
     ),
-    18086,
 )
+# One nginx, and so one command, with a port for each of them.
 _NGINX = ("nginx", "-c", "{folder}/nginx.conf")
-GEOIP2 = Server("nginx, geoip2", _NGINX, 18087)
-CONSTANT = Server("nginx, constant answer", _NGINX, 18088)
-ECHO = Server("bare echo", _python("-m", "loadgen.echo", "18089"), 18089)
+GEOIP2 = Server("nginx, geoip2", _NGINX)
+GEOIP2_MISSES = Server("nginx, geoip2, 501 for misses", _NGINX)
+GEOIP2_LOGGED = Server("nginx, geoip2, access log", _NGINX)
+GEOIP2_TLS = Server("nginx, geoip2, TLS", _NGINX, tls=True)
+CONSTANT = Server("nginx, constant answer", _NGINX)
+ECHO = Server("bare echo", _python("-m", "loadgen.peers.echo", "{port}"))
+
+
+def _connected(server: Server) -> socket.socket:
+    plain = socket.create_connection(("127.0.0.1", server.port), 5)
+    if not server.tls:
+        return plain
+    # Whoever answers on the port that we gave it is the one we started.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(plain)
+
+
+def _write_configurations(folder: Path) -> None:
+    """What some of ipquery's servers read, and the certificate that it and nginx have."""
+    (folder / "logged.toml").write_text(f'access_log = "{folder}/ipquery.access.log"\n')
+    write_certificate(folder / "tls.crt", folder / "tls.key")
+    (folder / "tls.toml").write_text(
+        f'[[tls.certificates]]\nchain = "{folder}/tls.crt"\nkey = "{folder}/tls.key"\n'
+    )
 
 
 class Running:
@@ -91,26 +134,31 @@ class Running:
         :param cores: as taskset(1) has them.
         """
         self._folder, self._snapshot, self._mmdb, self._cores = folder, snapshot, mmdb, cores
-        self._started: dict[Sequence[str | Path], subprocess.Popen[bytes]] = {}
+        # nginx's worker is somebody else, and reads here.
+        folder.chmod(0o755)
+        _write_configurations(folder)
+        self._started: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def start(self, server: Server) -> None:
         """Start a server and wait until it answers."""
-        process = self._started.get(server.command)
+        process = self._started.get(self._command(server))
         if process is None:
             if server.command == _NGINX:
                 self._write_nginx_conf()
-            process = self._started[server.command] = self._spawn(server)
+            process = self._started[self._command(server)] = self._spawn(server)
         self._wait_for(server, process)
 
-    def _spawn(self, server: Server) -> "subprocess.Popen[bytes]":
-        def fill(text: str | Path) -> str:
-            return str(text).format(folder=self._folder, snapshot=self._snapshot)
+    def _fill(self, server: Server, text: str | Path) -> str:
+        return str(text).format(port=server.port, folder=self._folder, snapshot=self._snapshot)
 
-        command = [fill(part) for part in server.command]
-        environment = {name: fill(value) for name, value in server.environment.items()}
+    def _command(self, server: Server) -> tuple[str, ...]:
+        return tuple(self._fill(server, part) for part in server.command)
+
+    def _spawn(self, server: Server) -> "subprocess.Popen[bytes]":
+        environment = {n: self._fill(server, value) for n, value in server.environment.items()}
         with (self._folder / f"{server.port}.log").open("wb") as log:
             return subprocess.Popen(
-                ["taskset", "-c", str(self._cores), *command],
+                ["taskset", "-c", str(self._cores), *self._command(server)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={
@@ -126,6 +174,9 @@ class Running:
             "FOLDER": self._folder,
             "MMDB": self._mmdb,
             "GEOIP2_PORT": GEOIP2.port,
+            "MISSES_PORT": GEOIP2_MISSES.port,
+            "LOGGED_PORT": GEOIP2_LOGGED.port,
+            "TLS_PORT": GEOIP2_TLS.port,
             "CONSTANT_PORT": CONSTANT.port,
         }
         text = (_HERE / "nginx.conf.in").read_text()
@@ -137,8 +188,7 @@ class Running:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                with socket.create_connection(("127.0.0.1", server.port), 1) as one:
-                    one.settimeout(5)
+                with _connected(server) as one:
                     one.sendall(b"GET /api/ip_query?ip=1.2.3.4 HTTP/1.1\r\nHost: x\r\n\r\n")
                     if one.recv(100).startswith(b"HTTP/1.1 200"):
                         return
@@ -149,17 +199,23 @@ class Running:
         raise RuntimeError(f"{server.name} didn't start:\n{log[-2000:]}")
 
     def _processes(self, server: Server) -> list[int]:
-        # The session that it leads holds all of its workers.
-        leader = self._started[server.command].pid
+        # The first leads a session, which holds all of its workers.
         listed = subprocess.run(
-            ["ps", "-o", "pid=", "--sid", str(leader)], capture_output=True, text=True, check=True
+            ["ps", "-o", "pid=", "--sid", str(self.leader(server))],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return [int(pid) for pid in listed.stdout.split()]
 
+    def leader(self, server: Server) -> int:
+        """The id of a server's first process."""
+        # taskset has become the server by exec, so its process is the server's first.
+        return self._started[self._command(server)].pid
+
     def send_signal(self, server: Server, number: int) -> None:
         """Tell a server's first process something."""
-        # It is taskset, which has become the server.
-        self._started[server.command].send_signal(number)
+        os.kill(self.leader(server), number)
 
     def cpu_seconds(self, server: Server) -> float:
         """Processor time that a server has used."""
@@ -168,6 +224,11 @@ class Running:
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def truncate_logs(self) -> None:
+        """Empty the access logs, which grow by 20 MB a second. Servers append to them."""
+        for log in self._folder.glob("*.access.log"):
+            os.truncate(log, 0)
 
     def _pss(self, server: Server) -> list[int]:
         sizes = []
@@ -196,7 +257,9 @@ class Running:
         traceback: TracebackType | None,
     ) -> None:
         for process in self._started.values():
-            os.killpg(process.pid, signal.SIGTERM)
+            # One that couldn't start is gone already.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         for process in self._started.values():
             try:
                 process.wait(15)

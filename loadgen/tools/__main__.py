@@ -24,14 +24,14 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench import as_markdown
+from loadgen.peers.cores import LOAD_CORE, SERVER_CORE
 from loadgen.peers.servers import IPQUERY, Running
-from loadgen.report import columns, duration
-from loadgen.wrk import SCRIPT
+from loadgen.report.tables import columns, markdown
+from loadgen.report.text import duration
+from loadgen.tools.wrk import SCRIPT
 
 _FILES = Path(__file__).parent
 _COMMANDS = Path(sys.executable).parent
-_SERVER_CORE, _LOAD_CORE = 0, 1
 
 
 @attrs.frozen
@@ -69,7 +69,7 @@ def _number(pattern: str, text: str) -> float:
 def _output(command: Sequence[object], scenario: Scenario, cwd: Path | None = None) -> str:
     """Run a tool on its core; what it prints."""
     done = subprocess.run(
-        ["taskset", "-c", str(_LOAD_CORE), *map(str, command)],
+        ["taskset", "-c", str(LOAD_CORE), *map(str, command)],
         cwd=cwd or scenario.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -240,7 +240,7 @@ def main(seconds: int, connections: int, only: Sequence[str]) -> None:
     ours = None
     with (
         tempfile.TemporaryDirectory() as folder,
-        Running(Path(folder), snapshot, None, _SERVER_CORE) as running,
+        Running(Path(folder), snapshot, None, SERVER_CORE) as running,
     ):
         running.start(IPQUERY)
         scenario = Scenario(IPQUERY.port, connections, seconds, Path(folder))
@@ -259,7 +259,7 @@ def main(seconds: int, connections: int, only: Sequence[str]) -> None:
             rows.append(_cells(tool, found, ours))
     click.echo(columns(rows))
     Path("build").mkdir(exist_ok=True)
-    Path("build/tools.md").write_text(as_markdown(rows) + "\n")
+    Path("build/tools.md").write_text(markdown(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
--- wrk script: look-ups of random IPv4 addresses.
+-- wrk script: look-ups of random IPv4 addresses, or the requests of a file.
 --
 --   wrk -c64 -d10s -s look_up.lua http://127.0.0.1:8080/ -- [get|post|browser] [SEED]
+--   wrk -c64 -d10s -s look_up.lua http://127.0.0.1:8080/ -- file FILE
 --
--- The requests are made beforehand: to format one takes longer than to send it.
+-- The requests are made beforehand: to format one takes longer than to send it. In a file
+-- they stand as they are sent, with a NUL byte behind each; what stands together without
+-- one is sent together, pipelined, and must be the same number of requests each time.
 
 local count = 65536
 local requests = {}
@@ -21,8 +24,19 @@ local browser = {
     ["DNT"] = "1",
 }
 
+local function read(name)
+    local file = assert(io.open(name, "rb"))
+    for request in file:read("*a"):gmatch("([^%z]+)") do
+        requests[#requests + 1] = request
+    end
+    file:close()
+end
+
 function init(args)
     local kind = args[1] or "get"
+    if kind == "file" then
+        return read(args[2])
+    end
     math.randomseed(tonumber(args[2] or "1"))
     for number = 1, count do
         local ip = string.format("%d.%d.%d.%d", math.random(1, 223), math.random(0, 255),
@@ -38,7 +52,7 @@ function init(args)
 end
 
 function request()
-    place = place % count + 1
+    place = place % #requests + 1
     return requests[place]
 end
 

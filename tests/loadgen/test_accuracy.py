@@ -6,7 +6,8 @@ import pytest
 
 from ipquery.data.ranges import Ranges, RangeTable
 from ipquery.data.record import Record
-from loadgen.accuracy import Aim, World, agreement_table, coverage_table, figures, worlds
+from loadgen.measure.accuracy.tables import Aim, agreement_table, coverage_table
+from loadgen.measure.accuracy.world import World, figures, worlds
 
 HENAN = Record(country="中国", province="河南省", city="商丘市", isp="联通")
 ELSEWHERE = Record(country_code="CN", province="Henan", city="Zhengzhou", latitude=1, longitude=1)

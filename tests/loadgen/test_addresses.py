@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from ipquery import open_snapshot
 from ipquery.address import V4_LAST, parse, to_text
-from loadgen.addresses import drawing, of_ranges_v4, of_ranges_v6, random_of, v4_texts, zipf
-from loadgen.plan import Plan, PlanError, Target
-from loadgen.requests import Requests
+from loadgen.send.addresses import drawing, of_ranges_v4, of_ranges_v6, random_of, v4_texts, zipf
+from loadgen.send.plan import Plan, PlanError, Target
+from loadgen.send.requests import Requests
 
 PLAN = Plan(Target("127.0.0.1", 80, "127.0.0.1"))
 

@@ -14,9 +14,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from loadgen.plan import Plan, parse_target
-from loadgen.run import Run
-from loadgen.wrk import WrkResult, run_wrk
+from loadgen.measure.run import Run
+from loadgen.report.tally import Tally
+from loadgen.send.plan import Plan, parse_target
+from loadgen.tools.wrk import run_wrk
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon
 from tests.loadgen.nginx import Nginx
@@ -84,7 +85,7 @@ async def test_latencies_agree_at_a_rate_that_both_hold() -> None:
     async with serving(act) as server:
         target = parse_target(server.url)
         for _ in range(ROUNDS):
-            theirs: Deferred[WrkResult] = deferToThread(run_wrk, target.port, 40, 3)
+            theirs: Deferred[Tally] = deferToThread(run_wrk, target.port, 40, 3)
             wrk = await theirs
             ours = await Run(reactor, Plan(target, connections=40, seconds=3)).result()
             ratios["rate"].append(ours.rate / wrk.rate)

@@ -10,11 +10,11 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from loadgen.addresses import drawing
-from loadgen.connection import Connection
-from loadgen.load import Load
-from loadgen.plan import Plan, Target
-from loadgen.requests import Requests
+from loadgen.send.addresses import drawing
+from loadgen.send.connection import Connection
+from loadgen.send.load import Load
+from loadgen.send.plan import Plan, Target
+from loadgen.send.requests import Requests
 
 PLAN = Plan(Target("127.0.0.1", 80, "127.0.0.1"))
 

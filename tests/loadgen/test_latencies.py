@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.latencies import Counts, histogram, percentiles, record, summarise
+from loadgen.report.latencies import histogram, percentiles, record, summarise
+from loadgen.send.counts import Counts
 
 NANOSECONDS = st.one_of(
     st.integers(0, 10**7),

@@ -7,7 +7,7 @@ import time
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from loadgen.pacer import Schedule, Timer
+from loadgen.send.pacer import Schedule, Timer
 
 
 @given(st.floats(0.1, 1e6), st.lists(st.integers(1, 500), max_size=20))

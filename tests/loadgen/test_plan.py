@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen.plan import (
+from loadgen.send.plan import (
     Plan,
     PlanError,
     Target,

@@ -15,10 +15,11 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from ipquery.net.sockets import Bind, open_sockets
-from loadgen.plan import Plan, PlanError, parse_target
-from loadgen.result import Result
-from loadgen.run import Progress, Run, RunError
-from loadgen.wrk import WrkResult, run_wrk
+from loadgen.measure.run import Progress, Run, RunError
+from loadgen.report.result import Result
+from loadgen.report.tally import Tally
+from loadgen.send.plan import Plan, PlanError, parse_target
+from loadgen.tools.wrk import run_wrk
 from tests.loadgen.certificate import Certified
 from tests.loadgen.servers import Act, Served, answer, serving
 from tests.programs import require
@@ -133,12 +134,12 @@ async def test_a_stall_that_a_run_ends_in_is_seen_by_the_open_loop_and_not_by_wr
     # in its source), but it says nothing of answers that it still waits for.
     require("wrk", "wrk")
     async with serving(_stalling(1.2, 6)) as server:
-        theirs: Deferred[WrkResult] = deferToThread(run_wrk, parse_target(server.url).port, 10, 2)
+        theirs: Deferred[Tally] = deferToThread(run_wrk, parse_target(server.url).port, 10, 2)
         wrk = await theirs
     async with serving(_stalling(1, 6)) as server:
         ours = await _run(_plan(server.url, connections=10, seconds=2, rate=200.0))
     assert wrk.errors == 0
-    assert wrk.p999 < 0.1
+    assert wrk.p99 < 0.1
     assert ours.unsent > 150
     assert ours.oldest > 0.9
     assert any("had waited for up to" in warning for warning in ours.warnings)
@@ -277,7 +278,7 @@ async def test_a_process_that_dies_is_an_error_and_ends_the_others() -> None:
 @pytest_twisted.ensureDeferred
 async def test_tls_with_a_verified_certificate(certified: Certified) -> None:
     async with serving(at_once, certified.options) as server:
-        plan = _plan(server.url, authority=str(certified.path))
+        plan = _plan(server.url, ca=str(certified.path))
         result = await _run(plan)
     assert result.answered > 10
     assert not result.failed
@@ -293,7 +294,7 @@ async def test_tls_with_a_certificate_that_nobody_vouches_for(certified: Certifi
 @pytest_twisted.ensureDeferred
 async def test_tls_with_a_certificate_of_another_host(certified: Certified) -> None:
     async with serving(at_once, certified.options) as server:
-        plan = _plan(server.url, authority=str(certified.path))
+        plan = _plan(server.url, ca=str(certified.path))
         plan = attrs.evolve(plan, target=attrs.evolve(plan.target, host="127.0.0.1"))
         with pytest.raises(PlanError, match="not for this host"):
             await _run(plan)
@@ -304,4 +305,4 @@ async def test_certificates_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("nothing")
     with pytest.raises(PlanError, match="no certificates"):
-        await _run(_plan("https://127.0.0.1:1/", authority=str(path)))
+        await _run(_plan("https://127.0.0.1:1/", ca=str(path)))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from loadgen import ramp, sweep
-from loadgen.latencies import histogram, summarise
-from loadgen.plan import Plan, Target
-from loadgen.result import Result
-from loadgen.stages import Stage, Stages, Way, as_html, as_json, as_text
+from loadgen.measure import ramp, sweep
+from loadgen.measure.stages import Stage, Stages, Way, as_html, as_json, as_text
+from loadgen.report.latencies import histogram, summarise
+from loadgen.report.result import Result
+from loadgen.send.plan import Plan, Target
 
 COMMAND = Path(sys.executable).parent / "ipquery-load"
 PLAN = Plan(Target("127.0.0.1", 80, "127.0.0.1"))
@@ -48,7 +48,7 @@ def test_the_bottleneck_is_the_step_that_takes_most() -> None:
     assert LANE.stages[0].capacity == 500_000
     text = as_text(FOUND)
     assert "the bottleneck is find (bisect), 5.00 of 10.00 us" in text
-    assert "100,000 requests/s a core; the whole service, measured: 80,000" in text
+    assert "The whole service took 12.50 us: 80,000 requests/s a core." in text
     assert "80% of a bare echo" in text
     assert "40% of the kernel's loopback (200,000/s)" in text
     bars = [line.count("█") for line in text.splitlines() if "█" in line]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import loadgen.tools
 from loadgen.tools.__main__ import read_tsung
+from loadgen.tools.s_time import read_s_time
 
 FOLDER = Path(loadgen.tools.__file__).parent
 README = (FOLDER / "README.md").read_text()
@@ -53,3 +54,11 @@ stats: error_abort 1 1
     found = read_tsung(log, 12)
     assert found.rate == (144700 + 59 + 200) / 12
     assert found.errors == 200 + 3
+
+
+def test_connections_of_s_time_are_counted_if_all_had_an_answer() -> None:
+    line = "1567 connections in 3 real seconds, 143 bytes read per connection\n"
+    before = "1567 connections in 1.25s; 1253.60 connections/user sec, bytes read 224081\n"
+    assert read_s_time(before + line) == 1567
+    assert read_s_time(before + line.replace("143", "0")) is None
+    assert read_s_time("Collecting connection statistics for 3 seconds\nERROR\n") is None

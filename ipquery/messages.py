@@ -1,0 +1,66 @@
+"""Messages between processes of one program: attrs values as JSON, one a line, over pipes."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from cattrs import BaseValidationError, Converter, transform_error
+
+
+def _exactly(kind: type, value: object, _: object) -> object:
+    if type(value) is not kind:
+        raise ValueError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+class Codec:
+    """The messages that two processes know, each an attrs class."""
+
+    def __init__(self, *types: type) -> None:
+        self._types = {one.__name__: one for one in types}
+        # A process of another version may have other fields: that must not pass.
+        self._converter = Converter(forbid_extra_keys=True)
+        for kind in (int, bool, str):
+            # Without this, "1" would pass for 1.
+            self._converter.register_structure_hook(kind, partial(_exactly, kind))
+
+    def encode(self, message: Any) -> bytes:
+        """A message as a line, with its end."""
+        content = {"is": type(message).__name__, **self._converter.unstructure(message)}
+        return json.dumps(content).encode() + b"\n"
+
+    def decode(self, line: bytes) -> Any:
+        """The message of a line.
+
+        :raises ValueError: it isn't JSON, not one of these messages, or its members
+            aren't those of its type.
+        """
+        content = json.loads(line)
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+        name = content.pop("is", None)
+        kind = self._types.get(name) if isinstance(name, str) else None
+        if kind is None:
+            raise ValueError("unknown message")
+        try:
+            return self._converter.structure(content, kind)
+        except BaseValidationError as error:
+            raise ValueError("; ".join(transform_error(error, kind.__name__))) from None
+
+
+class Reader:
+    """Takes a stream apart into messages."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """The messages that are complete with this piece.
+
+        :raises ValueError: a line is no message.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield self._codec.decode(line)

@@ -1,0 +1,1 @@
+"""ipquery beside its peers, and what reloads, nodes and a cache cost."""

@@ -1,0 +1,1 @@
+"""Runs, and what is found with several of them or without any."""
