@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
+    IProtocol,
     IProtocolFactory,
     IStreamServerEndpoint,
 )
@@ -21,6 +22,7 @@ from zope.interface import implementer
 from ipquery.net.opening import Openings
 from ipquery.net.proxy import Balancers, ProxyError, read_header
 from ipquery.net.proxy_stream import ProxyStream
+from ipquery.net.quiet import QuietConnections
 from ipquery.net.tls import Contexts
 from ipquery.net.tls_stream import TlsStream, TlsTransport
 from ipquery.net.transport import LoopTransport, address_of
@@ -46,13 +48,28 @@ _SHORTAGE_SECONDS = 1
 class AnswersFirst(Protocol):
     """What a protocol factory may be, too: one that can do without a protocol."""
 
-    def answer_first(self, data: bytes, peer: Any) -> bytes | None:
+    quiet: set[socket.socket]
+    """Connections that are kept after their first answer, without a protocol."""
+    quiet_seconds: float
+    """How long one is kept so."""
+
+    def answer_first(self, data: bytes, peer: Any) -> tuple[bytes, bool] | None:
         """The whole answer to what came in first on a connection.
 
         :param peer: the other end's name, as accept(2) has it.
-        :returns: what to send before the connection is closed, or ``None`` if a protocol
-            is to be built, which gets the data.
+        :returns: what to send, and whether the connection is closed then; or ``None`` if a
+            protocol is to be built, which gets the data.
         """
+
+    def build_answered(self, address: IAddress | None) -> IProtocol:
+        """A protocol for a connection that was answered once, and says more."""
+
+
+@attrs.frozen
+class _Answered:
+    """Builds protocols for connections that were answered once."""
+
+    buildProtocol: Callable[[IAddress | None], IProtocol]
 
 
 # What a plain request takes, and then some: a larger one gets its transport.
@@ -77,7 +94,8 @@ class LoopPort:
 
     Where the factory is an :class:`AnswersFirst`, a connection that is used once is
     accepted, read, answered and closed on its socket: a fifth of what it costs with a
-    transport. A PROXY header that came in before the request changes nothing about it.
+    transport. One that says more gets its transport then. A PROXY header that came in before
+    the request changes nothing about it.
     """
 
     def __init__(
@@ -92,9 +110,13 @@ class LoopPort:
         self._factory: Any = factory
         self._entrance = entrance
         self._balancers = entrance.balancers if entrance else Balancers()
-        self._answer_first: Callable[[bytes, Any], bytes | None] | None = None
-        if entrance is None or entrance.tls is None:
-            self._answer_first = getattr(factory, "answer_first", None)
+        self._answer_first: Callable[[bytes, Any], tuple[bytes, bool] | None] | None = None
+        self._quiet: QuietConnections | None = None
+        if (entrance is None or entrance.tls is None) and hasattr(factory, "answer_first"):
+            answers: Any = factory
+            self._answer_first = answers.answer_first
+            self._answered: Any = _Answered(answers.build_answered)
+            self._quiet = QuietConnections(loop, answers.quiet_seconds, answers.quiet, self._go_on)
         self._host = address_of(listening.getsockname())
         self._opening: set[asyncio.Task[Any]] = set()
         self._is_stopping = False
@@ -207,21 +229,31 @@ class LoopPort:
         return first
 
     def _is_answered(self, connection: socket.socket, first: bytes, peer: Any) -> bool:
-        """Answer on the socket, and close it, if that is all that is to be done."""
+        """Answer on the socket, if that can be done."""
         assert self._answer_first is not None
+        assert self._quiet is not None
+        closes = True
         try:
             answer = self._answer_first(first, peer)
             if answer is None:
                 return False
+            response, closes = answer
             # A socket that has sent nothing yet takes 16 KB and more at once. All that the
             # peer had to send has been read: so closing resets nothing.
-            connection.send(answer)
+            connection.send(response)
         except OSError:
-            pass  # the peer has gone already
+            closes = True  # the peer has gone already
         except Exception:
             _log.failure("a fault in a new connection; closing it")
-        connection.close()
+        if closes or self._is_stopping:
+            connection.close()
+        else:
+            self._quiet.add(connection, peer)
         return True
+
+    def _go_on(self, connection: socket.socket, peer: Any, data: bytes) -> None:
+        """A connection that was answered on its socket says more, or is to be drained."""
+        self._open(connection, LoopTransport(self._loop, self._answered, peer, data))
 
     def _pause(self, error: OSError) -> None:
         if not self._said_short:
@@ -258,6 +290,8 @@ class LoopPort:
             if not self._accept_one():
                 break
         self._listening.close()
+        if self._quiet is not None:
+            self._quiet.stop()
         if self._opening:
             await asyncio.wait(self._opening)
         if self._entrance is not None:

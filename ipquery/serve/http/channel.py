@@ -96,10 +96,11 @@ class Channel(Protocol):
     _outgoing: Outgoing
     _fast_way: FastWay
 
-    def __init__(self, site: "ApiSite", overloaded: bool) -> None:
+    def __init__(self, site: "ApiSite", overloaded: bool, answered: int = 0) -> None:
         """
         :param overloaded: whether the worker has as many connections as it may;
             this one is then told so and closed.
+        :param answered: how many requests have been answered on the connection.
         """
         # What lives as long as the worker
         self.site = self.factory = site
@@ -115,7 +116,9 @@ class Channel(Protocol):
         self._write: Callable[[bytes], None] = _write_nowhere
         # Requests that may still be asked before the last one, which is told to
         # close; and how many there were when the deadline was set.
-        self._requests_left = self._settled_left = site.limits.requests_per_connection - 1
+        most = site.limits.requests_per_connection
+        self._requests_left = self._settled_left = most - 1 - answered
+        self._is_unused = not answered
         self._may_be_fast = site.fast_way is not None
         self._reading_paused = False
         self._peer_done = False
@@ -149,7 +152,10 @@ class Channel(Protocol):
             self._outgoing.reply(unavailable("too many connections"), self.site.date_header, True)
             self._close_lingering()
             return
-        self._deadlines.connected(self.site.now)
+        if self._is_unused:
+            self._deadlines.connected(self.site.now)
+        else:
+            self._deadlines.idle(self.site.now)
         self._is_resting = self._may_be_fast and self._requests_left > 0
         self._write = self.transport.write
 

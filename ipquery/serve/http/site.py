@@ -1,5 +1,6 @@
 """ApiSite: what all connections of a worker share."""
 
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -53,6 +54,8 @@ class ApiSite(Site):
         super().__init__(resource, parsePOSTFormSubmission=False, reactor=reactor)
         self.limits = limits
         self.connections: set[Channel] = set()
+        self.quiet: set[socket.socket] = set()
+        self.quiet_seconds = limits.idle_seconds
         self.turns = Turns(reactor, monotonic)
         self.draining = False
         self.access_log = access_log
@@ -117,12 +120,12 @@ class ApiSite(Site):
 
     @property
     def _is_full(self) -> bool:
-        return len(self.connections) >= self.limits.connections
+        return len(self.connections) + len(self.quiet) >= self.limits.connections
 
-    def answer_first(self, data: bytes, peer: object) -> bytes | None:
-        """The answer to what came in first on a connection, if that is all that is to be done.
+    def answer_first(self, data: bytes, peer: object) -> tuple[bytes, bool] | None:
+        """The answer to what came in first on a connection, if that is a plain request.
 
-        A plain request after which the connection is closed needs no channel. See
+        It needs no channel: if the connection is closed then, it never gets one. See
         :class:`ipquery.net.accept.AnswersFirst`.
         """
         if self.fast_way is None or self.draining or self._is_full:
@@ -131,14 +134,21 @@ class ApiSite(Site):
         if plain is None:
             return None
         method, target, framing, body, end = plain
-        if end != len(data) or framing.persists:
+        if end != len(data):
             return None
-        answer = self.fast_way.respond(method, target, framing, body, last=True)
-        if answer is not None and self.access_log is not None:
+        is_last = not framing.persists or self.limits.requests_per_connection == 1
+        answer = self.fast_way.respond(method, target, framing, body, is_last)
+        if answer is None:
+            return None
+        if self.access_log is not None:
             # As accept(2) has it: an address and a port, or the path of a UNIX socket.
             client = peer[0].encode() if isinstance(peer, tuple) else b"-"
             self.note(client, method, target, framing, answer)
-        return answer
+        return answer, is_last
+
+    def build_answered(self, address: IAddress | None) -> Channel:
+        """A channel for a connection whose first request :meth:`answer_first` has answered."""
+        return Channel(self, overloaded=False, answered=1)
 
     def make_request(self, channel: Channel) -> ApiRequest:
         """A request that writes to ``channel``."""
