@@ -278,7 +278,9 @@ class Incoming:
     @property
     def is_head(self) -> bool:
         """Whether it is a HEAD request, as far as is known yet."""
-        return bool(self.target) and self._parser.get_method() == b"HEAD"
+        # Target and parser still are those of the message before until another begins.
+        is_known = self._in_message and bool(self.target)
+        return is_known and self._parser.get_method() == b"HEAD"
 
     # Called by httptools
 
