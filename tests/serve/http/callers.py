@@ -178,8 +178,9 @@ def stream(seed: int) -> Stream:
         whole = b"".join(pieces)
         cuts = sorted(chance.randrange(len(whole) + 1) for _ in range(chance.randrange(1, 8)))
         ends = zip([0, *cuts], [*cuts, len(whole)], strict=True)
-        pieces = [whole[begin:end] for begin, end in ends if begin < end]
-    return Stream(pieces, count, is_real)
+        pieces = [whole[begin:end] for begin, end in ends]
+    # Nothing is no read; and a request may have been cut to nothing.
+    return Stream([piece for piece in pieces if piece] or [b"\r\n"], count, is_real)
 
 
 _Caller = Callable[[random.Random], bytes]

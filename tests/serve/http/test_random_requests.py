@@ -84,6 +84,7 @@ REFUSED: Mapping[str, str] = {
     "bad request: Expected space after version": "RFC 9112 section 3",
     "bad request: Invalid method encountered": "not registered; there any word is a method",
     "bad request: Invalid word encountered": "not registered; there any word is a method",
+    "bad request: Pause on PRI/Upgrade": "PRI is no request (RFC 9113 section 3.4)",
     "bad request: Expected HTTP/2 Connection Preface": "PRI is no request (RFC 9113 section 3.4)",
     "bad request: Double @ in url": "RFC 9112 section 3.2",
     "bad request: Invalid char in url fragment start": "RFC 9112 section 3.2",
