@@ -123,6 +123,7 @@ _TARGETS = (
     "?ip=IP", "?from=ads&ip=IP", "?x=1.0.0.0&ip=IP", "?ip=&ip=IP", "?%69p=1.0.0.0&ip=IP",
     "?ip=IP&from=ads", "?ip=IP&ip=1.0.0.0", "?ip=IP;x", "?ip=IP&y=%20", "?ip=%31.0.0.0&y=IP",
     "?ip=IP&x=1.0.0.0", "?zip=IP", "?x;ip=IP", "?ip=1.0.0.0&ip=IP", "?ip=%31.0.0.0&ip=IP",
+    "?a=b?ip=IP&ip=1.0.0.0", "?x=/api/ip_query?ip=IP&ip=1.0.0.0",
 )  # fmt: skip
 _BODIES = (
     '{"ip":"IP"}', '{"ip": "IP"}', '{"id":1,"ip":"IP","x":"y"}', '{"ip":"IP","ip":"1.0.0.0"}',

@@ -36,7 +36,8 @@ LONGEST_TARGET = len(_TARGET) + 45
 
 # What a query string is taken apart at, besides "&", or decoded from.
 _QUERY_MARKS = re.compile(rb"[;%+]")
-_PARAMETER = re.compile(rb"[?&;]ip=")
+# A second "?" is part of a value (RFC 3986 section 3.4).
+_PARAMETER = re.compile(rb"(?:\A[^?]*+\?|[&;])ip=")
 
 
 # An address is made of characters that stand for themselves in JSON.

@@ -75,19 +75,20 @@ class LogFile:
 
         :returns: how many of them were lost, and why.
         """
-        done = 0
+        done = ended = 0
         if self._is_torn:
-            lines = b"\n" + lines
+            # The end of the line before, which is counted already.
+            lines, ended = b"\n" + lines, 1
         try:
             for piece in self._pieces(lines):
                 while piece:
                     written = self._write_some(piece)
                     done += written
-                    self._is_torn = written < len(piece)
+                    self._is_torn = not piece.endswith(b"\n", 0, written)
                     piece = piece[written:]
         except OSError as error:
             # A line cut short counts as lost.
-            return lines.count(b"\n", done), error.strerror or str(error)
+            return lines.count(b"\n", max(done, ended)), error.strerror or str(error)
         return 0, ""
 
     def _pieces(self, lines: bytes) -> Iterator[bytes]:

@@ -17,8 +17,11 @@ from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.reply import refusal
 
-# RFC 9110 section 7.2, RFC 3986 section 3.2.2: the characters of host and port.
-_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+# RFC 9110 section 7.2: uri-host [ ":" port ]; RFC 3986 section 3.2.2: an address in brackets,
+# which may have a zone (RFC 6874), or a registered name, which may be empty.
+_ADDRESS = rb"\[(?:[0-9A-Fa-f:.]++(?:%[A-Za-z0-9._~%-]+)?|v[0-9A-Fa-f]+\.[!$&'()*+,;=:.\w~-]+)\]"
+_REGISTERED = rb"(?:[!$&'()*+,;=.\w~-]|%[0-9A-Fa-f]{2})*"
+_HOST = re.compile(rb"(?:%b|%b)(?::[0-9]*)?" % (_ADDRESS, _REGISTERED))
 # RFC 1035 section 2.3.4: labels of 1 to 63 octets; a last dot, or no name at all, is
 # allowed here.
 _NAME = re.compile(rb"(?:[^.]{1,63}\.)*[^.]{0,63}")
@@ -278,7 +281,9 @@ class Incoming:
     @property
     def is_head(self) -> bool:
         """Whether it is a HEAD request, as far as is known yet."""
-        return bool(self.target) and self._parser.get_method() == b"HEAD"
+        # Target and parser still are those of the message before until another begins.
+        is_known = self._in_message and bool(self.target)
+        return is_known and self._parser.get_method() == b"HEAD"
 
     # Called by httptools
 

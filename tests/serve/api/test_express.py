@@ -105,6 +105,9 @@ def _thrice(field: str, *values: str, body: bytes = b"") -> list[bytes]:
 @example(
     [post(b'{"ip":"1\\u002e0.0.0","y":"%b"}' % ip) for ip in (b"1.0.0.0", b"1.2.3.4")], HttpLimits()
 )
+@example(
+    [get(f"/api/ip_query?a=b?ip={ip}&ip=1.2.3.4") for ip in ("1.2.3.4", "1.0.0.0")], HttpLimits()
+)
 def test_a_request_like_the_one_before_is_answered_the_same(
     sent: list[bytes], limits: HttpLimits
 ) -> None:

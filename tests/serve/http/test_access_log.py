@@ -170,10 +170,10 @@ def test_and_once_it_works_again_with_how_many_lines_it_cost() -> None:
     assert targets(file.lines) == ["/after"]
 
 
-def test_a_line_cut_short_does_not_spoil_the_next(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    file = LogFile(path)
-    real, left = os.write, [7]
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes the disk still has room for."""
+    real, left = os.write, [0]
 
     def write(descriptor: int, data: bytes) -> int:
         if not left[0]:
@@ -182,11 +182,31 @@ def test_a_line_cut_short_does_not_spoil_the_next(tmp_path: Path) -> None:
         left[0] -= written
         return written
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.write", write)
-        assert file.write(b"one\ntwo two\nthree\n") == (2, "No space left on device")
+    monkeypatch.setattr("os.write", write)
+    return left
+
+
+@pytest.mark.parametrize(
+    ("room", "lost", "kept"),
+    [
+        (7, 2, b"one\ntwo\nfour\n"),
+        (3, 3, b"one\nfour\n"),
+        (4, 2, b"one\nfour\n"),
+        (12, 1, b"one\ntwo two\nfour\n"),
+        (0, 3, b"four\n"),
+    ],
+)
+def test_a_line_cut_short_does_not_spoil_the_next(
+    tmp_path: Path, disk: list[int], room: int, lost: int, kept: bytes
+) -> None:
+    path = tmp_path / "log"
+    file = LogFile(path)
+    disk[0] = room
+    assert file.write(b"one\ntwo two\nthree\n") == (lost, "No space left on device")
+    assert file.write(b"lost\n") == (1, "No space left on device")
+    disk[0] = 100
     assert file.write(b"four\n") == (0, "")
-    assert path.read_bytes() == b"one\ntwo\nfour\n"
+    assert path.read_bytes() == kept
 
 
 def test_a_slow_disk_delays_nobody_and_takes_bounded_memory() -> None:

@@ -477,6 +477,17 @@ def test_a_refused_client_that_closes_too_is_gone(server: Server) -> None:
     assert not connection.transport.aborted
 
 
+@pytest.mark.parametrize("express", [True, False])
+def test_what_is_no_request_is_refused_with_a_body_after_a_head_too(express: bool) -> None:
+    """It has no method that could say otherwise (RFC 9110 section 9.3.2)."""
+    connection = Server(express=express).connect()
+    connection.send(get("/api/ip_query?ip=1.2.3.4", method="HEAD"))
+    connection.received(heads_only=True)
+    connection.send(b"\r\n" * 40)
+    (response,) = connection.received()
+    assert response.message == "bad request: empty lines instead of a request"
+
+
 HEAD = b"POST /api/ip_query HTTP/1.1\r\nHost: x\r\n"
 BODY = b'{"ip":"1.2.3.4"}'
 SMUGGLED = {
