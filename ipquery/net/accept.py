@@ -209,6 +209,8 @@ class LoopPort:
         return TlsStream(entrance.tls.context, transport, entrance.openings, first)
 
     def _open(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
+        # Not when it is accepted: most are gone before they need it, and it is a system call.
+        connection.setblocking(False)
         opening = self._loop.create_task(self._hand_over(connection, protocol))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
@@ -219,9 +221,8 @@ class LoopPort:
 
         :raises OSError: nothing more will: the peer has closed.
         """
-        connection.setblocking(False)
         try:
-            first = connection.recv(_FIRST_BYTES)
+            first = connection.recv(_FIRST_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return b""
         if not first:
@@ -240,7 +241,7 @@ class LoopPort:
             response, closes = answer
             # A socket that has sent nothing yet takes 16 KB and more at once. All that the
             # peer had to send has been read: so closing resets nothing.
-            connection.send(response)
+            connection.send(response, socket.MSG_DONTWAIT)
         except OSError:
             closes = True  # the peer has gone already
         except Exception:

@@ -53,7 +53,7 @@ class QuietConnections:
 
     def _read(self, connection: socket.socket) -> None:
         try:
-            data = connection.recv(_READ_BYTES)
+            data = connection.recv(_READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:

@@ -49,7 +49,8 @@ def _without_a_channel(connection: Connection, sent: bytes) -> Outcome:
     answer = connection.server.site.answer_first(sent, (PEER.host, PEER.port))
     if answer is None:
         return _at_once(connection, sent)
-    return Outcome(parse_responses(answer), is_open=False)
+    response, is_closed = answer
+    return Outcome(parse_responses(response), is_open=not is_closed)
 
 
 WAYS = [_at_once, _by_bytes, _after_look_ups, _behind_look_ups, _without_a_channel]

@@ -200,3 +200,25 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+class First(Servers):
+    """Does without a protocol where "once" comes in, and at first where "more" does."""
+
+    quiet_seconds = 60.0
+
+    def __init__(self) -> None:
+        super().__init__(Recorder)
+        self.asked: list[tuple[bytes, Any]] = []
+        self.quiet: set[socket.socket] = set()
+        self.answered = 0
+
+    def answer_first(self, data: bytes, peer: Any) -> tuple[bytes, bool] | None:
+        self.asked.append((data, peer))
+        if data == b"fault":
+            raise ValueError(data)
+        return {b"once": (b"done", True), b"more": (b"go on", False)}.get(data)
+
+    def build_answered(self, address: Any) -> Recorder:
+        self.answered += 1
+        return self.buildProtocol(address)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
@@ -22,6 +22,7 @@ from ipquery.net.endpoint import make_endpoint
 from ipquery.net.sockets import Bind, open_sockets
 from tests.net.streams import (
     ENDPOINTS,
+    First,
     HalfCloseable,
     Harness,
     Recorder,
@@ -64,20 +65,6 @@ async def test_a_factory_may_refuse_a_connection(plain_harness: Harness) -> None
 
 
 # Connections that are used once
-
-
-class First(Servers):
-    """Does without a protocol where "once" comes in."""
-
-    def __init__(self) -> None:
-        super().__init__(Recorder)
-        self.asked: list[bytes] = []
-
-    def answer_first(self, data: bytes, peer: Any) -> bytes | None:
-        self.asked.append(data)
-        if data == b"fault":
-            raise ValueError(data)
-        return b"done" if data == b"once" else None
 
 
 class OneShot:
@@ -129,7 +116,55 @@ async def test_anything_else_gets_a_protocol_and_what_came_in_first(one_shot: On
     assert await deferToThread(client.recv, 100) == b"seen"
     assert server.received == b"twice, and more"
     assert server.events == ["made"]
-    assert one_shot.factory.asked == [b"twice"]
+    assert [data for data, _ in one_shot.factory.asked] == [b"twice"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_answered_once_and_closes_never_gets_a_protocol(one_shot: OneShot) -> None:
+    open_before = open_descriptors()
+    for _ in range(20):
+        client = await one_shot.client(b"more")
+        assert await deferToThread(client.recv, 100) == b"go on"
+        client.close()
+    await until(lambda: not one_shot.factory.quiet)
+    assert one_shot.factory.addresses == []
+    assert open_descriptors() <= open_before + 1, "and the listening socket"
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_says_more_gets_one(one_shot: OneShot) -> None:
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"more")
+    assert await deferToThread(client.recv, 100) == b"go on"
+    assert len(one_shot.factory.quiet) == 1
+    client.sendall(b"a word")
+    server = await made
+    await until(lambda: server.received == b"a word")
+    assert (one_shot.factory.answered, one_shot.factory.quiet) == (1, set())
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_says_nothing_for_too_long_is_closed(one_shot: OneShot) -> None:
+    one_shot.factory.quiet_seconds = 0.05
+    clients = [await one_shot.client(b"more") for _ in range(3)]
+    for client in clients:
+        assert await deferToThread(read_all, client) == b"go on"
+    assert one_shot.factory.addresses == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_quiet_when_it_stops_gets_one_to_be_drained(one_shot: OneShot) -> None:
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"more")
+    assert await deferToThread(client.recv, 100) == b"go on"
+    await maybeDeferred(one_shot.harness.ports.pop().stopListening)
+    server: Any = await made
+    assert (server.received, one_shot.factory.quiet) == (b"", set())
+    server.transport.write(b"bye")
+    server.transport.loseConnection()
+    assert await deferToThread(read_all, client) == b"bye"
 
 
 @pytest_twisted.ensureDeferred

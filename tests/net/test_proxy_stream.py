@@ -22,9 +22,9 @@ from ipquery.net.proxy_stream import ProxyStream
 from ipquery.net.sockets import Bind
 from tests.net.streams import (
     LOOPBACK,
+    First,
     Harness,
     Recorder,
-    Servers,
     entrance,
     read_all,
     tls,
@@ -36,18 +36,6 @@ from tests.net.tls_client import TlsClient
 LINE = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n"
 CLIENT = IPv4Address("TCP", "192.0.2.7", 4711)
 FROM_HERE = parse_balancers(["127.0.0.0/8", "::1"])
-
-
-class First(Servers):
-    """Does without a protocol where "once" comes in."""
-
-    def __init__(self) -> None:
-        super().__init__(Recorder)
-        self.asked: list[tuple[bytes, Any]] = []
-
-    def answer_first(self, data: bytes, peer: Any) -> bytes | None:
-        self.asked.append((data, peer))
-        return b"done" if data == b"once" else None
 
 
 class Port:

@@ -172,7 +172,9 @@ class Lane:
             response = with_connection(response, connection_line(framing.is_1_0, last))
         return response if method != b"HEAD" else head_of(response)
 
-    def spot_of(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> Spot | None:
+    def spot_of(
+        self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool
+    ) -> Spot | None:
         """See :class:`~ipquery.serve.http.fast.FastWay`."""
         address = address_of(method, target, body)
         if address is None:
@@ -182,7 +184,7 @@ class Lane:
             return None
         begin, end = place
         is_escaped = end - begin > len(address)
-        shape = _Shape(method == b"HEAD", framing.is_1_0, is_escaped)
+        shape = _Shape(method == b"HEAD", framing.is_1_0, last, is_escaped)
         kind = self._kinds.get(shape)
         if kind is None:
             kind = self._kinds[shape] = Kind(_shaped(self._find, shape))
@@ -217,6 +219,7 @@ class _Shape(NamedTuple):
 
     is_head: bool
     is_1_0: bool
+    is_last: bool
     is_escaped: bool
     """Whether colons are, as URL libraries send an IPv6 address."""
 
@@ -226,12 +229,14 @@ def _shaped(find: Find, shape: _Shape) -> Find:
     if not any(shape):
         return find
 
+    line = connection_line(shape.is_1_0, shape.is_last)
+
     def find_shaped(text: bytes) -> bytes | None:
         rest = find(text.replace(b"%3A", b":") if shape.is_escaped else text)
         if rest is None:
             return None
-        if shape.is_1_0:
-            rest = with_connection(rest, connection_line(is_1_0=True, last=False))
+        if line:
+            rest = with_connection(rest, line)
         return head_of(rest) if shape.is_head else rest
 
     return find_shaped

@@ -43,12 +43,12 @@ from zope.interface import implementer
 
 from ipquery.serve.http.deadlines import Deadlines, Phase
 from ipquery.serve.http.fast import FastWay, nothing
-from ipquery.serve.http.framing import Framing, fields_of
+from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming, Message, Refused
 from ipquery.serve.http.outgoing import Outgoing
 from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import body_bytes, unavailable
+from ipquery.serve.http.reply import unavailable
 
 if TYPE_CHECKING:
     from ipquery.serve.http.request import ApiRequest
@@ -171,7 +171,7 @@ class Channel(Protocol):
                     self._is_resting = False
                 self._write(self._fast_way.head + found)
                 if self._access_log is not None:
-                    self._note_repeated(data, found)
+                    self.site.note_repeated(self._client, data, found, self._log_ending)
                 return
             if self._answer_whole(data):
                 return
@@ -209,25 +209,11 @@ class Channel(Protocol):
         if framing.lines:
             answered = self.site.limits.requests_per_connection - self._requests_left
             self._repeat = self._lessons.learn(
-                answered, method, target, framing, body, self._fast_way
+                answered, method, target, framing, body, False, self._fast_way
             )
             if self._access_log is not None:
-                tells = self._access_log.fields.isdisjoint(self._lessons.varying)
-                self._log_ending = self._access_log.ending(framing.fields) if tells else None
+                self._log_ending = self.site.log_ending(self._lessons, framing)
         return True
-
-    def _note_repeated(self, data: bytes, found: bytes) -> None:
-        """Note in the access log, which there must be, what was answered as the one before."""
-        assert self._access_log is not None
-        line, _, rest = data.partition(b"\r\n")
-        method, target, protocol = line.split(b" ")
-        ending = self._log_ending
-        if ending is None:
-            head = rest[: rest.index(b"\r\n\r\n") + 4]
-            ending = self._access_log.ending(fields_of(b"\r\n" + head))
-        self._access_log.note(
-            self._client, method, target, protocol, 200, body_bytes(found), ending
-        )
 
     def _has_more(self) -> bool:
         """Whether anything that has come in isn't answered."""

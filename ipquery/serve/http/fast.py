@@ -62,5 +62,7 @@ class FastWay(Protocol):
         :param last: whether the connection is closed after it.
         """
 
-    def spot_of(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> Spot | None:
+    def spot_of(
+        self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool
+    ) -> Spot | None:
         """Where the address of a request stands that was answered, if that can be told."""

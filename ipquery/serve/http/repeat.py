@@ -1,4 +1,7 @@
-"""Requests that repeat: told from the one before on the same connection, by comparing bytes.
+"""Requests that repeat: told from the one before by comparing bytes.
+
+The one before came on the same connection, or where callers ask once and close, first on the
+connection before.
 
 What a caller sends over and over differs in an address, and perhaps in the values of fields
 that don't decide on anything, such as X-Request-Id or traceparent. Once two such requests have
@@ -30,7 +33,7 @@ _VAIN_LESSONS, _NEXT_LESSON = 8, 64
 
 
 class Lessons:
-    """What one connection's requests have in common."""
+    """What the requests of one connection, or those that come first, have in common."""
 
     __slots__ = ("_answered", "_before", "_limits", "_vain", "varying")
 
@@ -48,11 +51,14 @@ class Lessons:
         target: bytes,
         framing: Framing,
         body: bytes,
+        last: bool,
         fast_way: FastWay,
     ) -> Repeat:
         """What tells the next request of this kind.
 
-        :param answered: how many requests have been answered on the connection.
+        :param answered: how many requests have been answered, on the connection or of those
+            that come first on one.
+        :param last: whether the connection is closed after each.
         """
         gap, self._answered = answered - self._answered, answered
         if gap > 1:
@@ -67,7 +73,7 @@ class Lessons:
             or len(body) + _LONGEST_ADDRESS > min(limits.body_bytes, len(_LENGTHS))
         ):
             return nothing
-        spot = fast_way.spot_of(method, target, framing, body)
+        spot = fast_way.spot_of(method, target, framing, body, last)
         if spot is None:
             return nothing
         before, self._before = self._before, framing.lines

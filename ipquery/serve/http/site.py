@@ -16,11 +16,12 @@ from twisted.web.server import Site
 
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel, client_text
-from ipquery.serve.http.fast import FastWay
-from ipquery.serve.http.framing import Framing, joined
+from ipquery.serve.http.fast import FastWay, nothing
+from ipquery.serve.http.framing import Framing, fields_of, joined
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.plain import PlainReader
-from ipquery.serve.http.reply import Reply, body_bytes, status_of
+from ipquery.serve.http.repeat import Lessons, Repeat
+from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, status_of
 from ipquery.serve.http.request import ApiRequest
 from ipquery.serve.http.turns import Turns
 
@@ -61,6 +62,13 @@ class ApiSite(Site):
         self.access_log = access_log
         self.fast_way = fast_way
         self.plain = PlainReader(limits)
+        # Of requests that come first on a connection: what tells the next like the last one, and
+        # whether it closes the connection, too.
+        self._lessons = Lessons(limits)
+        self._repeat: Repeat = nothing
+        self._repeat_is_last = False
+        self._log_ending: bytes | None = None
+        self._answered_first = 0
         self._drained: Deferred[None] | None = None
         self._due: deque[Channel] = deque()
         self._clock = LoopingCall(self._tick)
@@ -130,6 +138,12 @@ class ApiSite(Site):
         """
         if self.fast_way is None or self.draining or self._is_full:
             return None
+        found = self._repeat(data)
+        if found is not None:
+            self._answered_first += 1
+            if self.access_log is not None:
+                self.note_repeated(_client_of(peer), data, found, self._log_ending)
+            return self.fast_way.head + found, self._repeat_is_last
         plain = self.plain.read(data, 0)
         if plain is None:
             return None
@@ -140,10 +154,14 @@ class ApiSite(Site):
         answer = self.fast_way.respond(method, target, framing, body, is_last)
         if answer is None:
             return None
+        self._answered_first += 1
+        self._repeat_is_last = is_last
+        self._repeat = self._lessons.learn(
+            self._answered_first, method, target, framing, body, is_last, self.fast_way
+        )
         if self.access_log is not None:
-            # As accept(2) has it: an address and a port, or the path of a UNIX socket.
-            client = peer[0].encode() if isinstance(peer, tuple) else b"-"
-            self.note(client, method, target, framing, answer)
+            self._log_ending = self.log_ending(self._lessons, framing)
+            self.note(_client_of(peer), method, target, framing, answer)
         return answer, is_last
 
     def build_answered(self, address: IAddress | None) -> Channel:
@@ -173,6 +191,28 @@ class ApiSite(Site):
             body_bytes(response),
             self.access_log.ending(framing.fields),
         )
+
+    def note_repeated(self, client: bytes, data: bytes, found: bytes, ending: bytes | None) -> None:
+        """Note in the access log, which there must be, what was answered as the one before.
+
+        :param data: the request, as it came.
+        :param found: the response, from behind its Date header on.
+        :param ending: see :meth:`log_ending`.
+        """
+        assert self.access_log is not None
+        line, _, rest = data.partition(b"\r\n")
+        method, target, protocol = line.split(b" ")
+        if ending is None:
+            head = rest[: rest.index(END_OF_HEAD) + len(END_OF_HEAD)]
+            ending = self.access_log.ending(fields_of(b"\r\n" + head))
+        self.access_log.note(client, method, target, protocol, 200, body_bytes(found), ending)
+
+    def log_ending(self, lessons: Lessons, framing: Framing) -> bytes | None:
+        """The end of the log lines of requests like the last one, unless they differ in it."""
+        assert self.access_log is not None
+        if self.access_log.fields.isdisjoint(lessons.varying):
+            return self.access_log.ending(framing.fields)
+        return None
 
     def log(self, request: http.Request) -> None:
         """Note an answered request in the access log."""
@@ -224,3 +264,11 @@ class ApiSite(Site):
             self.fast_way.tell_date(self.date_header)
         if self.access_log is not None:
             self.access_log.tell_time(self.now)
+
+
+def _client_of(peer: object) -> bytes:
+    """How a client is told in a log.
+
+    :param peer: as accept(2) has it: an address and a port, or the path of a UNIX socket.
+    """
+    return peer[0].encode() if isinstance(peer, tuple) else b"-"

@@ -119,31 +119,65 @@ def test_a_request_like_the_one_before_is_answered_the_same(
 
 
 @settings(max_examples=500)
-@given(requests(), st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=1))))
-def test_what_needs_no_channel_is_answered_as_by_one(request: bytes, limits: HttpLimits) -> None:
+@given(
+    series() | st.lists(requests(), min_size=1, max_size=4),
+    st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=1))),
+)
+def test_what_comes_first_is_answered_as_by_a_channel(
+    sent: list[bytes], limits: HttpLimits
+) -> None:
     server = Server(limits)
-    answer = server.site.answer_first(request, PEER)
-    if answer is not None:
+    for request in sent:
+        answer = server.site.answer_first(request, PEER)
+        if answer is None:
+            continue
         connection = Server(limits, express=False).connect()
         connection.send(request)
-        assert connection.transport.sent == answer
-        assert connection.transport.write_closed
+        assert (connection.transport.sent, connection.transport.write_closed) == answer
+
+
+@settings(max_examples=300)
+@given(
+    series() | st.lists(requests(), min_size=1, max_size=4),
+    st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=2))),
+    st.sampled_from((0, 1, 9)),
+)
+def test_a_connection_goes_on_as_if_it_had_had_a_channel_all_the_time(
+    sent: list[bytes], limits: HttpLimits, seconds: int
+) -> None:
+    server, whole = Server(limits), Server(limits).connect()
+    first, *others = sent
+    answer = server.site.answer_first(first, PEER)
+    if answer is None or answer[1]:
+        return
+    whole.send(first)
+    resumed = Connection(server, server.site.build_answered)
+    resumed.transport.sent = answer[0]
+    for request in others:
+        resumed.send(request)
+        whole.send(request)
+        assert _state(resumed) == _state(whole)
+    for one in (server, whole.server):
+        one.advance(seconds)
+    assert _state(resumed) == _state(whole)
 
 
 # As accept(2) has it.
 PEER = ("192.0.2.7", 4711)
 
 
-def test_a_look_up_that_closes_needs_no_channel() -> None:
-    server = Server()
-    for request in (
-        get("/api/ip_query?ip=1.2.3.4", version="1.0"),
-        get("/api/ip_query?ip=9.9.9.9", "Connection: close"),
-        post(b'{"ip":"1.2.3.4"}', "Connection: close"),
+def test_a_look_up_that_comes_first_needs_no_channel() -> None:
+    site = Server().site
+    for request, is_last in (
+        (get("/api/ip_query?ip=1.2.3.4", version="1.0"), True),
+        (get("/api/ip_query?ip=9.9.9.9", "Connection: close"), True),
+        (post(b'{"ip":"1.2.3.4"}', "Connection: close"), True),
+        (get("/api/ip_query?ip=1.2.3.4"), False),
     ):
-        assert server.site.answer_first(request, PEER) is not None
-    assert server.site.answer_first(get("/api/ip_query?ip=1.2.3.4"), PEER) is None
-    assert server.site.answer_first(get("/healthz", version="1.0"), PEER) is None
+        answer = site.answer_first(request, PEER)
+        assert answer is not None
+        assert answer[1] == is_last
+    assert site.answer_first(get("/healthz", version="1.0"), PEER) is None
 
 
 def test_with_too_many_connections_or_none_to_come_it_does() -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -251,9 +251,11 @@ class Server:
 class Connection:
     """One connection, as its client sees it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(
+        self, server: Server, build: Callable[[IPv4Address], Channel] | None = None
+    ) -> None:
         self.server = server
-        self.channel = server.site.buildProtocol(PEER)
+        self.channel = (build or server.site.buildProtocol)(PEER)
         self.transport = MemoryTransport(self.channel)
         self.channel.makeConnection(self.transport)
         server.connections.append(self)

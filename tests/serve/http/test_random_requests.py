@@ -261,8 +261,7 @@ class Ways:
             fast.send(read)
             slow.send(read)
             if number == 0 and first is not None:
-                assert first == slow.transport.sent
-                assert slow.transport.write_closed
+                assert first == (slow.transport.sent, slow.transport.write_closed)
             if chance is not None and chance.random() < 0.2:
                 self.advance(chance.choice((1, 2, 11)))
             assert state(fast) == state(slow)
