@@ -183,16 +183,6 @@ def test_who_never_says_close_notify_costs_nothing(daemon: Daemon, site: SecureS
         one.close()
 
 
-def test_too_many_connections_are_told_so_over_tls_too(daemon: Daemon, site: SecureSite) -> None:
-    context = site.client()
-    held = [connect(daemon, context) for _ in range(800)]
-    with connect(daemon, context) as one:
-        (response,) = parse_responses(_read_all(one))
-    assert response.status == 503
-    for each in held:
-        each.close()
-
-
 def _beside(daemon: Daemon, seconds: float, tls: ssl.SSLContext) -> Load:
     mix = ["nice", sys.executable, "-m", "tests.integration.hostile_tls"]
     mix += [str(daemon.secure_port), str(seconds)]

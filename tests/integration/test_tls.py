@@ -127,6 +127,22 @@ def test_nobody_renegotiates(shared: tuple[Daemon, ssl.SSLContext]) -> None:
     assert exchange(connect(*shared), QUERY).status == 200
 
 
+def test_too_many_connections_are_told_so(site: SecureSite, daemons: Daemons) -> None:
+    config = site.config(http="connections = 5").replace("workers = 2", "workers = 1")
+    daemon = daemons.start(bind=None, config=config)
+    context = site.client()
+    held = [connect(daemon, context) for _ in range(5)]
+    for one in held:
+        assert exchange(one, QUERY).status == 200, "it is open on that side, too"
+    with connect(daemon, context) as more:
+        got = b""
+        while data := more.recv(65536):
+            got += data
+    assert [response.status for response in parse_responses(got)] == [503]
+    for one in held:
+        one.close()
+
+
 # Certificates
 
 
