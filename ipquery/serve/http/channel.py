@@ -41,6 +41,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from ipquery.serve.http.client import Forwarding, host_of, log_text
 from ipquery.serve.http.deadlines import Deadlines, Phase
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing, fields_of
@@ -111,6 +112,8 @@ class Channel(Protocol):
         # What lives as long as the connection
         self._overloaded = overloaded
         self._client = b"-"
+        # Only behind a proxy that is trusted: each request may have another client.
+        self._forwarding: Forwarding | None = None
         self._incoming = Incoming(site.limits)
         self._deadlines = Deadlines(site.limits)
         self._write: Callable[[bytes], None] = _write_nowhere
@@ -124,9 +127,10 @@ class Channel(Protocol):
         self._peer_done = False
         self._lessons = Lessons(site.limits)
         # What lives until the next read: whether that may be answered without leaving IDLE, and
-        # what tells that it is like the one before, whose log line ends so.
+        # what tells that it is like the one before, whose log line begins and ends so.
         self._is_resting = False
         self._repeat: Repeat = nothing
+        self._log_client: bytes | None = None
         self._log_ending: bytes | None = None
         # What lives until it is answered: what has come in and isn't parsed yet, and from
         # where on; the message that waits for its turn; the request that is being answered.
@@ -146,7 +150,9 @@ class Channel(Protocol):
         self.transport.registerProducer(self, True)
         self._outgoing = Outgoing(self.transport)
         if self._access_log is not None:
-            self._client = client_text(self.transport.getPeer())
+            peer = host_of(self.transport.getPeer())
+            self._client = log_text(peer)
+            self._forwarding = self.site.forwarding_of(peer)
         if self._overloaded:
             self._outgoing.is_last = True
             self._outgoing.reply(unavailable("too many connections"), self.site.date_header, True)
@@ -197,8 +203,10 @@ class Channel(Protocol):
             return False
         self._requests_left -= 1
         self._write(answer)
+        client = self._client
         if self._access_log is not None:
-            self.site.note(self._client, method, target, framing, answer)
+            client = self._client_of(framing)
+            self.site.note(client, method, target, framing, answer)
         if is_last:
             self._settled_left = self._requests_left
             self._close_lingering()
@@ -212,21 +220,38 @@ class Channel(Protocol):
                 answered, method, target, framing, body, self._fast_way
             )
             if self._access_log is not None:
-                tells = self._access_log.fields.isdisjoint(self._lessons.varying)
+                varying, forwarding = self._lessons.varying, self._forwarding
+                tells = self._access_log.fields.isdisjoint(varying)
                 self._log_ending = self._access_log.ending(framing.fields) if tells else None
+                tells = forwarding is None or forwarding.field not in varying
+                self._log_client = client if tells else None
         return True
+
+    def _client_of(self, framing: Framing) -> bytes:
+        """How the access log tells whose request it is."""
+        forwarding = self._forwarding
+        if forwarding is None:
+            return self._client
+        return self._client_told(forwarding, framing.fields.get(forwarding.field))
+
+    def _client_told(self, forwarding: Forwarding, told: bytes | None) -> bytes:
+        return log_text(forwarding.client(host_of(self.transport.getPeer()), told))
 
     def _note_repeated(self, data: bytes, found: bytes) -> None:
         """Note in the access log, which there must be, what was answered as the one before."""
         assert self._access_log is not None
         line, _, rest = data.partition(b"\r\n")
         method, target, protocol = line.split(b" ")
-        ending = self._log_ending
-        if ending is None:
-            head = rest[: rest.index(b"\r\n\r\n") + 4]
-            ending = self._access_log.ending(fields_of(b"\r\n" + head))
+        client, ending = self._log_client, self._log_ending
+        if client is None or ending is None:
+            head = b"\r\n" + rest[: rest.index(b"\r\n\r\n") + 4]
+            if ending is None:
+                ending = self._access_log.ending(fields_of(head))
+            forwarding = self._forwarding
+            if client is None and forwarding is not None:
+                client = self._client_told(forwarding, forwarding.told_in(head))
         self._access_log.note(
-            self._client, method, target, protocol, 200, body_bytes(found), ending
+            client or self._client, method, target, protocol, 200, body_bytes(found), ending
         )
 
     def _has_more(self) -> bool:
@@ -315,7 +340,7 @@ class Channel(Protocol):
         self._requests_left = max(self._requests_left - 1, 0)
         self._outgoing.write(answer)
         if self._access_log is not None:
-            self.site.note(self._client, method, target, framing, answer)
+            self.site.note(self._client_of(framing), method, target, framing, answer)
         if is_last:
             self._close_lingering()
         return True
@@ -551,8 +576,3 @@ class Channel(Protocol):
     def isSecure(self) -> bool:
         """Whether the connection is over TLS."""
         return ISSLTransport.providedBy(self.transport)
-
-
-def client_text(peer: object) -> bytes:
-    """How a client is told in a log; one on a UNIX socket has no address."""
-    return str(getattr(peer, "host", "-")).encode()

@@ -4,6 +4,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
@@ -11,17 +12,19 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.http import datetimeToString
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from ipquery.serve.http.access_log import AccessLog
-from ipquery.serve.http.channel import Channel, client_text
+from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.client import Forwarding, host_of, log_text
 from ipquery.serve.http.fast import FastWay
 from ipquery.serve.http.framing import Framing, joined
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.reply import Reply, body_bytes, status_of
-from ipquery.serve.http.request import ApiRequest
+from ipquery.serve.http.request import ApiRequest, client_of
 from ipquery.serve.http.turns import Turns
 
 _log = Logger()
@@ -44,10 +47,12 @@ class ApiSite(Site):
         access_log: AccessLog | None = None,
         fast_way: FastWay | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        forwarding: Forwarding | None = None,
     ) -> None:
         """
         :param monotonic: a clock that runs while requests are answered, in seconds.
         :param fast_way: what answers requests at once; without it all go to the resource.
+        :param forwarding: who clients are behind proxies; without it, the peers.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -61,6 +66,7 @@ class ApiSite(Site):
         self.access_log = access_log
         self.fast_way = fast_way
         self.plain = PlainReader(limits)
+        self._forwarding = forwarding
         self._drained: Deferred[None] | None = None
         self._due: deque[Channel] = deque()
         self._clock = LoopingCall(self._tick)
@@ -141,14 +147,24 @@ class ApiSite(Site):
         if answer is None:
             return None
         if self.access_log is not None:
-            # As accept(2) has it: an address and a port, or the path of a UNIX socket.
-            client = peer[0].encode() if isinstance(peer, tuple) else b"-"
-            self.note(client, method, target, framing, answer)
+            host = host_of(peer)
+            forwarding = self.forwarding_of(host)
+            if forwarding is not None:
+                host = forwarding.client(host, framing.fields.get(forwarding.field))
+            self.note(log_text(host), method, target, framing, answer)
         return answer, is_last
 
     def build_answered(self, address: IAddress | None) -> Channel:
         """A channel for a connection whose first request :meth:`answer_first` has answered."""
         return Channel(self, overloaded=False, answered=1)
+
+    def forwarding_of(self, peer: str | None) -> Forwarding | None:
+        """What tells clients behind a peer; ``None`` for one that isn't trusted.
+
+        :param peer: its address; ``None`` for one on a UNIX socket.
+        """
+        forwarding = self._forwarding
+        return forwarding if forwarding is not None and forwarding.trusts(peer) else None
 
     def make_request(self, channel: Channel) -> ApiRequest:
         """A request that writes to ``channel``."""
@@ -181,7 +197,7 @@ class ApiSite(Site):
         pairs = request.requestHeaders.getAllRawHeaders()
         fields = joined([(name, value) for name, values in pairs for value in values])
         self.access_log.note(
-            client_text(request.getClientAddress()),
+            log_text(client_of(cast(IRequest, request))),
             request.method,
             request.uri,
             request.clientproto,
