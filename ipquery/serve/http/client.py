@@ -15,20 +15,14 @@ otherwise, or Forwarded (RFC 7239). Never both: a proxy that adds to one of them
 other on as it came, so that its whole list may be the sender's invention.
 """
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
-import attrs
-
 from ipquery.address import parse, to_text
-from ipquery.errors import ConfigError
-
-UNIX = "unix"
-"""Stands for every peer on a UNIX socket in a list of proxies."""
+from ipquery.net.proxy import Balancers
 
 Header = Literal["x-forwarded-for", "forwarded"]
 """The field that is read."""
@@ -61,57 +55,6 @@ _LONGEST_VALUE = 2 * len("[]:65535") + 2 * 45 + 2
 
 # RFC 7239 section 6.2: what a proxy says that doesn't tell.
 _UNKNOWN = b"unknown"
-
-
-@attrs.frozen
-class Proxies:
-    """Those that are trusted."""
-
-    networks: tuple[tuple[int, int, int], ...] = ()
-    """IP version, first and last address of each, as numbers."""
-    unix: bool = False
-
-    def __bool__(self) -> bool:
-        return self.unix or bool(self.networks)
-
-    def include(self, address: tuple[int, int] | None) -> bool:
-        """Whether one is among them.
-
-        :param address: as :func:`ipquery.address.parse` gives it; ``None`` is a UNIX socket.
-        """
-        if address is None:
-            return self.unix
-        version, number = address
-        return any(of == version and first <= number <= last for of, first, last in self.networks)
-
-
-def parse_proxies(texts: Iterable[str]) -> Proxies:
-    """Read a list of addresses, networks such as ``10.0.0.0/8``, and ``unix``.
-
-    :raises ConfigError: one is none of these.
-    """
-    networks = []
-    unix = False
-    for text in texts:
-        if text == UNIX:
-            unix = True
-            continue
-        try:
-            network = ipaddress.ip_network(text)
-        except ValueError as error:
-            raise ConfigError(
-                f"{text}: not an address, a network such as 10.0.0.0/8, or unix ({error})"
-            ) from None
-        networks.append(_range_of(network))
-    return Proxies(tuple(networks), unix)
-
-
-def _range_of(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> tuple[int, int, int]:
-    first, last = parse(str(network[0])), parse(str(network[-1]))
-    # Both are also in a network of mapped addresses (::ffff:10.0.0.0/104).
-    if first[0] == last[0] == 4:
-        return 4, first[1], last[1]
-    return network.version, int(network[0]), int(network[-1])
 
 
 def address_in(element: bytes) -> tuple[int, int] | None:
@@ -202,24 +145,22 @@ _READERS: Mapping[str, Callable[[bytes], Iterator[bytes]]] = {
 class Forwarding:
     """Finds clients behind trusted proxies."""
 
-    def __init__(self, proxies: Proxies, header: Header) -> None:
+    def __init__(self, proxies: Balancers, header: Header) -> None:
+        """:param proxies: those that are trusted."""
         self.field = header.encode()
         """The name of the field that is read, in lower case."""
         self._proxies = proxies
         self._read = _READERS[header]
         self._lines = re.compile(rb"\r\n(?i:%b):([^\r]*+)" % re.escape(self.field))
         self._known = lru_cache(_KNOWN)(self._client)
-        self._known_peer = lru_cache(_KNOWN)(self._trusts)
 
     def trusts(self, peer: str | None) -> bool:
         """Whether a peer is believed.
 
         :param peer: its address; ``None`` for one on a UNIX socket.
         """
-        return self._known_peer(peer)
-
-    def _trusts(self, peer: str | None) -> bool:
-        return self._proxies.include(None if peer is None else _address_of(peer))
+        # As accept(2) has it.
+        return self._proxies.include("" if peer is None else (peer,))
 
     def client(self, peer: str | None, told: bytes | None) -> str | None:
         """The client's address behind a peer that is trusted.
@@ -246,7 +187,7 @@ class Forwarding:
             if address is None:
                 break
             client = to_text(*address)
-            if not self._proxies.include(address):
+            if not self.trusts(client):
                 break
         return client
 
@@ -259,11 +200,6 @@ class Forwarding:
         """
         values = self._lines.findall(head)
         return b", ".join([value.strip(b"\t ") for value in values]) if values else None
-
-
-def _address_of(peer: str) -> tuple[int, int]:
-    # A link-local peer has a zone: which of our links it is on (RFC 4007 section 11).
-    return parse(peer.partition("%")[0])
 
 
 def host_of(peer: object) -> str | None:

@@ -6,7 +6,8 @@ import attrs
 
 from ipquery.errors import ConfigError
 from ipquery.kinds import STANDARD_OUTPUT, OutputFile
-from ipquery.serve.http.client import Forwarding, Header, parse_proxies
+from ipquery.net.proxy import parse_balancers
+from ipquery.serve.http.client import Forwarding, Header
 
 
 @attrs.frozen
@@ -30,7 +31,7 @@ class AccessLogSettings:
 
 def _check_proxies(settings: "ClientSettings", field: object, texts: tuple[str, ...]) -> None:
     try:
-        parse_proxies(texts)
+        parse_balancers(texts)
     except ConfigError as error:
         raise ConfigError(f"client.trusted_proxies: {error}") from None
 
@@ -48,5 +49,5 @@ class ClientSettings:
     @property
     def forwarding(self) -> Forwarding | None:
         """What finds clients behind them; ``None`` if there are none."""
-        proxies = parse_proxies(self.trusted_proxies)
+        proxies = parse_balancers(self.trusted_proxies)
         return Forwarding(proxies, self.forwarded) if proxies else None
