@@ -16,7 +16,7 @@ other on as it came, so that its whole list may be the sender's invention.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Literal
@@ -71,10 +71,9 @@ def address_in(element: bytes) -> tuple[int, int] | None:
         return None
 
 
-def _elements(value: bytes) -> Iterator[bytes]:
+def _elements(value: bytes) -> Iterable[bytes]:
     """Elements of X-Forwarded-For, from the right."""
-    for element in reversed(value.rsplit(b",", _MOST_ELEMENTS)):
-        yield element.strip(b" \t")
+    return reversed(value.rsplit(b",", _MOST_ELEMENTS))
 
 
 def _for_elements(value: bytes) -> Iterator[bytes]:
@@ -136,7 +135,7 @@ def _unquoted(value: bytes) -> bytes:
     return re.sub(rb"\\(.)", rb"\1", value[1:-1], flags=re.DOTALL)
 
 
-_READERS: Mapping[str, Callable[[bytes], Iterator[bytes]]] = {
+_READERS: Mapping[str, Callable[[bytes], Iterable[bytes]]] = {
     "x-forwarded-for": _elements,
     "forwarded": _for_elements,
 }
@@ -153,12 +152,19 @@ class Forwarding:
         self._read = _READERS[header]
         self._lines = re.compile(rb"\r\n(?i:%b):([^\r]*+)" % re.escape(self.field))
         self._known = lru_cache(_KNOWN)(self._client)
+        self._known_peer = lru_cache(_KNOWN)(self._trusts)
+        # Numbers: where clients are many, most answers aren't known yet, and the objects of
+        # ipaddress would take longer than all the rest.
+        self._trusted = [(one.version, int(one[0]), int(one[-1])) for one in proxies.networks]
 
     def trusts(self, peer: str | None) -> bool:
         """Whether a peer is believed.
 
         :param peer: its address; ``None`` for one on a UNIX socket.
         """
+        return self._known_peer(peer)
+
+    def _trusts(self, peer: str | None) -> bool:
         # As accept(2) has it.
         return self._proxies.include("" if peer is None else (peer,))
 
@@ -178,18 +184,22 @@ class Forwarding:
         return self._known(peer, told)
 
     def _client(self, peer: str | None, told: bytes) -> str | None:
-        client = peer
+        known = None
         for element in islice(self._read(told), _MOST_ELEMENTS):
+            element = element.strip(b" \t")
             # RFC 9110 section 5.6.1.2: empty elements are ignored.
             if not element:
                 continue
             address = address_in(element)
             if address is None:
                 break
-            client = to_text(*address)
-            if not self.trusts(client):
+            known = address
+            if not self._is_proxy(*address):
                 break
-        return client
+        return peer if known is None else to_text(*known)
+
+    def _is_proxy(self, version: int, number: int) -> bool:
+        return any(of == version and first <= number <= last for of, first, last in self._trusted)
 
     def told_in(self, head: bytes) -> bytes | None:
         """The value of :attr:`field` in a plain head, as :func:`framing.fields_of` has it.
