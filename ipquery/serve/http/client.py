@@ -37,7 +37,7 @@ _KNOWN = 1000
 # RFC 7239 section 6: IPv4, or IPv6 in brackets, and a port, which may be hidden as "_name". The
 # port has 1 to 5 digits, whatever they say.
 _NODE = re.compile(
-    rb"(?:\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|([0-9.]++))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]++))?"
+    rb"(?:\[([0-9A-Fa-f.]*+:[0-9A-Fa-f:.]*+)\]|([0-9.]++))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]++))?"
 )
 
 # RFC 7239 section 4: one parameter of an element, and what ends it. Not all proxies put the

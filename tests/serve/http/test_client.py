@@ -408,6 +408,7 @@ def test_what_stands_to_the_left_changes_nothing(
 @example(b'\\"' * 1000, "forwarded")
 @example(b'"' + b'\\"' * 1000, "forwarded")
 @example(b"=" * 2000, "forwarded")
+@example(b"[" + b":" * 2000, "x-forwarded-for")
 def test_whatever_a_proxy_sends_is_answered(value: bytes, header: Header) -> None:
     found = Forwarding(parse_balancers(TRUSTED), header).client(NEAR, value)
     assert found is not None
