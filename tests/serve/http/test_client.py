@@ -280,9 +280,10 @@ def test_and_without_a_channel(case: Case) -> None:
     server = Server(log=memory_log(file), client=ClientSettings(TRUSTED, header))
     # As accept(2) has it.
     name: Any = "" if peer == "-" else (peer, 4711, 0, 0)[: 4 if ":" in peer else 2]
-    assert server.site.answer_first(query(*lines, version="1.0"), name) is not None
+    for version in ("1.0", "1.1"):
+        assert server.site.answer_first(query(*lines, version=version), name) is not None
     server.advance(1)
-    assert clients(file.lines) == [client]
+    assert clients(file.lines) == [client] * 2
 
 
 class Mine(Resource):
