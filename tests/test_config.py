@@ -20,13 +20,14 @@ from ipquery.data.sources import RANGE_COLUMNS, Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.net.tls import TlsFiles, TlsSettings, read_certificate
 from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.settings import AccessLogSettings
+from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.settings import Settings
 from tests.certificates import self_signed
 
 SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
     "http": HttpLimits,
+    "client": ClientSettings,
     "access_log": AccessLogSettings,
     "cache": CacheSettings,
     "fallback": FallbackSettings,
@@ -99,6 +100,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         workers = 3
         express = false
         cache_dir = "cache"
+        [client]
+        trusted_proxies = ["10.0.0.0/8", "unix"]
+        forwarded = "forwarded"
         [access_log]
         path = "/log"
         format = "json"
@@ -202,6 +206,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         settings=Settings(
             http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
             express=False,
+            client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),
             cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
@@ -302,6 +307,10 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("[cache]\nscope = 'some'", "cache.scope must be one of fallback, all"),
         ("[cache]\nentries = 0", "cache.entries must be more than 0"),
         ("[cache]\nca_file = '/missing'", "/missing: can't read this ca_file: No such file"),
+        ("[client]\ntrusted_proxies = '::1'", "client.trusted_proxies must be a list"),
+        ("[client]\ntrusted_proxies = ['a']", "client.trusted_proxies: a: not an address, a"),
+        ("[client]\ntrusted_proxies = ['10.0.0.1/8']", "10.0.0.1/8 has host bits set"),
+        ("[client]\nforwarded = 'both'", "forwarded must be one of x-forwarded-for, forwarded"),
         ("access_log = 1", "access_log must be a table"),
         ("[access_log]\nformat = 'json'", "access_log needs a `path`"),
         ("[access_log]\npath = 1", "access_log.path must be a text"),

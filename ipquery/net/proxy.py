@@ -238,6 +238,18 @@ def _is_in(networks: tuple[Network, ...], host: str) -> bool:
     return any(address in network for network in networks)
 
 
+def _usual(network: Network) -> Network:
+    """A network of IPv4 addresses mapped into IPv6 as IPv4: so peers in it are looked for."""
+    first = network.network_address
+    if (
+        isinstance(first, ipaddress.IPv6Address)
+        and first.ipv4_mapped is not None
+        and network.prefixlen >= 96
+    ):
+        return ipaddress.IPv4Network((first.ipv4_mapped, network.prefixlen - 96))
+    return network
+
+
 def parse_balancers(texts: Iterable[str]) -> Balancers:
     """Read a list of addresses, networks such as ``10.0.0.0/8``, and ``unix``.
 
@@ -250,7 +262,7 @@ def parse_balancers(texts: Iterable[str]) -> Balancers:
             unix = True
             continue
         try:
-            networks.append(ipaddress.ip_network(text))
+            networks.append(_usual(ipaddress.ip_network(text)))
         except ValueError as error:
             raise ConfigError(
                 f"{text}: not an address, a network such as 10.0.0.0/8, or unix ({error})"

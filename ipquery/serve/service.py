@@ -56,6 +56,7 @@ class HttpService(Service):
             reactor,
             self._access_log,
             self._lane,
+            forwarding=settings.client.forwarding,
         )
         self._aim_lane()
         self._ports: list[IListeningPort] = []

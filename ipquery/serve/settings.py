@@ -5,7 +5,7 @@ import attrs
 from ipquery.errors import ConfigError
 from ipquery.net.proxy import parse_balancers
 from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.settings import AccessLogSettings
+from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 
 
@@ -30,6 +30,9 @@ class Settings:
 
     express: bool = True
     """Whether plain look-ups take the short way past the routes."""
+
+    client: ClientSettings = ClientSettings()
+    """Who the client is, where proxies pass requests on."""
 
     access_log: AccessLogSettings | None = None
     """Without it, none is written."""

@@ -41,6 +41,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from ipquery.serve.http.client import Forwarding, host_of, log_text
 from ipquery.serve.http.deadlines import Deadlines, Phase
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing
@@ -111,6 +112,9 @@ class Channel(Protocol):
         # What lives as long as the connection
         self._overloaded = overloaded
         self._client = b"-"
+        # Only behind a proxy that is trusted: each request may have another client.
+        self._host: str | None = None
+        self._forwarding: Forwarding | None = None
         self._incoming = Incoming(site.limits)
         self._deadlines = Deadlines(site.limits)
         self._write: Callable[[bytes], None] = _write_nowhere
@@ -124,9 +128,10 @@ class Channel(Protocol):
         self._peer_done = False
         self._lessons = Lessons(site.limits)
         # What lives until the next read: whether that may be answered without leaving IDLE, and
-        # what tells that it is like the one before, whose log line ends so.
+        # what tells that it is like the one before, whose log line begins and ends so.
         self._is_resting = False
         self._repeat: Repeat = nothing
+        self._log_client: bytes | None = None
         self._log_ending: bytes | None = None
         # What lives until it is answered: what has come in and isn't parsed yet, and from
         # where on; the message that waits for its turn; the request that is being answered.
@@ -146,7 +151,9 @@ class Channel(Protocol):
         self.transport.registerProducer(self, True)
         self._outgoing = Outgoing(self.transport)
         if self._access_log is not None:
-            self._client = client_text(self.transport.getPeer())
+            self._host = host_of(self.transport.getPeer())
+            self._client = log_text(self._host)
+            self._forwarding = self.site.forwarding_of(self._host)
         if self._overloaded:
             self._outgoing.is_last = True
             self._outgoing.reply(unavailable("too many connections"), self.site.date_header, True)
@@ -171,7 +178,9 @@ class Channel(Protocol):
                     self._is_resting = False
                 self._write(self._fast_way.head + found)
                 if self._access_log is not None:
-                    self.site.note_repeated(self._client, data, found, self._log_ending)
+                    self.site.note_repeated(
+                        self._host, self._log_client, data, found, self._log_ending
+                    )
                 return
             if self._answer_whole(data):
                 return
@@ -197,8 +206,10 @@ class Channel(Protocol):
             return False
         self._requests_left -= 1
         self._write(answer)
+        client = self._client
         if self._access_log is not None:
-            self.site.note(self._client, method, target, framing, answer)
+            client = self._client_of(framing)
+            self.site.note(client, method, target, framing, answer)
         if is_last:
             self._settled_left = self._requests_left
             self._close_lingering()
@@ -213,7 +224,17 @@ class Channel(Protocol):
             )
             if self._access_log is not None:
                 self._log_ending = self.site.log_ending(self._lessons, framing)
+                forwarding = self._forwarding
+                is_same = forwarding is None or forwarding.field not in self._lessons.varying
+                self._log_client = client if is_same else None
         return True
+
+    def _client_of(self, framing: Framing) -> bytes:
+        """How the access log tells whose request it is."""
+        forwarding = self._forwarding
+        if forwarding is None:
+            return self._client
+        return log_text(forwarding.client(self._host, framing.fields.get(forwarding.field)))
 
     def _has_more(self) -> bool:
         """Whether anything that has come in isn't answered."""
@@ -301,7 +322,7 @@ class Channel(Protocol):
         self._requests_left = max(self._requests_left - 1, 0)
         self._outgoing.write(answer)
         if self._access_log is not None:
-            self.site.note(self._client, method, target, framing, answer)
+            self.site.note(self._client_of(framing), method, target, framing, answer)
         if is_last:
             self._close_lingering()
         return True
@@ -537,8 +558,3 @@ class Channel(Protocol):
     def isSecure(self) -> bool:
         """Whether the connection is over TLS."""
         return ISSLTransport.providedBy(self.transport)
-
-
-def client_text(peer: object) -> bytes:
-    """How a client is told in a log; one on a UNIX socket has no address."""
-    return str(getattr(peer, "host", "-")).encode()

@@ -1,6 +1,6 @@
 """Requests as twisted.web has them, for what isn't answered on the fast way."""
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -8,7 +8,12 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 
+from ipquery.serve.http.client import host_of
 from ipquery.serve.http.reply import INTERNAL_ERROR, Reply, refusal
+
+if TYPE_CHECKING:
+    from ipquery.serve.http.channel import Channel
+    from ipquery.serve.http.site import ApiSite
 
 _log = Logger()
 
@@ -23,6 +28,23 @@ def send(request: IRequest, reply: Reply) -> bytes:
     return reply.body
 
 
+def client_of(request: IRequest) -> str | None:
+    """The address of who asks: behind proxies that are trusted, as they tell it.
+
+    :returns: the usual text (RFC 5952 for IPv6); ``None`` for a client on a UNIX socket that
+        nobody tells more of.
+    """
+    served = cast(ApiRequest, request)
+    peer = host_of(served.getClientAddress())
+    forwarding = cast("ApiSite", served.site).forwarding_of(peer)
+    if forwarding is None:
+        return peer
+    lines = served.requestHeaders.getRawHeaders(forwarding.field)
+    # llhttp leaves the blanks behind a value.
+    told = None if lines is None else b", ".join([line.strip(b"\t ") for line in lines])
+    return forwarding.client(peer, told)
+
+
 class ApiRequest(Request):
     """A request whose failures, too, are answered in the contract's shape."""
 
@@ -32,6 +54,8 @@ class ApiRequest(Request):
         They would match it decoded and without doubled slashes: rules of a proxy in
         front, which sees it as it stands, could be passed by.
         """
+        # Set by super() only, and the access log asks it for the client.
+        self.site = cast("Channel", self.channel).site
         if b"%" in self.path or b"//" in self.path:
             self._end(refusal(404))
             return

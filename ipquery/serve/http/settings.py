@@ -4,7 +4,10 @@ from typing import Literal
 
 import attrs
 
+from ipquery.errors import ConfigError
 from ipquery.kinds import STANDARD_OUTPUT, OutputFile
+from ipquery.net.proxy import parse_balancers
+from ipquery.serve.http.client import Forwarding, Header
 
 
 @attrs.frozen
@@ -24,3 +27,27 @@ class AccessLogSettings:
     def is_output(self) -> bool:
         """Whether lines go to the daemon's standard output."""
         return self.path == STANDARD_OUTPUT
+
+
+def _check_proxies(settings: "ClientSettings", field: object, texts: tuple[str, ...]) -> None:
+    try:
+        parse_balancers(texts)
+    except ConfigError as error:
+        raise ConfigError(f"client.trusted_proxies: {error}") from None
+
+
+@attrs.frozen
+class ClientSettings:
+    """Whose word is taken for who the client is."""
+
+    trusted_proxies: tuple[str, ...] = attrs.field(default=(), validator=_check_proxies)
+    """Proxies in front: addresses, networks, or ``unix`` for those on UNIX sockets."""
+
+    forwarded: Header = "x-forwarded-for"
+    """The header field in which they tell whom they got a request from; the other is ignored."""
+
+    @property
+    def forwarding(self) -> Forwarding | None:
+        """What finds clients behind them; ``None`` if there are none."""
+        proxies = parse_balancers(self.trusted_proxies)
+        return Forwarding(proxies, self.forwarded) if proxies else None

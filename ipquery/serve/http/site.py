@@ -4,6 +4,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
@@ -11,18 +12,20 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.http import datetimeToString
+from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from ipquery.serve.http.access_log import AccessLog
-from ipquery.serve.http.channel import Channel, client_text
+from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.client import Forwarding, host_of, log_text
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing, fields_of, joined
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.repeat import Lessons, Repeat
 from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, status_of
-from ipquery.serve.http.request import ApiRequest
+from ipquery.serve.http.request import ApiRequest, client_of
 from ipquery.serve.http.turns import Turns
 
 _log = Logger()
@@ -45,10 +48,12 @@ class ApiSite(Site):
         access_log: AccessLog | None = None,
         fast_way: FastWay | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        forwarding: Forwarding | None = None,
     ) -> None:
         """
         :param monotonic: a clock that runs while requests are answered, in seconds.
         :param fast_way: what answers requests at once; without it all go to the resource.
+        :param forwarding: who clients are behind proxies; without it, the peers.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -62,6 +67,7 @@ class ApiSite(Site):
         self.access_log = access_log
         self.fast_way = fast_way
         self.plain = PlainReader(limits)
+        self._forwarding = forwarding
         # Of requests that come first on a connection: what tells the next like the last one, and
         # whether it closes the connection, too.
         self._lessons = Lessons(limits)
@@ -142,7 +148,7 @@ class ApiSite(Site):
         if found is not None:
             self._answered_first += 1
             if self.access_log is not None:
-                self.note_repeated(_client_of(peer), data, found, self._log_ending)
+                self.note_repeated(host_of(peer), None, data, found, self._log_ending)
             return self.fast_way.head + found, self._repeat_is_last
         plain = self.plain.read(data, 0)
         if plain is None:
@@ -161,12 +167,24 @@ class ApiSite(Site):
         )
         if self.access_log is not None:
             self._log_ending = self.log_ending(self._lessons, framing)
-            self.note(_client_of(peer), method, target, framing, answer)
+            host = host_of(peer)
+            forwarding = self.forwarding_of(host)
+            if forwarding is not None:
+                host = forwarding.client(host, framing.fields.get(forwarding.field))
+            self.note(log_text(host), method, target, framing, answer)
         return answer, is_last
 
     def build_answered(self, address: IAddress | None) -> Channel:
         """A channel for a connection whose first request :meth:`answer_first` has answered."""
         return Channel(self, overloaded=False, answered=1)
+
+    def forwarding_of(self, peer: str | None) -> Forwarding | None:
+        """What tells clients behind a peer; ``None`` for one that isn't trusted.
+
+        :param peer: its address; ``None`` for one on a UNIX socket.
+        """
+        forwarding = self._forwarding
+        return forwarding if forwarding is not None and forwarding.trusts(peer) else None
 
     def make_request(self, channel: Channel) -> ApiRequest:
         """A request that writes to ``channel``."""
@@ -192,9 +210,18 @@ class ApiSite(Site):
             self.access_log.ending(framing.fields),
         )
 
-    def note_repeated(self, client: bytes, data: bytes, found: bytes, ending: bytes | None) -> None:
+    def note_repeated(
+        self,
+        host: str | None,
+        client: bytes | None,
+        data: bytes,
+        found: bytes,
+        ending: bytes | None,
+    ) -> None:
         """Note in the access log, which there must be, what was answered as the one before.
 
+        :param host: the peer's address.
+        :param client: how the client is told, if that is known already.
         :param data: the request, as it came.
         :param found: the response, from behind its Date header on.
         :param ending: see :meth:`log_ending`.
@@ -202,9 +229,15 @@ class ApiSite(Site):
         assert self.access_log is not None
         line, _, rest = data.partition(b"\r\n")
         method, target, protocol = line.split(b" ")
-        if ending is None:
-            head = rest[: rest.index(END_OF_HEAD) + len(END_OF_HEAD)]
-            ending = self.access_log.ending(fields_of(b"\r\n" + head))
+        forwarding = None if client is not None else self.forwarding_of(host)
+        if forwarding is not None or ending is None:
+            head = b"\r\n" + rest[: rest.index(END_OF_HEAD) + len(END_OF_HEAD)]
+            if forwarding is not None:
+                host = forwarding.client(host, forwarding.told_in(head))
+            if ending is None:
+                ending = self.access_log.ending(fields_of(head))
+        if client is None:
+            client = log_text(host)
         self.access_log.note(client, method, target, protocol, 200, body_bytes(found), ending)
 
     def log_ending(self, lessons: Lessons, framing: Framing) -> bytes | None:
@@ -221,7 +254,7 @@ class ApiSite(Site):
         pairs = request.requestHeaders.getAllRawHeaders()
         fields = joined([(name, value) for name, values in pairs for value in values])
         self.access_log.note(
-            client_text(request.getClientAddress()),
+            log_text(client_of(cast(IRequest, request))),
             request.method,
             request.uri,
             request.clientproto,
@@ -264,11 +297,3 @@ class ApiSite(Site):
             self.fast_way.tell_date(self.date_header)
         if self.access_log is not None:
             self.access_log.tell_time(self.now)
-
-
-def _client_of(peer: object) -> bytes:
-    """How a client is told in a log.
-
-    :param peer: as accept(2) has it: an address and a port, or the path of a UNIX socket.
-    """
-    return peer[0].encode() if isinstance(peer, tuple) else b"-"

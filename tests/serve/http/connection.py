@@ -10,6 +10,7 @@ import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
+    IAddress,
     IConsumer,
     IHalfCloseableProtocol,
     IPushProducer,
@@ -26,6 +27,7 @@ from ipquery.serve.api.express import Lane, carrying, without_record
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.http.site import ApiSite
 from ipquery.serve.lookup.resolver import Resolver
 
@@ -66,8 +68,9 @@ def _find(ip: bytes) -> bytes | None:
 class MemoryTransport:
     """What a TCP transport does, as far as a protocol can tell."""
 
-    def __init__(self, protocol: Channel) -> None:
+    def __init__(self, protocol: Channel, peer: IAddress = PEER) -> None:
         self.protocol = protocol
+        self._peer = peer
         self.sent = b""
         self.writes = 0
         self.paused = False
@@ -119,8 +122,8 @@ class MemoryTransport:
     def stopProducing(self) -> None:
         self.loseConnection()
 
-    def getPeer(self) -> IPv4Address:
-        return PEER
+    def getPeer(self) -> Any:
+        return self._peer
 
     def getHost(self) -> IPv4Address:
         return HOST
@@ -203,6 +206,7 @@ class Server:
         resource: IResource | None = None,
         log: AccessLog | None = None,
         express: bool = True,
+        client: ClientSettings = ClientSettings(),
     ) -> None:
         self.clock = TurningClock()
         self.clock.advance(1_700_000_000)
@@ -219,14 +223,15 @@ class Server:
             log,
             self.lane,
             monotonic=lambda: self.monotonic,
+            forwarding=client.forwarding,
         )
         self.monotonic = 0.0
         """What the clock says that runs while requests are answered."""
         self.connections: list[Connection] = []
         self.site.start()
 
-    def connect(self) -> "Connection":
-        return Connection(self)
+    def connect(self, peer: IAddress = PEER) -> "Connection":
+        return Connection(self, peer=peer)
 
     def advance(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -252,11 +257,14 @@ class Connection:
     """One connection, as its client sees it."""
 
     def __init__(
-        self, server: Server, build: Callable[[IPv4Address], Channel] | None = None
+        self,
+        server: Server,
+        build: Callable[[IAddress], Channel] | None = None,
+        peer: IAddress = PEER,
     ) -> None:
         self.server = server
-        self.channel = (build or server.site.buildProtocol)(PEER)
-        self.transport = MemoryTransport(self.channel)
+        self.channel = (build or server.site.buildProtocol)(peer)
+        self.transport = MemoryTransport(self.channel, peer)
         self.channel.makeConnection(self.transport)
         server.connections.append(self)
 
