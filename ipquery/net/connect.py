@@ -24,13 +24,26 @@ class _ClientTransport(LoopTransport):
     """A stream that we opened."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, factory: Any, connected: "Deferred[IProtocol]"
+        self,
+        loop: asyncio.AbstractEventLoop,
+        factory: Any,
+        connected: "Deferred[IProtocol]",
+        deadline: asyncio.Timeout,
     ) -> None:
         super().__init__(loop, factory)
         self._connected = connected
+        self._deadline = deadline
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Build the protocol, and hand it over before it is given any data."""
+        # All in one turn of the loop, the deadline may pass and the connection be made, or the
+        # other way round. Whoever is second has come too late: the loop would close the stream
+        # of a connection that has just been handed over, and tell nobody.
+        if self._deadline.expired() or self._connected.called:
+            stream: Any = transport
+            stream.abort()
+            return
+        self._deadline.reschedule(None)
         super().connection_made(transport)
         if self._protocol is None:
             self._connected.errback(NoProtocol() if self.connected else ConnectError())
@@ -39,6 +52,8 @@ class _ClientTransport(LoopTransport):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The stream is gone, and the factory is one protocol less in use."""
+        if self._stream is None:
+            return  # it came too late
         super().connection_lost(exc)
         self._factory.doStop()
 
@@ -85,9 +100,9 @@ class LoopClientEndpoint:
     async def _connect(self, factory: IProtocolFactory, connected: Deferred[IProtocol]) -> None:
         factory.doStart()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout) as deadline:
                 await self._loop.create_connection(
-                    lambda: _ClientTransport(self._loop, factory, connected),
+                    lambda: _ClientTransport(self._loop, factory, connected, deadline),
                     self._host,
                     self._port,
                     local_addr=self._from,

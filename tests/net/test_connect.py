@@ -1,14 +1,16 @@
 """Connections that we make, on the loop's own streams and on Twisted's: the same tests for both."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import error as failures
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import (
     ConnectingCancelledError,
@@ -182,6 +184,25 @@ def silent() -> Iterator[tuple[str, int]]:
 async def test_an_answer_that_never_comes(make: Connect, silent: tuple[str, int]) -> None:
     error = await _error(make(*silent, timeout=0.2).connect(Clients()))
     assert isinstance(error, failures.TimeoutError)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_connected_as_the_deadline_passes_hears_of_the_end(
+    listening: socket.socket,
+) -> None:
+    factory, make = Clients(), ENDPOINTS["loop"]
+    outcomes = [make(*listening.getsockname(), timeout=0.01).connect(factory) for _ in range(50)]
+    await deferLater(reactor, 0)
+    time.sleep(0.01)  # the loop is busy: the next turn has both to tell of
+    results = await DeferredList(outcomes, consumeErrors=True)
+    listening.close()
+    clients: list[Any] = [client for is_connected, client in results if is_connected]
+    for client in clients:
+        client.transport.write(b"as long as it is connected, it may")
+        client.transport.abortConnection()
+    await DeferredList([client.lost for client in clients])
+    assert factory.events.count("stop") == 1
+    assert factory.events.count("made") == len(clients)
 
 
 @pytest_twisted.ensureDeferred
