@@ -537,6 +537,17 @@ def test_hong_kong_is_one_place_to_all(order: Sequence[Record]) -> None:
     assert (place.country, place.country_code, place.province) == ("China", "CN", "Hong Kong")
 
 
+def test_hong_kong_as_a_province_is_from_the_source_of_the_country() -> None:
+    bare = everywhere(Record(country="Hong Kong", country_code="HK"), "bare")
+    finer = everywhere(Record(country_code="HK", province="Kowloon City", city="Mong Kok"), "finer")
+    place, _ = answer_of([bare, finer], Policy(hk_mo_tw="provinces"))
+    assert (place.province, place.city) == ("Hong Kong", "Mong Kok")
+    assert (place.country_from, place.province_from, place.city_from) == (0, 0, 1)
+    place, _ = answer_of([bare, finer], Policy(hk_mo_tw="regions"))
+    assert (place.province, place.city) == ("Kowloon City", "Mong Kok")
+    assert (place.country_from, place.province_from, place.city_from) == (0, 1, 1)
+
+
 def test_taiwan_agrees_on_its_cities_in_both_forms() -> None:
     chinese = everywhere(Record(country="中国", province="台湾省", city="台北", isp="中华电信"))
     english = everywhere(

@@ -6,6 +6,8 @@ import pycountry
 import pytest
 from babel import Locale
 
+from ipquery.data.blend.blend import blend
+from ipquery.data.blend.policy import Policy
 from ipquery.data.codes import (
     OperatorLists,
     city_code,
@@ -14,7 +16,7 @@ from ipquery.data.codes import (
     province_code,
 )
 from ipquery.data.record import DataError, Record
-from tests.data.blending import coded
+from tests.data.blending import coded, everywhere, prepared
 
 
 @pytest.mark.parametrize(
@@ -236,6 +238,22 @@ def test_division_codes_are_for_china_only() -> None:
 def test_a_code_the_database_has_stands() -> None:
     given = Record(country="中国", country_code="HK", province="河南", province_code="1", city="x")
     assert fill(given, NONE) == given
+
+
+def test_a_city_code_that_the_database_has_stands() -> None:
+    given = Record(country="中国", province="河南省", city="商丘市", city_code="999999")
+    assert fill(given, NONE).city_code == "999999"
+
+
+def test_a_province_known_by_its_code_alone_has_that_of_iso_3166_2_too() -> None:
+    assert fill(Record(country="中国", province_code="410000"), NONE).subdivision_code == "CN-HA"
+
+
+def test_a_list_may_have_a_city_as_the_answer_spells_it(lists: OperatorLists) -> None:
+    record = Record(country_code="CN", province="Henan", city="Shangqiu")
+    given = [everywhere(record, "one"), everywhere(Record(isp="x"), "other")]
+    (place,) = blend(prepared(given, Policy(language="zh"), lists)).places
+    assert (place.city, place.city_code) == ("商丘市", "4114")
 
 
 def test_a_province_that_repeats_the_country_has_no_code() -> None:
