@@ -1,9 +1,10 @@
 """The hot path: from an address to the step that holds it, and to its answer."""
 
 import itertools
+import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from socket import AF_INET, inet_pton
+from socket import AF_INET, AF_INET6, inet_pton
 
 import attrs
 
@@ -13,6 +14,10 @@ from ipquery.data.snapshot.layout import WINDOW
 _V6_LOW = 2**64 - 1
 # About 15 MB of responses in each serving process, if so many are asked for.
 _KEPT_ANSWERS = 50_000
+# Of 0.2 KB each.
+_KEPT_SPANS = 16384
+
+_unpack_halves = struct.Struct(">QQ").unpack
 
 
 @attrs.frozen(eq=False)
@@ -131,13 +136,19 @@ def make_finder(
     # A file that contradicts itself finds nothing here; the routes say what is wrong.
     def find_other(ip: bytes) -> bytes | None:
         try:
-            number = steps.answer(*parse(ip.decode()))
+            number = answer_v6(ip.decode())
         except (ValueError, IndexError):
             return None
         return prepared[number] if number in prepared else fill(number)
 
+    answer_v6 = _make_v6(steps)
+
     # Locals, and no inner call for three addresses in four: 0.6 us instead of 1.1.
     def find(ip: bytes) -> bytes | None:
+        # An IPv4 address has 15 characters at most, an IPv6 address that somebody has most
+        # often more: to try it as IPv4 first would take a microsecond.
+        if len(ip) > 15:
+            return find_other(ip)
         try:
             (address,) = unpack_number(inet_pton(AF_INET, ip.decode()))
         except (OSError, ValueError):
@@ -154,3 +165,37 @@ def make_finder(
             return None
 
     return find
+
+
+def _make_v6(steps: Steps) -> Callable[[str], int]:
+    """What finds the number of an IPv6 address's answer, of its text.
+
+    It raises a ``ValueError`` if that is none, and an ``IndexError`` if the file contradicts
+    itself. Where the steps of a /32 begin and end is kept: a /32 is what a provider has at
+    least, and among its steps it takes a third of the bisection that it takes among millions.
+    """
+    highs, lows, answers = steps.v6_high, steps.v6_low, steps.v6_answer
+    spans: dict[int, tuple[int, int]] = {}
+
+    def span_of(block: int) -> tuple[int, int]:
+        if len(spans) >= _KEPT_SPANS:
+            spans.clear()
+        span = bisect_left(highs, block << 32), bisect_left(highs, block + 1 << 32)
+        spans[block] = span
+        return span
+
+    def answer(text: str) -> int:
+        try:
+            high, low = _unpack_halves(inet_pton(AF_INET6, text))
+        except OSError:
+            raise ValueError from None
+        if not high:
+            return steps.answer(*parse(text))  # it may carry an IPv4 address
+        begin, end = spans.get(high >> 32) or span_of(high >> 32)
+        place = bisect_right(highs, high, begin, end)
+        if highs[place - 1] == high:
+            # Steps with the same upper half are told apart by the lower one.
+            place = bisect_right(lows, low, bisect_left(highs, high, begin, place), place)
+        return answers[place]
+
+    return answer
