@@ -159,6 +159,7 @@ class AccessLog:
         """Header fields that lines tell, in lower case."""
         self._file = file
         self._format = log_format
+        self._line = log_format.line
         self._run = run
         self._reactor = reactor
         self._sample = sample
@@ -182,19 +183,12 @@ class AccessLog:
         self._flush()
 
     def note(
-        self,
-        client: bytes,
-        method: bytes | None,
-        target: bytes,
-        protocol: bytes,
-        status: int,
-        size: int,
-        ending: bytes,
+        self, client: bytes, request: bytes | None, status: int, size: int, ending: bytes
     ) -> None:
         """Note an answer.
 
         :param client: its address.
-        :param method: and the two after it are ``None`` and empty for what was no request.
+        :param request: the request line, ``None`` for what was no request.
         :param size: bytes of the answer's body.
         :param ending: see :meth:`ending`.
         """
@@ -206,8 +200,7 @@ class AccessLog:
         if self._bytes >= _MOST_WAITING_BYTES:
             self._leave_out(1, "it is too slow")
             return
-        line = self._format.line(self._stamp, client, method, target, protocol, status, size)
-        line += ending
+        line = self._line(self._stamp, client, request, status, size) + ending
         self._lines.append(line)
         self._bytes += len(line)
         if self._bytes >= _BATCH_BYTES and self._writing is None:

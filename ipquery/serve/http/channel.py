@@ -49,7 +49,7 @@ from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming, Message, Refused
 from ipquery.serve.http.outgoing import Outgoing
 from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import unavailable
+from ipquery.serve.http.reply import body_bytes, unavailable
 
 if TYPE_CHECKING:
     from ipquery.serve.http.request import ApiRequest
@@ -177,10 +177,16 @@ class Channel(Protocol):
                 if not self._requests_left:
                     self._is_resting = False
                 self._write(self._fast_way.head + found)
-                if self._access_log is not None:
+                log = self._access_log
+                if log is None:
+                    return
+                if self._log_client is None or self._log_ending is None:
                     self.site.note_repeated(
                         self._host, self._log_client, data, found, self._log_ending
                     )
+                else:
+                    line = data[: data.index(b"\r\n")]
+                    log.note(self._log_client, line, 200, body_bytes(found), self._log_ending)
                 return
             if self._answer_whole(data):
                 return

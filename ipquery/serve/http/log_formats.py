@@ -8,25 +8,11 @@ import datetime
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import attrs
 
 Fields = Mapping[bytes, bytes]
 """Header fields by their names in lower case."""
-
-
-class _Line(Protocol):
-    def __call__(
-        self,
-        stamp: bytes,
-        client: bytes,
-        method: bytes | None,
-        target: bytes,
-        protocol: bytes,
-        status: int,
-        size: int,
-    ) -> bytes: ...
 
 
 @attrs.frozen
@@ -35,8 +21,9 @@ class LogFormat:
 
     stamp: Callable[[float], bytes]
     """How a time is told, from seconds since the epoch."""
-    line: _Line
-    """A line up to what it tells of header fields."""
+    line: Callable[[bytes, bytes, bytes | None, int, int], bytes]
+    """A line up to what it tells of header fields: of the time, the client's address, the
+    request line or ``None`` for what was no request, the status, and the bytes of the body."""
     ending: Callable[[Fields], bytes]
     """The rest of the line."""
     fields: frozenset[bytes]
@@ -66,19 +53,10 @@ def _combined_stamp(seconds: float) -> bytes:
 
 
 def _combined_line(
-    stamp: bytes,
-    client: bytes,
-    method: bytes | None,
-    target: bytes,
-    protocol: bytes,
-    status: int,
-    size: int,
+    stamp: bytes, client: bytes, request: bytes | None, status: int, size: int
 ) -> bytes:
-    if method is None:
-        return b'%b - - [%b] "-" %d %d' % (client, stamp, status, size)
-    return b'%b - - [%b] "%b %b %b" %d %d' % (
-        client, stamp, method, _escaped(target), protocol, status, size,
-    )  # fmt: skip
+    told = b"-" if request is None else _escaped(request)
+    return b'%b - - [%b] "%b" %d %d' % (client, stamp, told, status, size)
 
 
 def _combined_ending(fields: Fields) -> bytes:
@@ -107,17 +85,11 @@ def _json_stamp(seconds: float) -> bytes:
     return _utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
-def _json_line(
-    stamp: bytes,
-    client: bytes,
-    method: bytes | None,
-    target: bytes,
-    protocol: bytes,
-    status: int,
-    size: int,
-) -> bytes:
+def _json_line(stamp: bytes, client: bytes, request: bytes | None, status: int, size: int) -> bytes:
     start = b'{"time":"%b","remote_addr":"%b"' % (stamp, client)
-    if method is not None:
+    if request is not None:
+        method, _, rest = request.partition(b" ")
+        target, _, protocol = rest.rpartition(b" ")
         start += b',"request_method":"%b","request_uri":%b,"server_protocol":"%b"' % (
             method, _quoted(target), protocol,
         )  # fmt: skip

@@ -202,9 +202,7 @@ class ApiSite(Site):
         assert self.access_log is not None
         self.access_log.note(
             client,
-            method,
-            target,
-            b"HTTP/1.0" if framing.is_1_0 else b"HTTP/1.1",
+            b"%b %b HTTP/1.%b" % (method, target, b"0" if framing.is_1_0 else b"1"),
             status_of(response),
             body_bytes(response),
             self.access_log.ending(framing.fields),
@@ -227,18 +225,17 @@ class ApiSite(Site):
         :param ending: see :meth:`log_ending`.
         """
         assert self.access_log is not None
-        line, _, rest = data.partition(b"\r\n")
-        method, target, protocol = line.split(b" ")
+        end = data.index(b"\r\n")
         forwarding = None if client is not None else self.forwarding_of(host)
         if forwarding is not None or ending is None:
-            head = b"\r\n" + rest[: rest.index(END_OF_HEAD) + len(END_OF_HEAD)]
+            head = data[end : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
             if forwarding is not None:
                 host = forwarding.client(host, forwarding.told_in(head))
             if ending is None:
                 ending = self.access_log.ending(fields_of(head))
         if client is None:
             client = log_text(host)
-        self.access_log.note(client, method, target, protocol, 200, body_bytes(found), ending)
+        self.access_log.note(client, data[:end], 200, body_bytes(found), ending)
 
     def log_ending(self, lessons: Lessons, framing: Framing) -> bytes | None:
         """The end of the log lines of requests like the last one, unless they differ in it."""
@@ -255,9 +252,7 @@ class ApiSite(Site):
         fields = joined([(name, value) for name, values in pairs for value in values])
         self.access_log.note(
             log_text(client_of(cast(IRequest, request))),
-            request.method,
-            request.uri,
-            request.clientproto,
+            b"%b %b %b" % (request.method, request.uri, request.clientproto),
             request.code,
             request.sentLength,
             self.access_log.ending(fields),
@@ -267,7 +262,7 @@ class ApiSite(Site):
         """Note a refusal of what was no request, or not a whole one."""
         if self.access_log is not None:
             ending = self.access_log.ending({})
-            self.access_log.note(client, None, b"", b"", reply.status, len(reply.body), ending)
+            self.access_log.note(client, None, reply.status, len(reply.body), ending)
 
     def _tick(self) -> None:
         before = self.now
