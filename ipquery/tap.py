@@ -207,7 +207,7 @@ def make_service(
             config.blend,
         )
         _about(path)
-        notifier = Notifier(os.environ)
+        notifier = Notifier(os.environ, reactor)
         supervisor = Supervisor(reactor, config, load_config, listeners, path, notifier)
     except BaseException:
         sockets.close_all(listeners)

@@ -74,10 +74,9 @@ class Supervisor(Service):
         self._reload_wanted = False
         self._is_reloading = False
         self._in_a_hurry = False
-        self._is_unheard = False
         self._watch = self._steadily(self._check_workers)
         self._renewal = self._steadily(self.renew_tickets)
-        self._watchdog = self._steadily(lambda: self._tell(notifier.alive))
+        self._watchdog = self._steadily(notifier.alive)
 
     def _steadily(self, call: Callable[[], object]) -> LoopingCall:
         """A loop that an exception doesn't end."""
@@ -125,26 +124,16 @@ class Supervisor(Service):
         if fleet.is_stopping or not self._was_tried:
             return
         answers = any(slot.answers for slot in fleet.slots)
-        if not self._was_ready and answers and self._tell(self._notifier.ready):
+        if not self._was_ready and answers:
+            self._notifier.ready()
             self._was_ready = True
             self._status = ""
             self.up.callback(None)
         status = self._describe()
-        if self._status != status and self._tell(self._notifier.status, status):
+        if self._status != status:
+            self._notifier.status(status)
             self._status = status
         self._reload_if_wanted()
-
-    def _tell(self, say: Callable[..., None], *what: str) -> bool:
-        """Tell the service manager. Whether it could be: what can't be said must stop nothing."""
-        try:
-            say(*what)
-        except OSError as error:  # no descriptor for the socket
-            if not self._is_unheard:
-                self._is_unheard = True
-                _log.warn("can't tell the service manager: {reason}", reason=str(error))
-            return False
-        self._is_unheard = False
-        return True
 
     def _describe(self) -> str:
         slots = self._fleet.slots
@@ -202,7 +191,7 @@ class Supervisor(Service):
         self._reload_wanted = False
         self._is_reloading = True
         if self._was_ready:
-            self._tell(self._notifier.reloading)
+            self._notifier.reloading()
         running = Deferred.fromCoroutine(Reload(self._fleet, self._load_config).run())
         running.addBoth(self._reloaded)
 
@@ -213,7 +202,7 @@ class Supervisor(Service):
         if self._fleet.is_stopping:
             return
         if self._was_ready:
-            self._tell(self._notifier.ready)
+            self._notifier.ready()
         self._reload_if_wanted()
 
     # Keys, logs and stopping
@@ -237,7 +226,7 @@ class Supervisor(Service):
         :returns: fires when the last process has ended.
         """
         super().stopService()
-        self._tell(self._notifier.stopping)
+        self._notifier.stopping()
         return Deferred.fromCoroutine(self._stop())
 
     def hurry(self) -> None:
@@ -259,4 +248,5 @@ class Supervisor(Service):
         await stopped
         if self._watchdog.running:
             self._watchdog.stop()
+        self._notifier.give_up()
         self._fleet.current.held.close()

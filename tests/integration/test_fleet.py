@@ -649,10 +649,12 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def _notified(manager: socket.socket, prefix: str) -> str:
-    while True:
-        said = manager.recv(4096).decode()
-        if said.startswith(prefix):
-            return said
+    deadline, heard = time.monotonic() + 20, []
+    while time.monotonic() < deadline:
+        heard.append(manager.recv(4096).decode())
+        if heard[-1].startswith(prefix):
+            return heard[-1]
+    raise AssertionError(f"no {prefix} in {heard}")
 
 
 def test_systemd_is_told(start: Start, tmp_path: Path, manager: socket.socket) -> None:
