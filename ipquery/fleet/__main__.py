@@ -37,9 +37,10 @@ def main() -> None:
 
     running: Any = reactor
     worker = Worker(running)
-    globalLogBeginner.beginLoggingTo([observer(worker)], redirectStandardIO=False)
     pipes: Any = stdio.StandardIO  # to mypy it is the one of Windows
     pipes(worker, stdin=READ_FROM, stdout=WRITE_TO, reactor=running)
+    # What was logged before is kept until here, and passed on.
+    globalLogBeginner.beginLoggingTo([observer(worker)], redirectStandardIO=False)
     if not fast:
         _log.warn("uvloop is not installed: answering at a fifth of the speed")
     signal.signal(signal.SIGTERM, lambda number, frame: running.callFromThread(worker.drain))

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import random
 import re
@@ -775,22 +774,38 @@ def test_three_minutes_of_everything_at_once(start: Start, tmp_path: Path) -> No
     )
 
 
-def test_changed_code_is_taken_over_by_replacement(tmp_path: Path, cached: dict[str, str]) -> None:
+@pytest.fixture
+def copied(tmp_path: Path, cached: dict[str, str]) -> Iterator[tuple[Daemon, Path]]:
+    """A daemon with one worker that runs from a copy of the package, and the copy."""
     package = tmp_path / "site/ipquery"
     shutil.copytree(Path(ipquery.__file__).parent, package)
     (tmp_path / "db.xdb").write_bytes(ONE)
-    folder = tmp_path / "run"
-    folder.mkdir()
     environment = {**cached, "PYTHONPATH": str(tmp_path / "site")}
     flags = ["--db", tmp_path / "db.xdb", "-w", 1]
-    with Daemon(folder, *flags, environment=environment) as daemon:
-        assert daemon.wait_until_up().ask(get("/healthz")).json == {"status": "ok"}
-        app = package / "serve/api/app.py"
-        app.write_text(app.read_text().replace('contract.status("ok")', 'contract.status("new")'))
-        _reload(daemon)
-        assert daemon.ask(get("/healthz")).json == {"status": "new"}
-        # And code that doesn't start leaves the old one running.
-        app.write_text("nonsense")
-        _reload(daemon, "reload failed, the old state keeps serving: ")
-        assert daemon.ask(get("/healthz")).json == {"status": "new"}
-        assert json.loads(daemon.ask(QUERY).body)[1] == "CN"
+    with Daemon(tmp_path, *flags, environment=environment) as daemon:
+        yield daemon.wait_until_up(), package
+
+
+def _append(module: Path, line: str) -> None:
+    with module.open("a") as file:
+        file.write(f"\n{line}\n")
+
+
+def test_changed_code_is_taken_over_by_replacement(copied: tuple[Daemon, Path]) -> None:
+    daemon, package = copied
+    (old,) = workers_of(daemon)
+    _append(package / "fleet/worker.py", "_log.info('this is new code')")
+    _reload(daemon)
+    (new,) = (pid for pid in workers_of(daemon) if pid != old)
+    daemon.wait_for_log(rf"worker 1 \(pid {new}\): this is new code")
+    _until(partial(_gone, [old]))
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+def test_code_that_does_not_start_leaves_the_old_one_running(copied: tuple[Daemon, Path]) -> None:
+    daemon, package = copied
+    before = workers_of(daemon)
+    _append(package / "fleet/worker.py", "raise ImportError('this is no code')")
+    _reload(daemon, "reload failed, the old state keeps serving: .*ImportError: this is no code")
+    _until(lambda: workers_of(daemon) == before)
+    assert daemon.ask(QUERY).body == ONE_ANSWER
