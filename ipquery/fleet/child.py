@@ -38,6 +38,7 @@ from ipquery.fleet.control import (
     Failed,
     Forget,
     Log,
+    MessageError,
     Messages,
     NotPrepared,
     Prepare,
@@ -198,7 +199,7 @@ class WorkerProcess(Child):
         try:
             for message in self._messages.feed(data):
                 self._act(message)
-        except ValueError as error:
+        except MessageError as error:
             self.why_failed = f"the supervisor doesn't understand it ({error}); restart the daemon"
             _log.error("{name}: {reason}", name=self.name, reason=self.why_failed)
             self.kill()
@@ -221,6 +222,8 @@ class WorkerProcess(Child):
                 self.is_switching = False
             case Failed(reason=reason):
                 self.why_failed = reason
+                if self.ready_since is not None:
+                    _log.error("{name}: {reason}", name=self.name, reason=reason)
 
     def _is_of_now(self, number: int) -> bool:
         return self.preparing is not None and number == self._order

@@ -276,6 +276,9 @@ class BuildProcess(Child):
             last = self._said[2].decode(errors="replace").strip().splitlines()[-1:]
             said = f": {last[0]}" if last else ""
             self.why_failed = f"the build {how_it_ended(reason)}{said}"
+            if self._fleet.was_upgraded:
+                # It may not have understood its order, which has no form for other versions.
+                self.why_failed += "; ipquery was upgraded while the daemon ran: restart the daemon"
             return
         if "error" in answer:
             self.why_failed = answer["error"]

@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipquery.fleet.child import Child, Phase, WorkerProcess, start_worker
-from ipquery.fleet.state import State
+from ipquery.fleet.state import State, code_stamp
 from ipquery.fleet.ticket_keys import TicketKeys
 from ipquery.net import sockets
 
@@ -180,6 +180,7 @@ class Fleet:
         self.living: set[Child] = set()
         """Every process that was started and hasn't ended, the drained ones included."""
         self.is_stopping = False
+        self._own_code = state.code
         self._on_change = on_change
         self._waiting: list[Deferred[None]] = []
 
@@ -191,6 +192,11 @@ class Fleet:
             Slot(self, number + 1, state, listeners.of_slot(number), shared)
             for number in range(config.workers)
         ]
+
+    @property
+    def was_upgraded(self) -> bool:
+        """Whether the installed code isn't that of this process any more."""
+        return code_stamp() != self._own_code
 
     def spawn(self, slot: Slot) -> WorkerProcess:
         """Start a worker for a slot.

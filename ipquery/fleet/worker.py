@@ -30,6 +30,7 @@ from ipquery.fleet.control import (
     Failed,
     Forget,
     Log,
+    MessageError,
     Messages,
     NotPrepared,
     Prepare,
@@ -69,6 +70,7 @@ class Worker(Protocol):
         self._service: HttpService | None = None
         self._prepared: tuple[int, Snapshot, TlsSettings | None] | None = None
         self._contexts: Contexts | None = None
+        self._understands = True
         self._draining = False
         self._congested = False
 
@@ -79,8 +81,17 @@ class Worker(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Do what the supervisor says."""
-        for message in self._messages.feed(data):
-            self._act(message)
+        if not self._understands:
+            return
+        try:
+            for message in self._messages.feed(data):
+                self._act(message)
+        except MessageError as error:
+            self._understands = False
+            self._fail(
+                "the daemon that runs is of another version of ipquery than this worker, which "
+                f"doesn't understand what it is told ({error}); restart the daemon"
+            )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: make room for another, and end."""
@@ -137,10 +148,7 @@ class Worker(Protocol):
             )
             listen(listening)
         except (OSError, DataError, BindError, ConfigError) as error:
-            self.say(Failed(str(error)))
-            # Closed once that is written; then there is nothing left to run for.
-            pipes: Any = self.transport
-            pipes.loseConnection()
+            self._fail(str(error))
             return
         # What start-up has made stays: no collection needs to look at it again.
         gc.collect()
@@ -168,6 +176,12 @@ class Worker(Protocol):
             make_endpoint(self._reactor, one, secure if number in start.secure else plain)
             for number, one in zip(start.descriptors, listening, strict=True)
         ]
+
+    def _fail(self, reason: str) -> None:
+        self.say(Failed(reason))
+        # Closed once that is written; then there is nothing left to run for.
+        pipes: Any = self.transport
+        pipes.loseConnection()
 
     def _ready(self) -> None:
         self.say(Ready())

@@ -11,6 +11,7 @@ from ipquery.fleet.control import (
     Drain,
     Failed,
     Log,
+    MessageError,
     Messages,
     NotPrepared,
     Prepare,
@@ -112,7 +113,7 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
     ],
 )
 def test_nonsense_is_refused(line: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(MessageError):
         decode(line)
 
 

@@ -809,3 +809,65 @@ def test_code_that_does_not_start_leaves_the_old_one_running(copied: tuple[Daemo
     _reload(daemon, "reload failed, the old state keeps serving: .*ImportError: this is no code")
     _until(lambda: workers_of(daemon) == before)
     assert daemon.ask(QUERY).body == ONE_ANSWER
+
+
+# What a version to come might have.
+OTHER_START = """
+import attrs
+@attrs.frozen
+class Start:
+    greeting: str
+_KINDS["Start"] = Start
+"""
+OTHER_ORDER = """
+class Order:
+    def __setstate__(self, state):
+        raise TypeError("this order is of another version")
+"""
+
+
+def test_an_upgrade_that_needs_a_restart_says_so_and_the_old_workers_go_on(
+    copied: tuple[Daemon, Path],
+) -> None:
+    daemon, package = copied
+    before = workers_of(daemon)
+    _append(package / "fleet/control.py", OTHER_START)
+    _reload(daemon, "reload failed, the old state keeps serving: a new worker can't start: ")
+    (line,) = [line for line in daemon.log.splitlines() if "reload" in line]
+    assert "is of another version of ipquery" in line
+    assert line.endswith("; restart the daemon")
+    _until(lambda: workers_of(daemon) == before)
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+    assert "Traceback" not in daemon.log
+
+
+def test_a_worker_that_dies_after_such_an_upgrade_is_named_once(
+    copied: tuple[Daemon, Path],
+) -> None:
+    daemon, package = copied
+    control = package / "fleet/control.py"
+    original = control.read_bytes()
+    _append(control, OTHER_START)
+    os.kill(workers_of(daemon)[0], signal.SIGKILL)
+    daemon.wait_for_log(r"worker 1 can't start: .*; restart the daemon; trying again, at first")
+    seen: set[int] = set()
+
+    def is_tried_again() -> bool:
+        seen.update(workers_of(daemon))
+        return len(seen) > 2
+
+    _until(is_tried_again)
+    assert _count(daemon, "restart the daemon") == 1
+    control.write_bytes(original)
+    daemon.wait_for_log("worker 1 answers again")
+    assert daemon.ask(QUERY).body == ONE_ANSWER
+    assert "Traceback" not in daemon.log
+
+
+def test_an_upgrade_of_what_a_build_is_told_says_so_too(copied: tuple[Daemon, Path]) -> None:
+    daemon, package = copied
+    _append(package / "data/build/job.py", OTHER_ORDER)
+    _reload(daemon, "reload refused, the old state keeps serving: the build ended with status 1: ")
+    (line,) = [line for line in daemon.log.splitlines() if "reload" in line]
+    assert line.endswith("; ipquery was upgraded while the daemon ran: restart the daemon")
+    assert daemon.ask(QUERY).body == ONE_ANSWER
