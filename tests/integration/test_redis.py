@@ -11,10 +11,10 @@ import pytest
 
 from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange
+from tests.integration.databases import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
 from tests.integration.load import Load
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.remote import Babbler, Remote
-from tests.integration.test_fleet import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
 from tests.serve.http.connection import get
 
 UNKNOWN = get("/api/ip_query?ip=9.9.9.9")

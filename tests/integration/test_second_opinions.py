@@ -11,8 +11,8 @@ import pytest
 
 from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange, receive
+from tests.integration.databases import ONE, ONE_ANSWER, QUERY
 from tests.integration.remote import Babbler, Remote
-from tests.integration.test_fleet import ONE, ONE_ANSWER, QUERY
 from tests.serve.http.connection import get, post
 
 ANSWER = b'["","DE","","None","","None","",""]'
