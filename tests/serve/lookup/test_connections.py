@@ -23,7 +23,7 @@ from twisted.web.client import URI, readBody
 from twisted.web.http_headers import Headers
 
 from ipquery.serve.lookup.connections import HEAD_BYTES, HEAD_LINES
-from ipquery.serve.lookup.fallback import SourceError, Sources, make_sources
+from ipquery.serve.lookup.remote import RemoteError, RemoteSource, make_remote_source
 from ipquery.serve.lookup.upstreams import FallbackSettings
 from tests.certificates import self_signed
 from tests.serve.http.connection import KNOWN
@@ -106,16 +106,15 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return self_signed(tmp_path, "localhost")
 
 
-def _sources(server: RawServer, certificate: Any = None, **more: Any) -> Sources:
+def _source(server: RawServer, certificate: Any = None, **more: Any) -> RemoteSource:
     ca_file = certificate[0] if certificate else None
     settings = FallbackSettings(server.url, ca_file=ca_file, **({"deadline_ms": 3000} | more))
-    return make_sources(reactor, [settings])
+    return make_remote_source(reactor, settings)
 
 
-async def _reason(sources: Sources) -> str:
-    """Why the only source gives no answer."""
-    (source,) = sources._sources
-    with pytest.raises(SourceError) as caught:
+async def _reason(source: RemoteSource) -> str:
+    """Why it gives no answer."""
+    with pytest.raises(RemoteError) as caught:
         await source.ask("9.9.9.9")
     return str(caught.value)
 
@@ -168,7 +167,7 @@ async def test_a_head_without_end_is_cut_off(
     files = certificate if tls else None
     server = serve(_says_for_ever(begin, again), files)
     begun = time.monotonic()
-    reason = await _reason(_sources(server, files))
+    reason = await _reason(_source(server, files))
     assert complaint in reason
     assert "ms" not in reason
     assert time.monotonic() - begun < 2
@@ -192,15 +191,14 @@ async def test_a_head_within_the_bounds_is_read_whatever_comes_after(
     body = KNOWN + b"\n" * 60_000
     length = b"Content-Length: %d\r\n\r\n" % len(body)
     server = serve(_says(start + head + length + body))
-    sources = make_sources(
-        reactor, [FallbackSettings(server.url, fields=(("org", "0"),), deadline_ms=3000)]
+    source = make_remote_source(
+        reactor, FallbackSettings(server.url, fields=(("org", "0"),), deadline_ms=3000)
     )
     for _ in range(3):
-        opinion = await sources.ask("9.9.9.9")
-        assert opinion.answer is not None
+        assert await source.ask("9.9.9.9") is not None
     # Each on the same connection, with a head of its own.
     assert len(server.connections) == 1
-    await sources.stop()
+    await source.stop()
 
 
 # Goodbyes that aren't waited for
@@ -240,8 +238,8 @@ async def test_what_is_cut_off_is_closed_at_once(
     files = certificate if tls else None
     server = serve(_says_and_is_silent(*parts), files)
     deadline = 300 if "ms" in complaint else 3000
-    sources = _sources(server, files, deadline_ms=deadline, response_bytes=4000)
-    assert complaint in await _reason(sources)
+    source = _source(server, files, deadline_ms=deadline, response_bytes=4000)
+    assert complaint in await _reason(source)
     assert len(server.connections) == 1
     assert await deferToThread(server.are_closed)
 
@@ -253,9 +251,9 @@ async def test_stopping_waits_for_no_goodbye(
 ) -> None:
     files = certificate if tls else None
     server = serve(_says_and_is_silent(OK, BODY), files)
-    sources = _sources(server, files)
-    assert (await sources.ask("9.9.9.9")).answer == KNOWN
-    stopping: Deferred[Any] = sources.stop()
+    source = _source(server, files)
+    assert await source.ask("9.9.9.9") == KNOWN
+    stopping: Deferred[Any] = source.stop()
     await stopping.addTimeout(3, reactor)
     assert await deferToThread(server.are_closed)
 
@@ -268,10 +266,10 @@ async def test_one_that_talks_unasked_is_closed(serve: Serve, certificate: Any) 
         _says_and_is_silent(b"and another thing")(connection)
 
     server = serve(script, certificate)
-    sources = _sources(server, certificate)
-    assert (await sources.ask("9.9.9.9")).answer == KNOWN
+    source = _source(server, certificate)
+    assert await source.ask("9.9.9.9") == KNOWN
     assert await deferToThread(server.are_closed)
-    await sources.stop()
+    await source.stop()
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -281,11 +279,11 @@ async def test_connections_are_kept_as_ever(
 ) -> None:
     files = certificate if tls else None
     server = serve(_says(OK, BODY), files)
-    sources = _sources(server, files)
+    source = _source(server, files)
     for _ in range(5):
-        assert (await sources.ask("9.9.9.9")).answer == KNOWN
+        assert await source.ask("9.9.9.9") == KNOWN
     assert len(server.connections) == 1
-    await sources.stop()
+    await source.stop()
 
 
 # What they say is no command to a terminal
@@ -312,16 +310,16 @@ async def test_connections_are_kept_as_ever(
 @pytest_twisted.ensureDeferred
 async def test_what_reaches_the_log_is_printable_and_short(serve: Serve, head: bytes) -> None:
     server = serve(_says(head + b"Connection: close\r\n\r\n"))
-    sources = _sources(server, deadline_ms=500)
+    source = _source(server, deadline_ms=500)
     with capturedLogs() as logged:
         for _ in range(5):
-            await _reason(sources)
+            await _reason(source)
     texts = [formatEvent(event) for event in logged if "left alone" in formatEvent(event)]
     (text,) = texts
     assert text.isprintable()
     assert len(text) < 400
     assert not [event for event in logged if "log_failure" in event]
-    await sources.stop()
+    await source.stop()
 
 
 # Whatever the pieces
