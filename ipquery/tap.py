@@ -202,8 +202,8 @@ def make_service(
             config.databases,
             config.cache_dir,
             reporter(terminal),
-            config.lists,
-            config.build,
+            config.codes,
+            config.build_limits,
             config.blend,
         )
         _about(path)

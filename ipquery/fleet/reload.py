@@ -96,12 +96,14 @@ class Reload:
         :raises RuntimeError: it fails, saying why, or isn't done in time.
         """
         fleet = self._fleet
-        order = Order(config.databases, config.cache_dir, config.lists, config.build, config.blend)
+        order = Order(
+            config.databases, config.cache_dir, config.codes, config.build_limits, config.blend
+        )
         build = BuildProcess(fleet, order)
         command = order_command()
         fleet.reactor.spawnProcess(build, command[0], command, env=None)
         fleet.living.add(build)
-        seconds = config.build.seconds + _BUILD_MARGIN_SECONDS
+        seconds = config.build_limits.seconds + _BUILD_MARGIN_SECONDS
         too_late = (
             f"the snapshot wasn't built within {seconds} s (`time_limit` under [build] and "
             f"{_BUILD_MARGIN_SECONDS} s for hashing and verifying); can every database be read?"
