@@ -14,7 +14,7 @@ import pytest
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon, exchange, receive
 from tests.serve.http.connection import get, parse_responses, post
-from tests.serve.http.test_channel import SMUGGLED
+from tests.serve.http.requests import SMUGGLED
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 CONFIG = """
