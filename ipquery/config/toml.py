@@ -48,7 +48,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from None
 
 
-# Those of the settings come after them.
+# Keys at the top of the file, beside those of Settings.
 _KEYS = ("bind", "workers", "cache_dir", "database", "blend", "codes", "build", "tls")
 
 
@@ -195,7 +195,7 @@ def _weight(table: Table, source: Source) -> float:
     weight = table.given.get("weight", source.weight)
     if isinstance(weight, bool) or not isinstance(weight, int | float):
         raise ConfigError("database.weight must be a number")
-    # What isn't a number (nan) is in no interval.
+    # nan fails this, too.
     if not 0.001 <= weight <= _MAX_WEIGHT:
         raise ConfigError(f"database.weight must be from 0.001 to {_MAX_WEIGHT}")
     return float(weight)

@@ -58,12 +58,13 @@ _WORKER = "ipquery.fleet"
 
 _STANDARD_OUTPUT = 1
 
-# A worker's reactor is stuck when it has missed this many beats, and its start
-# has failed after so long.
+# A worker that hasn't been heard of for ten beats is stuck, and so is one that isn't ready
+# this long after its start.
 _STUCK_SECONDS = 10 * BEAT_SECONDS
 START_SECONDS = 30
 
-# Of what Python prints before it dies: more than one traceback.
+# How much is kept of what a worker prints to standard error, where Python's last words are:
+# room for more than one traceback.
 _KEPT_BYTES = 8192
 
 
@@ -89,7 +90,7 @@ class Child(ProcessProtocol):
         try:
             self.transport.signalProcess(name)
         except ProcessExitedAlready:
-            return  # its end is about to be told
+            return  # processEnded is about to be called
 
 
 class WorkerProcess(Child):
@@ -282,7 +283,7 @@ def start_worker(
     descriptors = {FIRST_SOCKET + place: one.fileno() for place, one in enumerate(listening)}
     binds = state.listeners.groups
     log = settings.access_log
-    # Its own standard output is a pipe to us.
+    # A descriptor of its own for the access log: what Python prints goes to us, by a pipe.
     output = {OUTPUT: _STANDARD_OUTPUT} if log is not None and log.is_output else {}
     reactor.spawnProcess(
         worker,

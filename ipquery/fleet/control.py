@@ -155,10 +155,11 @@ def _exactly(kind: type, value: object, _: object) -> object:
     return value
 
 
-# A worker of another version than its supervisor has other fields: that must not pass.
+# After an upgrade, a worker may be of another version than its supervisor. A message with
+# fields that the reader doesn't know is refused, so that neither guesses what the other means.
 _converter = Converter(forbid_extra_keys=True)
 for _kind in (int, bool, str):
-    # Without this, "1" would pass for 1.
+    # cattrs alone would convert: "1" would pass for 1.
     _converter.register_structure_hook(_kind, partial(_exactly, _kind))
 
 

@@ -38,8 +38,8 @@ from ipquery.net.systemd import Notifier
 
 _log = Logger()
 
-# A worker that can't accept gets that long to find descriptors again: those of
-# connections that end. Callers in its queue wait meanwhile.
+# A worker that has no descriptors left to accept with gets some back as connections end. If
+# none has come back after this time it is replaced, as callers in its queue wait meanwhile.
 _NOT_ACCEPTING_SECONDS = 10
 
 
@@ -106,7 +106,7 @@ class Supervisor(Service):
     def startService(self) -> None:
         """Start the workers."""
         super().startService()
-        # Callers wait the moment until the workers answer, instead of being refused.
+        # From now on the kernel queues callers until a worker accepts them, instead of refusing.
         sockets.listen(self._fleet.current.listeners.all())
         for slot in self._fleet.slots:
             slot.start()
@@ -147,7 +147,7 @@ class Supervisor(Service):
             try:
                 self._check_worker(slot)
             except Exception:
-                # The others must be looked at all the same.
+                # What is wrong with one must not keep us from checking the others.
                 _log.failure("can't check worker {number}", number=slot.number)
 
     def _check_worker(self, slot: Slot) -> None:
@@ -164,7 +164,7 @@ class Supervisor(Service):
         since = worker.not_accepting_since
         if worker.phase is not Phase.READY or since is None or slot not in self._fleet.slots:
             return
-        # While no other accepts, it isn't the worker's fault, and another would fare no better.
+        # Where no worker accepts, the cause isn't in this one, and another would fare no better.
         if now - since >= _NOT_ACCEPTING_SECONDS and any(one.answers for one in self._fleet.slots):
             _log.error(
                 "{name} hasn't accepted connections for {seconds} s; replacing it",
@@ -240,8 +240,8 @@ class Supervisor(Service):
             if loop.running:
                 loop.stop()
         stopped = Deferred.fromCoroutine(self._fleet.stop())
-        # From here on the workers' own are the last descriptors of the sockets:
-        # when they close them, callers are refused instead of kept waiting.
+        # A socket listens until its last descriptor is closed. From here on only workers have
+        # them: once these have closed theirs, callers are refused instead of kept waiting.
         sockets.close_all(self._fleet.current.listeners)
         if self._in_a_hurry:
             self._fleet.kill()

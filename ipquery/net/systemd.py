@@ -81,7 +81,7 @@ class Notifier:
         :param send: sends to an address; raises OSError.
         """
         path = environment.pop("NOTIFY_SOCKET", "")
-        # A name that begins with @ is in the abstract name space.
+        # @ stands for the zero byte that begins a name of the abstract name space (unix(7)).
         self._address = path.replace("@", "\0", 1) if path.startswith("@") else path
         microseconds = environment.pop("WATCHDOG_USEC", "")
         process = environment.pop("WATCHDOG_PID", str(os.getpid()))

@@ -96,6 +96,18 @@ class Daemon:
         """Process numbers of the workers that run."""
         return sorted(pid for pid in self.children if is_running(pid, "ipquery.fleet"))
 
+    @property
+    def has_read_all(self) -> bool:
+        """Whether it has accepted every connection that was sent something, and read that."""
+        local = f"{socket.htonl(0x7F000001):08X}:{self.port:04X}"
+        # sl local_address rem_address st tx_queue:rx_queue ...; 01 is ESTABLISHED.
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return all(
+            int(words[4].partition(":")[2], 16) == 0
+            for words in lines
+            if words[1] == local and words[3] == "01"
+        )
+
     def connect(self) -> socket.socket:
         """A new connection."""
         return socket.create_connection(("127.0.0.1", self.port), 10)
@@ -141,6 +153,17 @@ def is_running(pid: int, module: str) -> bool:
         return Path(f"/proc/{pid}/cmdline").read_bytes().endswith(module.encode() + b"\0")
     except (FileNotFoundError, ProcessLookupError):  # it has ended, before or meanwhile
         return False
+
+
+def opened_by(pid: int) -> list[str]:
+    """What the descriptors of a process are of: paths, and names such as ``socket:[1]``."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:

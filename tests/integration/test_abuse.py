@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.files import xdb
-from tests.integration.daemon import Daemon, exchange, receive
+from tests.integration.daemon import Daemon, exchange, receive, until
 from tests.serve.http.connection import get, parse_responses, post
 from tests.serve.http.requests import SMUGGLED
 
@@ -191,8 +191,7 @@ def test_more_connections_than_allowed_are_told_so(daemon: Daemon) -> None:
     assert response.headers["Retry-After"] == "1"
     for one in held:
         one.close()
-    time.sleep(0.3)
-    assert daemon.ask(QUERY).status == 200
+    until(lambda: daemon.ask(QUERY).status == 200)
 
 
 def test_random_bytes_do_no_harm(daemon: Daemon, memory: None) -> None:

@@ -6,7 +6,7 @@ from twisted.logger import Logger
 
 _log = Logger()
 
-# One failure may be an accident; so many in a row are not.
+# So many failures in a row open it.
 _FAILURES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 

@@ -17,7 +17,7 @@ from ipquery.serve.lookup.upstreams import CacheSettings, parse_redis
 
 _log = Logger()
 
-# Closing waits for what is still to be written, which a hung Redis never reads.
+# Connections close once what was written is sent, which a Redis that hangs never takes.
 _STOP_SECONDS = 1.0
 
 
@@ -98,7 +98,7 @@ class RedisCache:
         try:
             await self._command("setex", key, seconds, _encode(key, result))
         except txredisapi.ResponseError as error:
-            # Full, or read-only: reading may work as ever.
+            # It is full or read-only, and may go on answering: no failure for the breaker.
             self._meanwhile.put(key, result)
             self._say_put_failed(printable(str(error).strip()))
         except txredisapi.RedisError as error:

@@ -35,8 +35,8 @@ class RedisPool:
         options = {
             "password": address.password,
             "username": address.username,
-            # Bytes as they are. None would do that, too, but then txredisapi doesn't
-            # recognise a master that a sentinel names.
+            # Replies as texts with one character for each byte. With None they would be bytes,
+            # but then txredisapi doesn't recognise a master that a sentinel names.
             "charset": "latin-1",
             "convertNumbers": False,
             "replyTimeout": settings.deadline_ms / 1000,
@@ -44,7 +44,7 @@ class RedisPool:
         database = address.database or None
         self._sentinel: Any = None
         if address.master is not None:
-            # Sentinels have passwords of their own, if any.
+            # Without our password, which is for the master.
             self._sentinel = txredisapi.Sentinel(address.hosts)
             made: list[Any] = []
 

@@ -41,7 +41,7 @@ _log = Logger()
 _REDIRECTS = {301, 302, 307, 308}
 _MOST_REDIRECTS = 3
 
-# RFC 3986 section 2: nothing else may stand in one.
+# Characters that a URL may have (RFC 3986 section 2): printable ASCII.
 _URL = re.compile(r"[!-~]+")
 
 
@@ -118,7 +118,7 @@ class RemoteSource:
     def _record(self, body: bytes) -> Record:
         if self._settings.is_node:
             try:
-                # However it is spelt: the answer is written anew.
+                # Read and written anew, so that blanks and escapes of theirs don't matter.
                 return Record.from_answer(body)
             except (ValueError, RecursionError):
                 raise RemoteError("the response isn't an answer of ipquery") from None
@@ -143,7 +143,8 @@ class RemoteSource:
     def _failed(self, failure: Failure) -> bytes | None:
         reason = _reason(failure)
         if reason is None:
-            # A fault of ours; other sources, and the breaker, go on all the same.
+            # A fault of ours. It is logged, and counts as a failure of this source: the next is
+            # asked.
             _log.failure("asking {name}", failure, name=self.name)
             reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         self.breaker.failed(reason)
@@ -218,7 +219,8 @@ class _Body(Protocol):
     def __init__(self, limit: int) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._cut_off())
         self._limit = limit
-        # bytes would be copied for each chunk: 65,536 of one byte take a third of a second.
+        # Not bytes, which are copied by every +=: a body of 65,536 chunks of one byte would
+        # take a third of a second.
         self._received = bytearray()
         self._done = False
 
