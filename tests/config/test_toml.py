@@ -33,7 +33,7 @@ SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
     "fallback": FallbackSettings,
     "tls": TlsFiles,
 }
-EXAMPLE = Path(__file__).parents[1] / "conf/ipquery.toml"
+EXAMPLE = Path(__file__).parents[2] / "conf/ipquery.toml"
 
 
 def _load(tmp_path: Path, text: str) -> Config:
