@@ -15,14 +15,18 @@ import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
-from twisted.web.client import URI, readBody
-from twisted.web.http_headers import Headers
+from twisted.web.client import URI, Agent, HTTPConnectionPool, readBody
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
 
-from ipquery.serve.lookup.connections import HEAD_BYTES, HEAD_LINES
+from ipquery.serve.lookup.connections import HEAD_BYTES, HEAD_LINES, Connections
 from ipquery.serve.lookup.remote import RemoteError, RemoteSource, make_remote_source
 from ipquery.serve.lookup.upstreams import FallbackSettings
 from tests.certificates import self_signed
@@ -206,7 +210,7 @@ async def test_a_head_within_the_bounds_is_read_whatever_comes_after(
 
 def _silent(connection: socket.socket) -> None:
     """Neither reads nor closes any more, so that a goodbye stays without an answer."""
-    time.sleep(20)
+    time.sleep(20)  # longer than any test
 
 
 def _says_and_is_silent(*parts: bytes) -> Script:
@@ -260,14 +264,17 @@ async def test_stopping_waits_for_no_goodbye(
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_talks_unasked_is_closed(serve: Serve, certificate: Any) -> None:
+    is_answered = threading.Event()
+
     def script(connection: socket.socket) -> None:
         _says(OK, BODY)(connection)
-        time.sleep(0.2)
+        is_answered.wait(20)
         _says_and_is_silent(b"and another thing")(connection)
 
     server = serve(script, certificate)
     source = _source(server, certificate)
     assert await source.ask("9.9.9.9") == KNOWN
+    is_answered.set()
     assert await deferToThread(server.are_closed)
     await source.stop()
 
@@ -325,30 +332,46 @@ async def test_what_reaches_the_log_is_printable_and_short(serve: Serve, head: b
 # Whatever the pieces
 
 
-def _received(pieces: list[bytes], bounded: bool) -> object:
+class Wire(StringTransport):
+    """The transport of a client in memory."""
+
+    def abortConnection(self) -> None:
+        """Close it."""
+        self.loseConnection()
+
+
+@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
+class Memory:
+    """Connects to nobody: a test is the server."""
+
+    def __init__(self) -> None:
+        self.client: IProtocol | None = None
+
+    def endpointForURI(self, uri: URI) -> "Memory":
+        """Whatever is asked."""
+        return self
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """At once."""
+        self.client = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 80))
+        assert self.client is not None
+        self.client.makeConnection(Wire())
+        return succeed(self.client)
+
+
+def _received(pieces: list[bytes], pool: type[HTTPConnectionPool]) -> object:
     """Status and body of a response that arrives in these pieces."""
-    from twisted.web._newclient import HTTP11ClientProtocol, Request
-
-    from ipquery.serve.lookup.connections import Connection
-
-    protocol = HTTP11ClientProtocol()
-    transport = StringTransport()
-    top: Any = protocol
-    if bounded:
-        from twisted.protocols.policies import WrappingFactory
-
-        top = Connection(WrappingFactory(None), protocol)
-    top.makeConnection(transport)
+    clock, memory = Clock(), Memory()
     out: list[Any] = []
-    uri = URI.fromBytes(b"http://a/")
-    request = Request._construct(b"GET", b"/", Headers({b"Host": [b"a"]}), None, True, uri)
-    asking: Deferred[Any] = protocol.request(request)
+    agent = Agent.usingEndpointFactory(clock, memory, pool(clock))
+    asking: Deferred[Any] = agent.request(b"GET", b"http://a/")
     asking.addCallback(
         lambda response: readBody(response).addCallback(lambda body: (response.code, body))
     )
     asking.addBoth(out.append)
+    client: Any = memory.client
     for piece in pieces:
-        top.dataReceived(piece)
+        client.dataReceived(piece)
     return out
 
 
@@ -373,5 +396,5 @@ def test_the_bounds_change_nothing_within_them(
     whole = b"HTTP/1.1 100 Continue\r\n\r\n" * interim + OK + head + sent
     places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [whole[begin:end] for begin, end in itertools.pairwise(places)]
-    plain, bounded = _received(pieces, False), _received(pieces, True)
+    plain, bounded = _received(pieces, HTTPConnectionPool), _received(pieces, Connections)
     assert bounded == plain == [(200, body)]
