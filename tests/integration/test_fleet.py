@@ -569,7 +569,7 @@ def test_a_reloads_build_that_is_interrupted_leaves_nothing(
         assert len(list((cache / "ipquery/snapshots").iterdir())) == len(before) + 1
         return
     daemon.wait_for_log("reload refused, the old state keeps serving: the build ended")
-    assert not _alive(build)
+    until(lambda: not _alive(build))
     assert sorted((cache / "ipquery/snapshots").iterdir()) == before
 
 
