@@ -368,7 +368,10 @@ def test_an_access_log_without_a_standard_output(
 
 def test_bad_flags(tmp_path: Path, cached: dict[str, str]) -> None:
     for flags, complaint in (
-        (["-b", "nonsense"], "nonsense: not an address to listen on; give HOST:PORT, tls:.*"),
+        (
+            ["-b", "nonsense"],
+            "nonsense: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH",
+        ),
         (["--db", "zip:x"], f"zip:x: unknown format zip; formats: {', '.join(FORMAT_NAMES)}"),
         (["--dbs", "x"], "option --dbs not recognized"),
     ):
