@@ -13,13 +13,13 @@ import attrs
 from ipquery.net.limits import OTHER_FILES
 from ipquery.net.sockets import BACKLOG
 
-# A worker before its first connection, and a connection in process and kernel; both
-# rounded up, as are the needs of a build beside the running service.
+# Memory of a worker that has no connections, of a connection (in the worker and the kernel),
+# and of a build that runs beside the workers. All are rounded up.
 _WORKER_BYTES = 64 << 20
 _CONNECTION_BYTES = 32 << 10
 _BUILD_BYTES = 256 << 20
 
-# The kernel's own default; network cards don't queue there, loopback does.
+# The kernel's default for net.core.netdev_max_backlog.
 _PACKETS = 1000
 
 _WIDE_PORTS, _ALL_PORTS = (10240, 65535), (1024, 65535)
@@ -89,7 +89,7 @@ def _too_low(proc: Path, name: str, wanted: int, why: str) -> Iterator[Finding]:
 def _open_files(proc: Path, needs: Needs, open_files: int) -> Iterator[Finding]:
     per_worker = needs.connections + OTHER_FILES if needs.listens else 0
     per_process = max(per_worker, needs.outgoing + OTHER_FILES if needs.outgoing else 0)
-    # The limit can't be set above it, so it is the first to raise.
+    # The limit on open files can't be set above fs.nr_open, so this one comes first.
     yield from _too_low(
         proc, "fs.nr_open", per_process, "no process may be allowed more open files than this"
     )
@@ -190,7 +190,7 @@ def _tracked(proc: Path, needs: Needs) -> Iterator[Finding]:
     yield from _too_low(
         proc,
         "net.netfilter.nf_conntrack_max",
-        # Closed ones are kept for two minutes.
+        # Twice as many, as closed connections stay in the table for two minutes.
         2 * (needs.incoming + needs.outgoing),
         "the firewall remembers every connection; when its table is full, packets are dropped",
     )

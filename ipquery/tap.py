@@ -51,7 +51,7 @@ _log = Logger()
 _WAITING = (signal.SIGHUP, signal.SIGUSR1)
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
-# Every database knows it, the Chinese ones in detail.
+# A public DNS server in China: any database has a record for it.
 _EXAMPLE_ADDRESS = "114.114.114.114"
 
 
@@ -118,7 +118,7 @@ class Options(usage.Options):
         if self.binds:
             config = attrs.evolve(config, binds=tuple(self.binds))
         if self.databases:
-            # Anew each time: what `default` is depends on what has been fetched.
+            # Parsed again at each reload: what `default` is depends on what has been fetched.
             try:
                 databases = tuple(parse_sources(self.databases))
             except DataError as error:
@@ -144,7 +144,7 @@ class Options(usage.Options):
     def _check_output(self, settings: AccessLogSettings | None) -> None:
         if settings is None or not settings.is_output:
             return
-        # In the background, twistd has /dev/null for it.
+        # In the background, twistd's standard output is /dev/null.
         in_background = self.parent is not None and not self.parent["nodaemon"]
         if in_background or sys.__stdout__ is None:
             why = "twistd runs in the background" if in_background else "it is closed"
@@ -156,7 +156,7 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:
     """What twistd calls: the service, or one line and exit status 1."""
-    # Not before: twistd --reactor installs the reactor after this module is found.
+    # Not at the top: twistd imports this module before --reactor installs a reactor.
     from twisted.internet import reactor
 
     _hold_signals()
@@ -202,12 +202,12 @@ def make_service(
             config.databases,
             config.cache_dir,
             reporter(terminal),
-            config.lists,
-            config.build,
+            config.codes,
+            config.build_limits,
             config.blend,
         )
         _about(path)
-        notifier = Notifier(os.environ)
+        notifier = Notifier(os.environ, reactor)
         supervisor = Supervisor(reactor, config, load_config, listeners, path, notifier)
     except BaseException:
         sockets.close_all(listeners)
@@ -269,12 +269,13 @@ def _undone_by_signals() -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in _STOPPING}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as shells have INT in what runs in the background
+        # Shells start what runs in the background with INT ignored: so it stays.
+        if handler is not signal.SIG_IGN:
             signal.signal(number, interrupt)
     try:
         yield
     except _InterruptedError as interrupted:
-        # As twistd does it once it runs: whoever waits sees which signal it was.
+        # End by the same signal, as twistd does once it runs: whoever waits for us sees it.
         signal.signal(interrupted.number, signal.SIG_DFL)
         os.kill(os.getpid(), interrupted.number)
     finally:

@@ -45,7 +45,9 @@ def build_command(
     databases = parse_sources(sources) or config.databases
     if not databases:
         raise DataError("no database given; name a SOURCE, or a --config that does")
-    built = build.build(databases, out, reporter(sys.stderr), config.lists, config.build, policy)
+    built = build.build(
+        databases, out, reporter(sys.stderr), config.codes, config.build_limits, policy
+    )
     click.echo(
         f"{out}: built in {built.seconds:.1f} s with {built.peak_memory >> 20} MB of memory",
         err=True,

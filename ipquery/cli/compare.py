@@ -69,7 +69,7 @@ def compare_command(
     """
     config = load_config(config_path)
     named = named_apart(sources_of(config, sources))
-    found = build.compare(named, reporter(sys.stderr), config.build)
+    found = build.compare(named, reporter(sys.stderr), config.build_limits)
     wanted = [code.upper() for code in countries]
     if html is not None:
         try:

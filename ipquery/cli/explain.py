@@ -51,8 +51,8 @@ def explain_command(
         sources_of(config, databases),
         addresses,
         reporter(sys.stderr),
-        config.lists,
-        config.build,
+        config.codes,
+        config.build_limits,
         config.blend,
     )
     width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)

@@ -80,8 +80,8 @@ def snapshot_of(config: Config, databases: Sequence[str]) -> Path:
         sources_of(config, databases),
         config.cache_dir,
         reporter(sys.stderr),
-        config.lists,
-        config.build,
+        config.codes,
+        config.build_limits,
         config.blend,
     )
 

@@ -39,8 +39,8 @@ class Config:
     databases: tuple[Source, ...] = ()
     workers: int = attrs.field(factory=cores)
     cache_dir: Path = attrs.field(factory=default_cache)
-    lists: ListPaths = ListPaths()
-    build: Limits = Limits()
+    codes: ListPaths = ListPaths()
+    build_limits: Limits = Limits()
     blend: Policy = Policy()
     tls: TlsSettings | None = None
     """What connections to addresses with ``tls:`` are shown."""

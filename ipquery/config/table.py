@@ -155,7 +155,7 @@ class Table:
             return text
         path = self._folder / text
         if mark is Kind.INPUT:
-            # It is opened later, by who may lack the rights then: better said here.
+            # Workers open it later: what is wrong with it is said now, before anything changes.
             try:
                 path.open("rb").close()
             except OSError as error:

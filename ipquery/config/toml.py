@@ -48,7 +48,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from None
 
 
-# Those of the settings come after them.
+# Keys at the top of the file, beside those of Settings.
 _KEYS = ("bind", "workers", "cache_dir", "database", "blend", "codes", "build", "tls")
 
 
@@ -67,16 +67,16 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
         ),
         workers=_workers(tables.get("workers", "auto")),
         cache_dir=top.path("cache_dir") or defaults.cache_dir,
-        lists=ListPaths(
+        codes=ListPaths(
             countries=codes.path("countries"),
             provinces=codes.path("provinces"),
             cities=codes.path("cities"),
             only=codes.get("only_lists", bool, False),
         ),
-        build=Limits(
-            memory=build.number("memory_limit_mb", defaults.build.memory >> 20) << 20,
-            seconds=build.number("time_limit", defaults.build.seconds),
-            unpacked=build.number("unpacked_limit_mb", defaults.build.unpacked >> 20) << 20,
+        build_limits=Limits(
+            memory=build.number("memory_limit_mb", defaults.build_limits.memory >> 20) << 20,
+            seconds=build.number("time_limit", defaults.build_limits.seconds),
+            unpacked=build.number("unpacked_limit_mb", defaults.build_limits.unpacked >> 20) << 20,
         ),
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
         tls=_tls(top) if "tls" in top.given else None,
@@ -195,7 +195,7 @@ def _weight(table: Table, source: Source) -> float:
     weight = table.given.get("weight", source.weight)
     if isinstance(weight, bool) or not isinstance(weight, int | float):
         raise ConfigError("database.weight must be a number")
-    # What isn't a number (nan) is in no interval.
+    # nan fails this, too.
     if not 0.001 <= weight <= _MAX_WEIGHT:
         raise ConfigError(f"database.weight must be from 0.001 to {_MAX_WEIGHT}")
     return float(weight)

@@ -26,20 +26,21 @@ def _install_reactor() -> bool:
 
 def main() -> None:
     """Run a worker until it is told to drain, or its supervisor is gone."""
-    # The terminal's signals are the supervisor's to answer.
+    # A terminal sends these to every process in it; the supervisor answers them for all.
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(ignored, signal.SIG_IGN)
     fast = _install_reactor()
-    # Only now: Klein imports the reactor, and so installs one.
+    # Not at the top: to import these installs a reactor, if there is none yet.
     from twisted.internet import reactor, stdio
 
     from ipquery.fleet.worker import Worker, observer
 
     running: Any = reactor
     worker = Worker(running)
-    globalLogBeginner.beginLoggingTo([observer(worker)], redirectStandardIO=False)
-    pipes: Any = stdio.StandardIO  # to mypy it is the one of Windows
+    pipes: Any = stdio.StandardIO  # mypy takes it for Windows's class of that name
     pipes(worker, stdin=READ_FROM, stdout=WRITE_TO, reactor=running)
+    # What was logged before is kept until here, and passed on.
+    globalLogBeginner.beginLoggingTo([observer(worker)], redirectStandardIO=False)
     if not fast:
         _log.warn("uvloop is not installed: answering at a fifth of the speed")
     signal.signal(signal.SIGTERM, lambda number, frame: running.callFromThread(worker.drain))

@@ -38,6 +38,7 @@ from ipquery.fleet.control import (
     Failed,
     Forget,
     Log,
+    MessageError,
     Messages,
     NotPrepared,
     Prepare,
@@ -57,12 +58,13 @@ _WORKER = "ipquery.fleet"
 
 _STANDARD_OUTPUT = 1
 
-# A worker's reactor is stuck when it has missed this many beats, and its start
-# has failed after so long.
+# A worker that hasn't been heard of for ten beats is stuck, and so is one that isn't ready
+# this long after its start.
 _STUCK_SECONDS = 10 * BEAT_SECONDS
 START_SECONDS = 30
 
-# Of what Python prints before it dies: more than one traceback.
+# How much is kept of what a worker prints to standard error, where Python's last words are:
+# room for more than one traceback.
 _KEPT_BYTES = 8192
 
 
@@ -88,7 +90,7 @@ class Child(ProcessProtocol):
         try:
             self.transport.signalProcess(name)
         except ProcessExitedAlready:
-            return  # its end is about to be told
+            return  # processEnded is about to be called
 
 
 class WorkerProcess(Child):
@@ -198,7 +200,7 @@ class WorkerProcess(Child):
         try:
             for message in self._messages.feed(data):
                 self._act(message)
-        except ValueError as error:
+        except MessageError as error:
             self.why_failed = f"the supervisor doesn't understand it ({error}); restart the daemon"
             _log.error("{name}: {reason}", name=self.name, reason=self.why_failed)
             self.kill()
@@ -221,6 +223,8 @@ class WorkerProcess(Child):
                 self.is_switching = False
             case Failed(reason=reason):
                 self.why_failed = reason
+                if self.ready_since is not None:
+                    _log.error("{name}: {reason}", name=self.name, reason=reason)
 
     def _is_of_now(self, number: int) -> bool:
         return self.preparing is not None and number == self._order
@@ -279,7 +283,7 @@ def start_worker(
     descriptors = {FIRST_SOCKET + place: one.fileno() for place, one in enumerate(listening)}
     binds = state.listeners.groups
     log = settings.access_log
-    # Its own standard output is a pipe to us.
+    # A descriptor of its own for the access log: what Python prints goes to us, by a pipe.
     output = {OUTPUT: _STANDARD_OUTPUT} if log is not None and log.is_output else {}
     reactor.spawnProcess(
         worker,

@@ -94,7 +94,7 @@ class Ready:
 
 @attrs.frozen
 class Failed:
-    """The worker can't start."""
+    """The worker can't start, or can't go on."""
 
     reason: str
 
@@ -155,10 +155,11 @@ def _exactly(kind: type, value: object, _: object) -> object:
     return value
 
 
-# A worker of another version than its supervisor has other fields: that must not pass.
+# After an upgrade, a worker may be of another version than its supervisor. A message with
+# fields that the reader doesn't know is refused, so that neither guesses what the other means.
 _converter = Converter(forbid_extra_keys=True)
 for _kind in (int, bool, str):
-    # Without this, "1" would pass for 1.
+    # cattrs alone would convert: "1" would pass for 1.
     _converter.register_structure_hook(_kind, partial(_exactly, _kind))
 
 
@@ -168,22 +169,29 @@ def encode(message: Any) -> bytes:
     return json.dumps(content).encode() + b"\n"
 
 
+class MessageError(Exception):
+    """A line that is no message: who wrote it is of another version of ipquery."""
+
+
 def decode(line: bytes) -> Any:
     """The message of a line.
 
-    :raises ValueError: it is none.
+    :raises MessageError: it is none.
     """
-    content = json.loads(line)
+    try:
+        content = json.loads(line)
+    except ValueError:
+        raise MessageError("not JSON") from None
     if not isinstance(content, dict):
-        raise ValueError("not an object")
+        raise MessageError("not an object")
     name = content.pop("is", None)
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise ValueError("unknown message")
+        raise MessageError(f"no such message: {name}")
     try:
         return _converter.structure(content, kind)
     except BaseValidationError as error:
-        raise ValueError("; ".join(transform_error(error, kind.__name__))) from None
+        raise MessageError("; ".join(transform_error(error, kind.__name__))) from None
 
 
 class Messages:
@@ -195,7 +203,7 @@ class Messages:
     def feed(self, data: bytes) -> Iterator[Any]:
         """The messages that are complete with this piece.
 
-        :raises ValueError: a line is no message.
+        :raises MessageError: a line is no message.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:

@@ -44,19 +44,20 @@ from ipquery.net.tls import expiry_warnings
 
 _log = Logger()
 
-# The time limit of [build] is for the build itself. Before and after it every source is
-# hashed and the snapshot is verified, by a process that stands back behind the workers.
+# `time_limit` under [build] bounds the build itself. Before it every source is hashed, and after
+# it the snapshot is verified, by a process that runs at a lower priority than the workers.
 _BUILD_MARGIN_SECONDS = 60
 
-# A build that was told to end has a temporary file to remove.
+# How long a build that was told to end may take to remove its temporary files.
 _BUILD_PATIENCE_SECONDS = 5
 
-# Workers that are stuck or can't start are killed before (after 10 and 30 s) and followed by
-# others. These bounds are for what nobody has thought of, such as a worker that goes on dying.
+# A worker that is stuck is killed after 10 s, one that doesn't start after 30 s, and the reload
+# goes on with its successor. These longer bounds end a reload that would never be done, as
+# where each successor dies, too.
 _MAP_SECONDS = 2 * START_SECONDS
 _START_MARGIN_SECONDS = 15
 
-# To take over what is mapped takes a millisecond, and a long request may be in front.
+# A worker takes a millisecond to switch, but may have a long request to answer first.
 _SWITCH_SECONDS = 10
 
 
@@ -96,12 +97,14 @@ class Reload:
         :raises RuntimeError: it fails, saying why, or isn't done in time.
         """
         fleet = self._fleet
-        order = Order(config.databases, config.cache_dir, config.lists, config.build, config.blend)
+        order = Order(
+            config.databases, config.cache_dir, config.codes, config.build_limits, config.blend
+        )
         build = BuildProcess(fleet, order)
         command = order_command()
         fleet.reactor.spawnProcess(build, command[0], command, env=None)
         fleet.living.add(build)
-        seconds = config.build.seconds + _BUILD_MARGIN_SECONDS
+        seconds = config.build_limits.seconds + _BUILD_MARGIN_SECONDS
         too_late = (
             f"the snapshot wasn't built within {seconds} s (`time_limit` under [build] and "
             f"{_BUILD_MARGIN_SECONDS} s for hashing and verifying); can every database be read?"
@@ -147,7 +150,8 @@ class Reload:
         done = True
         for slot in self._fleet.slots:
             worker = slot.worker
-            # One that was killed is followed by one in the state that is current then.
+            # Where a worker is gone or going, its successor will start from the state that is
+            # current by then, or be asked here.
             if worker is None or worker.phase is Phase.LEAVING:
                 continue
             if worker.why_not_mapped is not None:
@@ -276,6 +280,9 @@ class BuildProcess(Child):
             last = self._said[2].decode(errors="replace").strip().splitlines()[-1:]
             said = f": {last[0]}" if last else ""
             self.why_failed = f"the build {how_it_ended(reason)}{said}"
+            if self._fleet.was_upgraded:
+                # It runs the new code, and may not have understood the order of the old.
+                self.why_failed += "; ipquery was upgraded while the daemon ran: restart the daemon"
             return
         if "error" in answer:
             self.why_failed = answer["error"]

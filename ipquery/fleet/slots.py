@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipquery.fleet.child import Child, Phase, WorkerProcess, start_worker
-from ipquery.fleet.state import State
+from ipquery.fleet.state import State, code_stamp
 from ipquery.fleet.ticket_keys import TicketKeys
 from ipquery.net import sockets
 
@@ -36,7 +36,7 @@ _log = Logger()
 _STABLE_SECONDS = 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
-# More than a worker's own drain takes.
+# Beyond `drain_seconds`, by which a worker ends by itself, it is killed after this time.
 _DRAIN_MARGIN_SECONDS = 5
 
 
@@ -124,7 +124,7 @@ class Slot:
             return
         self._failures += 1
         pause = _pause(self._failures)
-        # Each reason once: a worker that keeps failing would fill the log.
+        # Each reason is logged once: a worker that keeps failing would fill the log.
         if self.why_waiting != reason:
             self.why_waiting = reason
             _log.error(
@@ -151,15 +151,17 @@ class Slot:
         if self._shared:
             return
         for one in self.listening:
-            # Nobody accepts here for a while: the other sockets of the group get the
-            # callers instead. A UNIX socket would never listen again.
+            # Nobody accepts here until the pause is over. The kernel shares callers out among
+            # the sockets of an address that listen, so the others get them. Not for a UNIX
+            # socket, which can't be made to listen again.
             if one.family != AF_UNIX and not self._fleet.is_accepted_on(one):
                 sockets.stop_listening(one)
 
 
 def _pause(failures: int) -> float:
     """Seconds until the next try, ever longer."""
-    # Beyond 2 ** 10 the longest pause has long been reached, and a float ends somewhere.
+    # The exponent is bounded, as days of failures would make 2 ** failures too large for a
+    # float; the longest pause is reached at the seventh.
     return float(min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE))
 
 
@@ -180,6 +182,7 @@ class Fleet:
         self.living: set[Child] = set()
         """Every process that was started and hasn't ended, the drained ones included."""
         self.is_stopping = False
+        self._own_code = state.code
         self._on_change = on_change
         self._waiting: list[Deferred[None]] = []
 
@@ -191,6 +194,11 @@ class Fleet:
             Slot(self, number + 1, state, listeners.of_slot(number), shared)
             for number in range(config.workers)
         ]
+
+    @property
+    def was_upgraded(self) -> bool:
+        """Whether the installed code isn't that of this process any more."""
+        return code_stamp() != self._own_code
 
     def spawn(self, slot: Slot) -> WorkerProcess:
         """Start a worker for a slot.
@@ -267,7 +275,7 @@ class Fleet:
         self.is_stopping = True
         for slot in self.slots:
             slot.let_go()
-        # A reload that waits sees that it is over, and takes back what it has begun.
+        # A reload that waits in `until` now gets StoppedError, and takes back what it has begun.
         self.changed()
         while self.living:
             await self._next_change()

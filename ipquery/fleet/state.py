@@ -53,8 +53,8 @@ def in_place(before: Config, after: Config) -> bool:
     same = attrs.evolve(
         after,
         databases=before.databases,
-        lists=before.lists,
-        build=before.build,
+        codes=before.codes,
+        build_limits=before.build_limits,
         blend=before.blend,
         tls=before.tls if before.tls and after.tls else after.tls,
     )

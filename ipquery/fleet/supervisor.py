@@ -38,8 +38,8 @@ from ipquery.net.systemd import Notifier
 
 _log = Logger()
 
-# A worker that can't accept gets that long to find descriptors again: those of
-# connections that end. Callers in its queue wait meanwhile.
+# A worker that has no descriptors left to accept with gets some back as connections end. If
+# none has come back after this time it is replaced, as callers in its queue wait meanwhile.
 _NOT_ACCEPTING_SECONDS = 10
 
 
@@ -74,10 +74,9 @@ class Supervisor(Service):
         self._reload_wanted = False
         self._is_reloading = False
         self._in_a_hurry = False
-        self._is_unheard = False
         self._watch = self._steadily(self._check_workers)
         self._renewal = self._steadily(self.renew_tickets)
-        self._watchdog = self._steadily(lambda: self._tell(notifier.alive))
+        self._watchdog = self._steadily(notifier.alive)
 
     def _steadily(self, call: Callable[[], object]) -> LoopingCall:
         """A loop that an exception doesn't end."""
@@ -107,7 +106,7 @@ class Supervisor(Service):
     def startService(self) -> None:
         """Start the workers."""
         super().startService()
-        # Callers wait the moment until the workers answer, instead of being refused.
+        # From now on the kernel queues callers until a worker accepts them, instead of refusing.
         sockets.listen(self._fleet.current.listeners.all())
         for slot in self._fleet.slots:
             slot.start()
@@ -125,26 +124,16 @@ class Supervisor(Service):
         if fleet.is_stopping or not self._was_tried:
             return
         answers = any(slot.answers for slot in fleet.slots)
-        if not self._was_ready and answers and self._tell(self._notifier.ready):
+        if not self._was_ready and answers:
+            self._notifier.ready()
             self._was_ready = True
             self._status = ""
             self.up.callback(None)
         status = self._describe()
-        if self._status != status and self._tell(self._notifier.status, status):
+        if self._status != status:
+            self._notifier.status(status)
             self._status = status
         self._reload_if_wanted()
-
-    def _tell(self, say: Callable[..., None], *what: str) -> bool:
-        """Tell the service manager. Whether it could be: what can't be said must stop nothing."""
-        try:
-            say(*what)
-        except OSError as error:  # no descriptor for the socket
-            if not self._is_unheard:
-                self._is_unheard = True
-                _log.warn("can't tell the service manager: {reason}", reason=str(error))
-            return False
-        self._is_unheard = False
-        return True
 
     def _describe(self) -> str:
         slots = self._fleet.slots
@@ -158,7 +147,7 @@ class Supervisor(Service):
             try:
                 self._check_worker(slot)
             except Exception:
-                # The others must be looked at all the same.
+                # What is wrong with one must not keep us from checking the others.
                 _log.failure("can't check worker {number}", number=slot.number)
 
     def _check_worker(self, slot: Slot) -> None:
@@ -175,7 +164,7 @@ class Supervisor(Service):
         since = worker.not_accepting_since
         if worker.phase is not Phase.READY or since is None or slot not in self._fleet.slots:
             return
-        # While no other accepts, it isn't the worker's fault, and another would fare no better.
+        # Where no worker accepts, the cause isn't in this one, and another would fare no better.
         if now - since >= _NOT_ACCEPTING_SECONDS and any(one.answers for one in self._fleet.slots):
             _log.error(
                 "{name} hasn't accepted connections for {seconds} s; replacing it",
@@ -202,7 +191,7 @@ class Supervisor(Service):
         self._reload_wanted = False
         self._is_reloading = True
         if self._was_ready:
-            self._tell(self._notifier.reloading)
+            self._notifier.reloading()
         running = Deferred.fromCoroutine(Reload(self._fleet, self._load_config).run())
         running.addBoth(self._reloaded)
 
@@ -213,7 +202,7 @@ class Supervisor(Service):
         if self._fleet.is_stopping:
             return
         if self._was_ready:
-            self._tell(self._notifier.ready)
+            self._notifier.ready()
         self._reload_if_wanted()
 
     # Keys, logs and stopping
@@ -237,7 +226,7 @@ class Supervisor(Service):
         :returns: fires when the last process has ended.
         """
         super().stopService()
-        self._tell(self._notifier.stopping)
+        self._notifier.stopping()
         return Deferred.fromCoroutine(self._stop())
 
     def hurry(self) -> None:
@@ -251,12 +240,13 @@ class Supervisor(Service):
             if loop.running:
                 loop.stop()
         stopped = Deferred.fromCoroutine(self._fleet.stop())
-        # From here on the workers' own are the last descriptors of the sockets:
-        # when they close them, callers are refused instead of kept waiting.
+        # A socket listens until its last descriptor is closed. From here on only workers have
+        # them: once these have closed theirs, callers are refused instead of kept waiting.
         sockets.close_all(self._fleet.current.listeners)
         if self._in_a_hurry:
             self._fleet.kill()
         await stopped
         if self._watchdog.running:
             self._watchdog.stop()
+        self._notifier.give_up()
         self._fleet.current.held.close()

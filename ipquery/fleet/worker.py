@@ -30,6 +30,7 @@ from ipquery.fleet.control import (
     Failed,
     Forget,
     Log,
+    MessageError,
     Messages,
     NotPrepared,
     Prepare,
@@ -69,6 +70,7 @@ class Worker(Protocol):
         self._service: HttpService | None = None
         self._prepared: tuple[int, Snapshot, TlsSettings | None] | None = None
         self._contexts: Contexts | None = None
+        self._understands = True
         self._draining = False
         self._congested = False
 
@@ -79,14 +81,24 @@ class Worker(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Do what the supervisor says."""
-        for message in self._messages.feed(data):
-            self._act(message)
+        if not self._understands:
+            return
+        try:
+            for message in self._messages.feed(data):
+                self._act(message)
+        except MessageError as error:
+            self._understands = False
+            self._fail(
+                "the daemon that runs is of another version of ipquery than this worker, which "
+                f"doesn't understand what it is told ({error}); restart the daemon"
+            )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: make room for another, and end."""
         self.drain()
 
-    # A supervisor that doesn't read must not make a worker's log pile up.
+    # These three are called as the pipe fills and empties. If the supervisor doesn't read, log
+    # lines are left out, as they would pile up in memory.
     def pauseProducing(self) -> None:
         """The pipe is full: leave log lines out."""
         self._congested = True
@@ -137,12 +149,10 @@ class Worker(Protocol):
             )
             listen(listening)
         except (OSError, DataError, BindError, ConfigError) as error:
-            self.say(Failed(str(error)))
-            # Closed once that is written; then there is nothing left to run for.
-            pipes: Any = self.transport
-            pipes.loseConnection()
+            self._fail(str(error))
             return
-        # What start-up has made stays: no collection needs to look at it again.
+        # Objects made so far live as long as the worker: the collector need not look at them
+        # again.
         gc.collect()
         gc.freeze()
         self._service.start().addCallback(lambda _: self._ready())
@@ -169,14 +179,20 @@ class Worker(Protocol):
             for number, one in zip(start.descriptors, listening, strict=True)
         ]
 
+    def _fail(self, reason: str) -> None:
+        self.say(Failed(reason))
+        # It is closed once that is written, and then connectionLost ends the worker.
+        pipes: Any = self.transport
+        pipes.loseConnection()
+
     def _ready(self) -> None:
         self.say(Ready())
         self._beat()
 
     def _beat(self) -> None:
-        # First: whatever goes wrong below must not end the beats of a worker that lives.
+        # Before anything that may raise: a worker whose beats end is killed as stuck.
         self._reactor.callLater(BEAT_SECONDS, self._beat)
-        # One that drains accepts nothing because it shouldn't.
+        # A worker that drains doesn't accept because it was told not to: that is no complaint.
         accepting = self._draining or self._service is None or self._service.can_accept
         self.say(Beat(accepting))
 
@@ -194,7 +210,7 @@ class Worker(Protocol):
 
     def _switch(self, number: int) -> None:
         if self._prepared is None or self._prepared[0] != number or self._service is None:
-            # Not said to have switched, it is replaced.
+            # The supervisor misses our Switched, and replaces us.
             _log.error("told to answer from a snapshot that isn't prepared")
             return
         (_, snapshot, tls), self._prepared = self._prepared, None

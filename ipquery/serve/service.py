@@ -16,7 +16,7 @@ from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.log_formats import LOG_FORMATS
 from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.http.site import ApiSite
-from ipquery.serve.lookup.resolver import Resolver, fingerprint
+from ipquery.serve.lookup.resolver import Cache, Resolver, fingerprint
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.settings import Settings
 
@@ -160,15 +160,22 @@ def _make_resolver(
         return Resolver(snapshot)
     # Not above: most services ask nobody, and txredisapi, TLS and an HTTP client
     # would take 6 MB in each worker.
-    from ipquery.serve.lookup.cache import LocalCache, RedisCache
-    from ipquery.serve.lookup.fallback import make_sources
+    from ipquery.serve.lookup.local_cache import LocalCache
 
+    cache: Cache = LocalCache(settings, reactor.seconds)
+    if settings.redis:
+        from ipquery.serve.lookup.redis_cache import RedisCache
+
+        cache = RedisCache(reactor, settings, on_change)
+    fallback = None
+    if sources:
+        from ipquery.serve.lookup.remote import RemoteSources, make_remote_source
+
+        fallback = RemoteSources([make_remote_source(reactor, one) for one in sources])
     return Resolver(
         snapshot,
-        RedisCache(reactor, settings, on_change)
-        if settings.redis
-        else LocalCache(settings, reactor.seconds),
+        cache,
         _caches_all(settings),
-        make_sources(reactor, sources) if sources else None,
+        fallback,
         fingerprint(sources),
     )

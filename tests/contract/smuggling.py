@@ -7,7 +7,7 @@ of differences it tells servers apart by, then what RFC 9112 names beside them.
 
 from tests.contract.wire import BODY, FOLLOWING, LOOK_UP, Wire, read, refused
 from tests.serve.http.connection import get, post
-from tests.serve.http.test_channel import SMUGGLED
+from tests.serve.http.requests import SMUGGLED
 
 _GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 _POST = b"POST /api/ip_query HTTP/1.1\r\nHost: x\r\n"

@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -15,9 +16,7 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTer
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ipquery.config import Config, ConfigError
 from ipquery.data.sources import Source
@@ -45,6 +44,7 @@ from ipquery.net.systemd import Notifier
 from ipquery.net.tls import TlsSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.settings import Settings
+from tests.logs import Log
 
 KILL = int(signal.SIGKILL)
 
@@ -251,46 +251,6 @@ class FakeReactor(Clock):
             self.advance(1)
 
 
-class Notes(Notifier):
-    """Takes down what the service manager is told."""
-
-    def __init__(self) -> None:
-        super().__init__({})
-        self.told: list[str] = []
-
-        self.error: OSError | None = None
-
-    def _send(self, state: str) -> None:
-        if self.error is not None:
-            raise self.error
-        self.told.append(state)
-
-
-@implementer(ILogObserver)
-@attrs.define(eq=False)
-class Log:
-    """The lines that were logged meanwhile."""
-
-    lines: list[str] = attrs.field(factory=list)
-
-    def __enter__(self) -> "Log":
-        globalLogPublisher.addObserver(self)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        globalLogPublisher.removeObserver(self)
-
-    def __call__(self, event: LogEvent) -> None:
-        """A line is logged."""
-        text = formatEvent(event)
-        failure = event.get("log_failure")
-        self.lines.append(text if failure is None else f"{text}\n{failure.getTraceback()}")
-
-    def count(self, text: str) -> int:
-        """How many lines hold a text."""
-        return sum(text in line for line in self.lines)
-
-
 class Daemon:
     """A supervisor on a fake reactor, with sockets and snapshots that are real."""
 
@@ -300,10 +260,12 @@ class Daemon:
         workers: int = 2,
         binds: Sequence[Bind] = (),
         tls: TlsSettings | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.reactor = FakeReactor()
-        self.notes = Notes()
+        self.told: list[str] = []
+        """What the service manager is told."""
         self.log = Log()
         self._snapshots = itertools.count(1)
         self.config = Config(
@@ -325,7 +287,11 @@ class Daemon:
             self._load,
             self._listeners,
             self.snapshot(),
-            self.notes,
+            Notifier(
+                {"NOTIFY_SOCKET": "/fake", **environment},
+                self.reactor,
+                lambda address, state: self.told.append(state.decode()),
+            ),
         )
         self.stopped: list[None] = []
 

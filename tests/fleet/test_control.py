@@ -11,6 +11,7 @@ from ipquery.fleet.control import (
     Drain,
     Failed,
     Log,
+    MessageError,
     Messages,
     NotPrepared,
     Prepare,
@@ -22,25 +23,31 @@ from ipquery.fleet.control import (
     decode,
     encode,
 )
+from ipquery.net.tls import Certificate, TlsSettings
 from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.settings import AccessLogSettings
+from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.settings import Settings
 
 SETTINGS = st.builds(
     Settings,
-    st.builds(HttpLimits, st.integers()),
-    st.booleans(),
-    st.none()
+    http=st.builds(HttpLimits, st.integers()),
+    express=st.booleans(),
+    client=st.builds(
+        ClientSettings,
+        st.sampled_from([(), ("10.0.0.0/8", "unix")]),
+        st.sampled_from(["x-forwarded-for", "forwarded"]),
+    ),
+    access_log=st.none()
     | st.builds(AccessLogSettings, st.text(), st.sampled_from(["combined", "json"]), st.integers()),
-    st.builds(
+    cache=st.builds(
         CacheSettings,
         st.none() | st.just("redis://:secret@host"),
         st.sampled_from(["fallback", "all"]),
         st.integers(),
         ca_file=st.none() | st.just(Path("/etc/ca.pem")),
     ),
-    st.tuples()
+    fallback=st.tuples()
     | st.tuples(
         st.builds(
             FallbackSettings,
@@ -49,6 +56,14 @@ SETTINGS = st.builds(
             st.just(()) | st.just((("city", "city.name"), ("org", "org"))),
         )
     ),
+    proxy=st.sampled_from([(), ("10.0.0.0/8",)]),
+)
+
+TLS = st.builds(
+    TlsSettings,
+    st.tuples(st.builds(Certificate, st.text(), st.text(), st.tuples(st.text()), st.floats(0, 1))),
+    st.sampled_from(["none", "optional", "required"]),
+    st.none() | st.text(),
 )
 
 MESSAGES = st.one_of(
@@ -67,6 +82,9 @@ MESSAGES = st.one_of(
         st.none() | st.integers(),
         st.text(),
         SETTINGS,
+        st.lists(st.integers()),
+        st.none() | TLS,
+        st.none() | st.text(),
     ),
 )
 
@@ -112,8 +130,15 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
     ],
 )
 def test_nonsense_is_refused(line: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(MessageError):
         decode(line)
+
+
+def test_what_is_said_of_nonsense_holds_no_secret() -> None:
+    """It goes to the log."""
+    with pytest.raises(MessageError) as caught:
+        decode(_start(b'{"cache":{"redis":["secret"]}}'))
+    assert "secret" not in str(caught.value)
 
 
 def test_what_is_left_out_has_its_default() -> None:

@@ -1,7 +1,7 @@
 """What a supervisor does when a worker, a build or the machine fails."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,10 @@ def make(tmp_path: Path) -> Iterator[Start]:
     """Makes daemons that are looked through at the end: nothing may be left."""
     made: list[Daemon] = []
 
-    def call(workers: int = 2, binds: tuple[Bind, ...] = ()) -> Daemon:
-        made.append(Daemon(tmp_path, workers, binds))
+    def call(
+        workers: int = 2, binds: tuple[Bind, ...] = (), environment: Mapping[str, str] = {}
+    ) -> Daemon:
+        made.append(Daemon(tmp_path, workers, binds, environment=environment))
         return made[-1]
 
     yield call
@@ -317,11 +319,11 @@ def test_ready_is_not_said_until_a_worker_answers(make: Start) -> None:
     daemon.supervisor.startService()
     for worker in daemon.reactor.alive:
         worker.give_up()
-    assert daemon.notes.told == ["STATUS=0 of 2 workers answer: disk on fire"]
+    assert daemon.told == ["STATUS=0 of 2 workers answer: disk on fire"]
     assert not up
     daemon.reactor.advance(0.5)
     daemon.reactor.alive[0].become_ready()
-    assert daemon.notes.told[1:] == ["READY=1", "STATUS=1 of 2 workers answer"]
+    assert daemon.told[1:] == ["READY=1", "STATUS=1 of 2 workers answer"]
     assert up
 
 
@@ -334,14 +336,14 @@ def test_a_reload_mends_what_no_worker_could_start_from(make: Start) -> None:
     for worker in daemon.reactor.alive:
         worker.become_ready()
     assert daemon.answers == {("2.ipq", 4096)}
-    assert [told for told in daemon.notes.told if "STATUS" not in told] == ["READY=1"]
+    assert [told for told in daemon.told if "STATUS" not in told] == ["READY=1"]
 
 
 def test_where_no_process_can_be_made_at_first_it_is_tried_again(make: Start) -> None:
     daemon = make()
     daemon.reactor.refuses = True
     daemon.supervisor.startService()
-    assert daemon.notes.told == [
+    assert daemon.told == [
         "STATUS=0 of 2 workers answer: no process can be made: Resource temporarily unavailable"
     ]
     daemon.reactor.refuses = False
@@ -378,7 +380,7 @@ def test_a_worker_that_cannot_accept_does_not_count_and_is_replaced(make: Start)
     one, other = daemon.reactor.workers
     one.can_accept = False
     daemon.reactor.pass_time(2)
-    assert daemon.notes.told[-1] == "STATUS=1 of 2 workers answer"
+    assert daemon.told[-1] == "STATUS=1 of 2 workers answer"
     daemon.reactor.pass_time(12)
     assert daemon.log.count("can't accept connections for want of descriptors or memory") == 1
     assert daemon.log.count("hasn't accepted connections for 10 s; replacing it") == 1
@@ -386,7 +388,7 @@ def test_a_worker_that_cannot_accept_does_not_count_and_is_replaced(make: Start)
     assert one.is_draining
     assert not other.is_draining
     daemon.reactor.workers[2].become_ready()
-    assert daemon.notes.told[-1] == "STATUS=2 of 2 workers answer"
+    assert daemon.told[-1] == "STATUS=2 of 2 workers answer"
 
 
 def test_a_worker_that_accepts_again_in_time_stays(make: Start) -> None:
@@ -397,7 +399,7 @@ def test_a_worker_that_accepts_again_in_time_stays(make: Start) -> None:
         daemon.reactor.pass_time(8)
     assert len(daemon.reactor.workers) == 2
     assert daemon.log.count("can't accept connections") == 1, "once"
-    assert daemon.notes.told[-1] == "STATUS=2 of 2 workers answer"
+    assert daemon.told[-1] == "STATUS=2 of 2 workers answer"
 
 
 def test_where_no_worker_can_accept_none_is_replaced(make: Start) -> None:
@@ -429,18 +431,13 @@ def test_an_error_of_the_watch_is_not_its_end(make: Start) -> None:
     assert "KILL" in other.signals
 
 
-def test_an_error_of_the_watchdog_is_not_its_end(make: Start) -> None:
-    daemon = make()
-    daemon.notes.watchdog_seconds = 2.0
-    daemon.notes.error = OSError(24, "Too many open files")
-    daemon.start()
-    daemon.reactor.pass_time(3)
-    assert daemon.notes.told == []
-    assert daemon.log.count("can't tell the service manager") == 1
-    daemon.notes.error = None
+def test_the_watchdog_is_told_twice_in_its_time_until_the_end(make: Start) -> None:
+    daemon = make(environment={"WATCHDOG_USEC": "4000000"}).start()
+    daemon.told.clear()
+    daemon.reactor.pass_time(4)
+    daemon.stop()
     daemon.reactor.pass_time(2)
-    assert "WATCHDOG=1" in daemon.notes.told
-    assert "READY=1" in daemon.notes.told, "said when it can be"
+    assert daemon.told == ["WATCHDOG=1", "WATCHDOG=1", "STOPPING=1", "WATCHDOG=1"]
 
 
 def test_a_worker_that_is_not_understood_is_killed_with_a_reason(make: Start) -> None:

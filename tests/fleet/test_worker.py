@@ -14,6 +14,7 @@ from ipquery.data.snapshot import Snapshot
 from ipquery.fleet.control import (
     Beat,
     Drain,
+    Failed,
     Forget,
     Messages,
     NotPrepared,
@@ -69,6 +70,9 @@ class Running:
         self.services: list[FakeService] = []
         self.worker = Worker(self.clock, self._make_service)  # type: ignore[arg-type] # a fake
         self.worker.makeConnection(self.pipe)
+
+    def start(self) -> None:
+        """Have it start."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.tell(
             Start(
@@ -105,7 +109,9 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Running:
     """A worker that has started."""
-    return Running(tmp_path)
+    started = Running(tmp_path)
+    started.start()
+    return started
 
 
 def test_it_says_when_it_is_ready_and_beats_from_then_on(running: Running) -> None:
@@ -188,3 +194,30 @@ def test_what_it_was_told_to_forget_it_does_not_switch_to(running: Running) -> N
     running.tell(Prepare(1, str(running.snapshots[1])), Forget(), Switch(1))
     assert running.said() == [Prepared(1)]
     assert running.service.snapshot is before
+
+
+NOT_UNDERSTOOD = (
+    "the daemon that runs is of another version of ipquery than this worker, which doesn't "
+    "understand what it is told (no such message: Greeting); restart the daemon"
+)
+
+
+def test_a_worker_of_another_version_than_its_supervisor_says_what_to_do(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.worker.dataReceived(b'{"is": "Greeting"}\n{"is": "Reopen"}\n')
+    assert running.said() == [Failed(NOT_UNDERSTOOD)]
+    assert running.pipe.disconnecting
+    running.worker.connectionLost()
+    assert running.is_stopped
+
+
+def test_a_worker_that_answers_says_it_too_and_drains(running: Running) -> None:
+    running.said()
+    running.worker.dataReceived(b'{"is": "Greeting"}\n')
+    running.worker.dataReceived(b'{"is": "Reopen"}\n')
+    assert running.said() == [Failed(NOT_UNDERSTOOD)]
+    assert running.pipe.disconnecting
+    running.worker.connectionLost()
+    assert not running.is_stopped
+    running.service.stopped.callback(None)
+    assert running.is_stopped

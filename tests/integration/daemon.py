@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,17 +30,24 @@ class Daemon:
         twistd: Path = TWISTD,
         twistd_flags: Sequence[str] = (),
         within: Sequence[str] = (),
+        output: int | None = None,
     ) -> None:
-        """:param within: a command that runs another, as in a network namespace."""
+        """
+        :param within: a command that runs another, as in a network namespace.
+        :param output: descriptor of its standard output, if the log isn't to go there, too.
+        """
         self._log_path = folder / "twistd.log"
         binds = ["-b", bind] if bind else []
+        if output is not None:
+            twistd_flags = [*twistd_flags, f"--logfile={self._log_path}"]
         command = [*within, str(twistd), "-n", "--pidfile=", *twistd_flags, "ipquery", *binds]
-        with self._log_path.open("wb") as log:
+        self._log_path.unlink(missing_ok=True)
+        with self._log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=log if output is None else output,
+                stderr=log,
                 cwd=folder,
                 env={**os.environ, **(environment or {})},
             )
@@ -82,13 +89,24 @@ class Daemon:
     @property
     def children(self) -> list[int]:
         """Process numbers of the processes that it has started and that run."""
-        pid = self.process.pid
-        try:
-            return [
-                int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            ]
-        except FileNotFoundError:
-            return []
+        return children_of(self.process.pid)
+
+    @property
+    def workers(self) -> list[int]:
+        """Process numbers of the workers that run."""
+        return sorted(pid for pid in self.children if is_running(pid, "ipquery.fleet"))
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether it has accepted every connection that was sent something, and read that."""
+        local = f"{socket.htonl(0x7F000001):08X}:{self.port:04X}"
+        # sl local_address rem_address st tx_queue:rx_queue ...; 01 is ESTABLISHED.
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return all(
+            int(words[4].partition(":")[2], 16) == 0
+            for words in lines
+            if words[1] == local and words[3] == "01"
+        )
 
     def connect(self) -> socket.socket:
         """A new connection."""
@@ -119,6 +137,41 @@ class Daemon:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def children_of(pid: int) -> list[int]:
+    """Process numbers of the processes that a process has started and that run."""
+    try:
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except (FileNotFoundError, ProcessLookupError):  # it has ended, before or meanwhile
+        return []
+
+
+def is_running(pid: int, module: str) -> bool:
+    """Whether a process runs a module of ours."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().endswith(module.encode() + b"\0")
+    except (FileNotFoundError, ProcessLookupError):  # it has ended, before or meanwhile
+        return False
+
+
+def opened_by(pid: int) -> list[str]:
+    """What the descriptors of a process are of: paths, and names such as ``socket:[1]``."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 class Daemons:

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.data.files import xdb
-from tests.integration.daemon import Daemon, exchange, receive
-from tests.integration.test_fleet import workers_of
+from tests.integration.daemon import Daemon, exchange, receive, until
 from tests.serve.http.connection import get, parse_responses, post
-from tests.serve.http.test_channel import SMUGGLED
+from tests.serve.http.requests import SMUGGLED
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 CONFIG = """
@@ -43,7 +42,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture
 def memory(daemon: Daemon) -> Iterator[None]:
     """The worker must not grow by more than 40 MB, whatever a test does to it."""
-    (worker,) = workers_of(daemon)
+    (worker,) = daemon.workers
 
     def size() -> int:
         status = Path(f"/proc/{worker}/status").read_text()
@@ -55,7 +54,7 @@ def memory(daemon: Daemon) -> Iterator[None]:
     before = size()
     yield
     assert size() - before < 40_000
-    assert workers_of(daemon) == [worker]
+    assert daemon.workers == [worker]
 
 
 def _read_all(connection: socket.socket) -> bytes:
@@ -192,8 +191,7 @@ def test_more_connections_than_allowed_are_told_so(daemon: Daemon) -> None:
     assert response.headers["Retry-After"] == "1"
     for one in held:
         one.close()
-    time.sleep(0.3)
-    assert daemon.ask(QUERY).status == 200
+    until(lambda: daemon.ask(QUERY).status == 200)
 
 
 def test_random_bytes_do_no_harm(daemon: Daemon, memory: None) -> None:

@@ -18,7 +18,6 @@ from tests.integration.daemon import Daemon, exchange
 from tests.integration.hostile_tls import hello
 from tests.integration.load import Load
 from tests.integration.secure import SecureSite, connect, plainly
-from tests.integration.test_fleet import workers_of
 from tests.serve.http.connection import get, parse_responses
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
@@ -50,7 +49,7 @@ def daemon(site: SecureSite, cached: dict[str, str]) -> Iterator[Daemon]:
 @pytest.fixture(autouse=True)
 def nothing_is_left(daemon: Daemon) -> Iterator[None]:
     """No descriptor, no traceback, no memory to speak of, and the same worker."""
-    (worker,) = workers_of(daemon)
+    (worker,) = daemon.workers
 
     def descriptors() -> int:
         return len(os.listdir(f"/proc/{worker}/fd"))
@@ -67,7 +66,7 @@ def nothing_is_left(daemon: Daemon) -> Iterator[None]:
     while descriptors() > before:
         assert time.monotonic() < deadline, f"{descriptors()} descriptors instead of {before}"
         time.sleep(0.05)
-    assert workers_of(daemon) == [worker]
+    assert daemon.workers == [worker]
     assert memory() - memory_before < 40_000
     assert "Traceback" not in daemon.log
 
@@ -175,7 +174,7 @@ def test_who_never_says_close_notify_costs_nothing(daemon: Daemon, site: SecureS
         held[-1].sendall(ONCE)
     # They stay open on their side; ours must be gone, which the fixture looks at.
     time_is_over = time.monotonic() + 20
-    (worker,) = workers_of(daemon)
+    (worker,) = daemon.workers
     while len(os.listdir(f"/proc/{worker}/fd")) > 60:
         assert time.monotonic() < time_is_over
         time.sleep(0.05)

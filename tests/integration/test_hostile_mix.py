@@ -14,7 +14,6 @@ import pytest
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon
 from tests.integration.load import Load, Result
-from tests.integration.test_fleet import workers_of
 from tests.serve.http.connection import get
 
 CONFIG = """
@@ -76,7 +75,7 @@ def _steady(daemon: Daemon, seconds: float, hostile: bool) -> Result:
 
 
 def test_steady_callers_lose_nothing_and_nothing_is_left(daemon: Daemon) -> None:
-    (worker,) = workers_of(daemon)
+    (worker,) = daemon.workers
     descriptors = _descriptors(worker)
     # What is used for the first time stays: caches, the allocator's own.
     _steady(daemon, 4, hostile=True)
@@ -84,14 +83,14 @@ def test_steady_callers_lose_nothing_and_nothing_is_left(daemon: Daemon) -> None
     memory = _memory(worker)
     _steady(daemon, 26, hostile=True)
     _wait_for_descriptors(worker, descriptors)
-    assert workers_of(daemon) == [worker], "it was killed"
+    assert daemon.workers == [worker], "it was killed"
     assert _memory(worker) - memory < 10_000
     assert "Traceback" not in daemon.log
 
 
 @pytest.mark.soak
 def test_steady_callers_wait_no_more_than_three_times_as_long(daemon: Daemon) -> None:
-    (worker,) = workers_of(daemon)
+    (worker,) = daemon.workers
     descriptors = _descriptors(worker)
     _steady(daemon, 5, hostile=True)
     _wait_for_descriptors(worker, descriptors)
@@ -103,7 +102,7 @@ def test_steady_callers_wait_no_more_than_three_times_as_long(daemon: Daemon) ->
         ratios.append(beside / alone)
     print(f"\np99 beside the mix / alone: {ratios}")
     _wait_for_descriptors(worker, descriptors)
-    assert workers_of(daemon) == [worker], "it was killed"
+    assert daemon.workers == [worker], "it was killed"
     assert _memory(worker) - memory < 10_000
     assert "Traceback" not in daemon.log
     assert statistics.median(ratios) <= 3

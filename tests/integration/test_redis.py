@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import self_signed
-from tests.integration.daemon import Daemon, Daemons, exchange
+from tests.integration.daemon import Daemon, Daemons, exchange, until
+from tests.integration.databases import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
 from tests.integration.load import Load
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.remote import Babbler, Remote
-from tests.integration.test_fleet import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
 from tests.serve.http.connection import get
 
 UNKNOWN = get("/api/ip_query?ip=9.9.9.9")
@@ -283,11 +283,22 @@ def test_a_password_that_is_asked_for_all_at_once(loaded: Daemon, redis: RedisSe
     _cache_is(loaded, "closed")
 
 
+def _is_asked(redis: RedisServer) -> None:
+    """Wait until Redis is asked for a value once more."""
+
+    def count() -> int:
+        (asked,) = re.findall(rb"cmdstat_get:calls=(\d+)", redis.ask("INFO", "commandstats"))
+        return int(asked)
+
+    before = count()
+    until(lambda: count() > before)
+
+
 def test_somebody_elses_values_under_our_keys(loaded: Daemon, redis: RedisServer) -> None:
     (key,) = _holds(redis, 1)
     for value in ('["a","b"]', "x", f'"{key} [1,2,3,4,5,6,7,8]"'):
         redis.ask("SET", key, value)
-        time.sleep(0.3)
+        _is_asked(redis)
     # In UTF-16, and with half a character, json.loads takes them all the same.
     for answer in (OTHER_ANSWER.decode().encode("utf-16"), b'["\\ud800"' + b',"x"' * 7 + b"]"):
         redis.ask("DEL", key)  # while it is there, the cache is left alone again and again
@@ -297,10 +308,10 @@ def test_somebody_elses_values_under_our_keys(loaded: Daemon, redis: RedisServer
             b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n" % (len(key), key.encode())
             + b"$%d\r\n%b\r\n" % (len(kept), kept)
         )
-        time.sleep(0.3)
+        _is_asked(redis)
     redis.ask("DEL", key)
     redis.ask("LPUSH", key, "x")
-    time.sleep(0.3)
+    _is_asked(redis)
     redis.ask("DEL", key)
     _cache_is(loaded, "closed")
 

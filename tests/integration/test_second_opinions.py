@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import self_signed
-from tests.integration.daemon import Daemon, Daemons, exchange, receive
+from tests.integration.daemon import Daemon, Daemons, exchange, receive, until
+from tests.integration.databases import ONE, ONE_ANSWER, QUERY
 from tests.integration.remote import Babbler, Remote
-from tests.integration.test_fleet import ONE, ONE_ANSWER, QUERY
 from tests.serve.http.connection import get, post
 
 ANSWER = b'["","DE","","None","","None","",""]'
@@ -96,8 +96,7 @@ def test_a_slow_source_is_not_waited_for(start: Start) -> None:
         assert b"localhost" not in ready.body
         daemon.wait_for_log(f"the fallback {remote.url.split('/ask')[0]} is left alone")
         remote.delay = 0
-        time.sleep(1)
-        assert daemon.ask(UNKNOWN).body == ANSWER
+        until(lambda: daemon.ask(UNKNOWN).body == ANSWER)
         assert _breakers(daemon) == ["closed"]
         daemon.wait_for_log("answers again")
 
@@ -168,7 +167,7 @@ def test_a_caller_that_waits_for_a_source_is_answered_before_the_end(start: Star
         daemon = start(f"url = '{remote.url}'\ndeadline_ms = 5000")
         with daemon.connect() as connection:
             connection.sendall(UNKNOWN)
-            time.sleep(0.3)
+            until(lambda: remote.asked)
             daemon.process.send_signal(signal.SIGTERM)
             assert exchange(connection, b"").body == ANSWER
         assert daemon.process.wait(20) in (0, -signal.SIGTERM)
@@ -181,7 +180,7 @@ def test_a_caller_that_leaves_while_a_source_is_asked(start: Start) -> None:
         daemon = start(f"url = '{remote.url}'\ndeadline_ms = 5000")
         with daemon.connect() as connection:
             connection.sendall(UNKNOWN)
-            time.sleep(0.2)
+            until(lambda: remote.asked)
         assert daemon.ask(UNKNOWN).body == ANSWER
         assert len(remote.asked) == 1
         assert "Traceback" not in daemon.log

@@ -18,7 +18,6 @@ from tests.contract.cases import CASES, Case
 from tests.integration.daemon import TWISTD, Daemon, Daemons, exchange
 from tests.integration.load import Load
 from tests.integration.secure import SecureSite, connect
-from tests.integration.test_fleet import workers_of
 from tests.programs import require
 from tests.serve.http.connection import get, parse_responses
 
@@ -102,7 +101,7 @@ def test_a_session_is_resumed_by_whichever_worker(
     shared: tuple[Daemon, ssl.SSLContext], version: ssl.TLSVersion
 ) -> None:
     daemon, context = shared
-    assert len(workers_of(daemon)) == 2
+    assert len(daemon.workers) == 2
     context.minimum_version = context.maximum_version = version
     session = None
     reused = []
@@ -184,7 +183,7 @@ def test_clients_certificates(site: SecureSite, daemons: Daemons, asked: str) ->
 
 def test_new_certificates_are_taken_over_under_load(site: SecureSite, daemons: Daemons) -> None:
     daemon = daemons.start(bind=None, config=site.config())
-    old, workers = site.client(), workers_of(daemon)
+    old, workers = site.client(), daemon.workers
     before = site.certificate.read_text()
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
@@ -197,7 +196,7 @@ def test_new_certificates_are_taken_over_under_load(site: SecureSite, daemons: D
         assert exchange(kept, QUERY).status == 200
     assert load.result.lost == []
     assert set(load.result.statuses) == {200}
-    assert workers_of(daemon) == workers, "nobody was replaced"
+    assert daemon.workers == workers, "nobody was replaced"
     assert _shown(daemon, site.client()) == site.certificate.read_text() != before
     with pytest.raises(ssl.SSLCertVerificationError):
         connect(daemon, old)

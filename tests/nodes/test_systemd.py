@@ -76,7 +76,7 @@ def test_the_sandbox_is_tight(installed: Path) -> None:
 
 def test_it_is_killed_only_after_it_had_time_to_drain() -> None:
     assert int(SERVICE["TimeoutStopSec"]) > Config().settings.http.drain_seconds + 5
-    assert int(SERVICE["TimeoutStartSec"]) > Config().build.seconds
+    assert int(SERVICE["TimeoutStartSec"]) > Config().build_limits.seconds
     assert int(SERVICE["LimitNOFILE"]) > Config().settings.http.connections
     assert int(SOCKET["Backlog"]) == BACKLOG
 

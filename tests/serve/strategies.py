@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from tests.serve.http.connection import get, post
-from tests.serve.http.test_channel import SMUGGLED
+from tests.serve.http.requests import SMUGGLED
 
 ADDRESSES = st.sampled_from(
     [

@@ -6,7 +6,7 @@ from twisted.logger import Logger
 
 _log = Logger()
 
-# One failure may be an accident; so many in a row are not.
+# So many failures in a row open it.
 _FAILURES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
@@ -42,7 +42,7 @@ class Breaker:
         :param is_open: begin by trying.
         :param on_change: called when the state is another.
         """
-        self.state = "open" if is_open else "closed"
+        self._state = "open" if is_open else "closed"
         self._on_change = on_change
         self.pause = 0.0 if is_open else _FIRST_PAUSE
         """Seconds that it stays open."""
@@ -52,6 +52,11 @@ class Breaker:
         self._since = seconds()
         self._cause = ""
         self._said: str | None = None
+
+    @property
+    def state(self) -> str:
+        """``closed``, ``open`` or ``half-open``."""
+        return self._state
 
     def allows(self) -> bool:
         """Whether to ask now. Who was told yes reports the outcome."""
@@ -65,7 +70,7 @@ class Breaker:
         self._become("half-open")
 
     def _become(self, state: str) -> None:
-        self.state = state
+        self._state = state
         self._on_change()
 
     def succeeded(self) -> None:

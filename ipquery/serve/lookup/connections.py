@@ -29,19 +29,19 @@ class Connection(ProtocolWrapper):
     Nothing is lost by it: we close when all is read, or not wanted.
     """
 
-    def makeConnection(self, transport: Any) -> None:
-        """Connected."""
-        self._begin_head()
-        self._failed: Failure | None = None
-        super().makeConnection(transport)
-
-    def _begin_head(self) -> None:
+    def __init__(self, factory: Any, wrapped: Any) -> None:
+        """
+        :param wrapped: Twisted's HTTP client.
+        """
+        super().__init__(factory, wrapped)
         self._in_head = True
         self._bytes = self._lines = 0
+        self._failed: Failure | None = None
 
     def writeSequence(self, data: Any) -> None:
         """A request begins, and with it the head of its response."""
-        self._begin_head()
+        self._in_head = True
+        self._bytes = self._lines = 0
         super().writeSequence(data)
 
     def pauseProducing(self) -> None:
@@ -99,7 +99,7 @@ class _Endpoint:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
         connecting: Deferred[Any] = self._endpoint.connect(_Factory(factory))
-        # The pool wants Twisted's client itself.
+        # The pool calls methods of Twisted's client that a wrapper doesn't pass on.
         return connecting.addCallback(lambda connection: connection.wrappedProtocol)
 
 

@@ -145,7 +145,7 @@ class Resolver:
 
     def _tell_all(self, outcome: Any, key: str) -> None:
         for result in self._flights.pop(key):
-            # A failure, too: callback with one is errback.
+            # For a Failure, callback does what errback does.
             result.callback(outcome)
 
     async def _find_out(

@@ -71,7 +71,7 @@ def parse_redis(text: str) -> RedisAddress:
                 )
     except ValueError:
         pass
-    # Without what may be a password.
+    # Passwords are left out of the message.
     shown = re.sub(r"(//)[^@]*(?=@)|(password=)[^&]*", r"\1\2...", text)
     raise ConfigError(f"{shown}: not an address of Redis; give {_REDIS_FORMS}")
 

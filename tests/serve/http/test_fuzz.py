@@ -16,8 +16,8 @@ from zope.interface import implementer
 from ipquery.serve.http.channel import most_kept_bytes
 from ipquery.serve.http.limits import HttpLimits
 from tests.serve.http.connection import Connection, Server, get, post
-from tests.serve.http.test_bounds import GREEDY, kept_bytes
-from tests.serve.http.test_channel import SMUGGLED
+from tests.serve.http.greedy import GREEDY, kept_bytes
+from tests.serve.http.requests import SMUGGLED
 
 BODY = b'{"ip":"1.2.3.4"}'
 CHUNKED = "Transfer-Encoding: chunked"

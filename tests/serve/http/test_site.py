@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from ipquery.serve.http.limits import HttpLimits
 from tests.serve.http.connection import PEER, Connection, Server, get
 from tests.serve.http.logged import MemoryFile, memory_log
-from tests.serve.http.test_channel import QUERY, Slow
+from tests.serve.http.requests import QUERY
+from tests.serve.http.slow import Slow
 from tests.serve.strategies import requests, series
 
 

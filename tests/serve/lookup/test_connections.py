@@ -15,15 +15,19 @@ import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
-from twisted.web.client import URI, readBody
-from twisted.web.http_headers import Headers
+from twisted.web.client import URI, Agent, HTTPConnectionPool, readBody
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
 
-from ipquery.serve.lookup.connections import HEAD_BYTES, HEAD_LINES
-from ipquery.serve.lookup.fallback import SourceError, Sources, make_sources
+from ipquery.serve.lookup.connections import HEAD_BYTES, HEAD_LINES, Connections
+from ipquery.serve.lookup.remote import RemoteError, RemoteSource, make_remote_source
 from ipquery.serve.lookup.upstreams import FallbackSettings
 from tests.certificates import self_signed
 from tests.serve.http.connection import KNOWN
@@ -106,16 +110,15 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return self_signed(tmp_path, "localhost")
 
 
-def _sources(server: RawServer, certificate: Any = None, **more: Any) -> Sources:
+def _source(server: RawServer, certificate: Any = None, **more: Any) -> RemoteSource:
     ca_file = certificate[0] if certificate else None
     settings = FallbackSettings(server.url, ca_file=ca_file, **({"deadline_ms": 3000} | more))
-    return make_sources(reactor, [settings])
+    return make_remote_source(reactor, settings)
 
 
-async def _reason(sources: Sources) -> str:
-    """Why the only source gives no answer."""
-    (source,) = sources._sources
-    with pytest.raises(SourceError) as caught:
+async def _reason(source: RemoteSource) -> str:
+    """Why it gives no answer."""
+    with pytest.raises(RemoteError) as caught:
         await source.ask("9.9.9.9")
     return str(caught.value)
 
@@ -168,7 +171,7 @@ async def test_a_head_without_end_is_cut_off(
     files = certificate if tls else None
     server = serve(_says_for_ever(begin, again), files)
     begun = time.monotonic()
-    reason = await _reason(_sources(server, files))
+    reason = await _reason(_source(server, files))
     assert complaint in reason
     assert "ms" not in reason
     assert time.monotonic() - begun < 2
@@ -192,15 +195,14 @@ async def test_a_head_within_the_bounds_is_read_whatever_comes_after(
     body = KNOWN + b"\n" * 60_000
     length = b"Content-Length: %d\r\n\r\n" % len(body)
     server = serve(_says(start + head + length + body))
-    sources = make_sources(
-        reactor, [FallbackSettings(server.url, fields=(("org", "0"),), deadline_ms=3000)]
+    source = make_remote_source(
+        reactor, FallbackSettings(server.url, fields=(("org", "0"),), deadline_ms=3000)
     )
     for _ in range(3):
-        opinion = await sources.ask("9.9.9.9")
-        assert opinion.answer is not None
+        assert await source.ask("9.9.9.9") is not None
     # Each on the same connection, with a head of its own.
     assert len(server.connections) == 1
-    await sources.stop()
+    await source.stop()
 
 
 # Goodbyes that aren't waited for
@@ -208,7 +210,7 @@ async def test_a_head_within_the_bounds_is_read_whatever_comes_after(
 
 def _silent(connection: socket.socket) -> None:
     """Neither reads nor closes any more, so that a goodbye stays without an answer."""
-    time.sleep(20)
+    time.sleep(20)  # longer than any test
 
 
 def _says_and_is_silent(*parts: bytes) -> Script:
@@ -240,8 +242,8 @@ async def test_what_is_cut_off_is_closed_at_once(
     files = certificate if tls else None
     server = serve(_says_and_is_silent(*parts), files)
     deadline = 300 if "ms" in complaint else 3000
-    sources = _sources(server, files, deadline_ms=deadline, response_bytes=4000)
-    assert complaint in await _reason(sources)
+    source = _source(server, files, deadline_ms=deadline, response_bytes=4000)
+    assert complaint in await _reason(source)
     assert len(server.connections) == 1
     assert await deferToThread(server.are_closed)
 
@@ -253,25 +255,28 @@ async def test_stopping_waits_for_no_goodbye(
 ) -> None:
     files = certificate if tls else None
     server = serve(_says_and_is_silent(OK, BODY), files)
-    sources = _sources(server, files)
-    assert (await sources.ask("9.9.9.9")).answer == KNOWN
-    stopping: Deferred[Any] = sources.stop()
+    source = _source(server, files)
+    assert await source.ask("9.9.9.9") == KNOWN
+    stopping: Deferred[Any] = source.stop()
     await stopping.addTimeout(3, reactor)
     assert await deferToThread(server.are_closed)
 
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_talks_unasked_is_closed(serve: Serve, certificate: Any) -> None:
+    is_answered = threading.Event()
+
     def script(connection: socket.socket) -> None:
         _says(OK, BODY)(connection)
-        time.sleep(0.2)
+        is_answered.wait(20)
         _says_and_is_silent(b"and another thing")(connection)
 
     server = serve(script, certificate)
-    sources = _sources(server, certificate)
-    assert (await sources.ask("9.9.9.9")).answer == KNOWN
+    source = _source(server, certificate)
+    assert await source.ask("9.9.9.9") == KNOWN
+    is_answered.set()
     assert await deferToThread(server.are_closed)
-    await sources.stop()
+    await source.stop()
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -281,11 +286,11 @@ async def test_connections_are_kept_as_ever(
 ) -> None:
     files = certificate if tls else None
     server = serve(_says(OK, BODY), files)
-    sources = _sources(server, files)
+    source = _source(server, files)
     for _ in range(5):
-        assert (await sources.ask("9.9.9.9")).answer == KNOWN
+        assert await source.ask("9.9.9.9") == KNOWN
     assert len(server.connections) == 1
-    await sources.stop()
+    await source.stop()
 
 
 # What they say is no command to a terminal
@@ -312,45 +317,61 @@ async def test_connections_are_kept_as_ever(
 @pytest_twisted.ensureDeferred
 async def test_what_reaches_the_log_is_printable_and_short(serve: Serve, head: bytes) -> None:
     server = serve(_says(head + b"Connection: close\r\n\r\n"))
-    sources = _sources(server, deadline_ms=500)
+    source = _source(server, deadline_ms=500)
     with capturedLogs() as logged:
         for _ in range(5):
-            await _reason(sources)
+            await _reason(source)
     texts = [formatEvent(event) for event in logged if "left alone" in formatEvent(event)]
     (text,) = texts
     assert text.isprintable()
     assert len(text) < 400
     assert not [event for event in logged if "log_failure" in event]
-    await sources.stop()
+    await source.stop()
 
 
 # Whatever the pieces
 
 
-def _received(pieces: list[bytes], bounded: bool) -> object:
+class Wire(StringTransport):
+    """The transport of a client in memory."""
+
+    def abortConnection(self) -> None:
+        """Close it."""
+        self.loseConnection()
+
+
+@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
+class Memory:
+    """Connects to nobody: a test is the server."""
+
+    def __init__(self) -> None:
+        self.client: IProtocol | None = None
+
+    def endpointForURI(self, uri: URI) -> "Memory":
+        """Whatever is asked."""
+        return self
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """At once."""
+        self.client = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 80))
+        assert self.client is not None
+        self.client.makeConnection(Wire())
+        return succeed(self.client)
+
+
+def _received(pieces: list[bytes], pool: type[HTTPConnectionPool]) -> object:
     """Status and body of a response that arrives in these pieces."""
-    from twisted.web._newclient import HTTP11ClientProtocol, Request
-
-    from ipquery.serve.lookup.connections import Connection
-
-    protocol = HTTP11ClientProtocol()
-    transport = StringTransport()
-    top: Any = protocol
-    if bounded:
-        from twisted.protocols.policies import WrappingFactory
-
-        top = Connection(WrappingFactory(None), protocol)
-    top.makeConnection(transport)
+    clock, memory = Clock(), Memory()
     out: list[Any] = []
-    uri = URI.fromBytes(b"http://a/")
-    request = Request._construct(b"GET", b"/", Headers({b"Host": [b"a"]}), None, True, uri)
-    asking: Deferred[Any] = protocol.request(request)
+    agent = Agent.usingEndpointFactory(clock, memory, pool(clock))
+    asking: Deferred[Any] = agent.request(b"GET", b"http://a/")
     asking.addCallback(
         lambda response: readBody(response).addCallback(lambda body: (response.code, body))
     )
     asking.addBoth(out.append)
+    client: Any = memory.client
     for piece in pieces:
-        top.dataReceived(piece)
+        client.dataReceived(piece)
     return out
 
 
@@ -375,5 +396,5 @@ def test_the_bounds_change_nothing_within_them(
     whole = b"HTTP/1.1 100 Continue\r\n\r\n" * interim + OK + head + sent
     places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [whole[begin:end] for begin, end in itertools.pairwise(places)]
-    plain, bounded = _received(pieces, False), _received(pieces, True)
+    plain, bounded = _received(pieces, HTTPConnectionPool), _received(pieces, Connections)
     assert bounded == plain == [(200, body)]

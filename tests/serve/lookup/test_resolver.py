@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from ipquery.serve.lookup.cache import LocalCache
+from ipquery.serve.lookup.local_cache import LocalCache
 from ipquery.serve.lookup.resolver import Cached, Opinion, Resolver
 from ipquery.serve.lookup.upstreams import CacheSettings
 from tests.serve.http.connection import KNOWN, FakeSnapshot

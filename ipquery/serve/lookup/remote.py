@@ -31,9 +31,9 @@ from twisted.web.iweb import IAgent, IResponse
 
 from ipquery.data.record import UNKNOWN, Record
 from ipquery.serve.lookup.breaker import Breaker
-from ipquery.serve.lookup.cache import trust_root
 from ipquery.serve.lookup.connections import Connections, HeadError
 from ipquery.serve.lookup.resolver import Opinion
+from ipquery.serve.lookup.trust import trust_root
 from ipquery.serve.lookup.upstreams import LOOP_HEADER, LOOP_TOKEN, FallbackSettings
 
 _log = Logger()
@@ -41,26 +41,34 @@ _log = Logger()
 _REDIRECTS = {301, 302, 307, 308}
 _MOST_REDIRECTS = 3
 
-# RFC 3986 section 2: nothing else may stand in one.
+# Characters that a URL may have (RFC 3986 section 2): printable ASCII.
 _URL = re.compile(r"[!-~]+")
 
 
-class SourceError(Exception):
+class RemoteError(Exception):
     """A source that gave no answer, and why."""
 
 
-class Source:
+class RemoteSource:
     """One remote source over HTTP(S)."""
 
-    def __init__(self, settings: FallbackSettings, agent: IAgent, clock: Any) -> None:
+    def __init__(
+        self,
+        settings: FallbackSettings,
+        agent: IAgent,
+        clock: Any,
+        close: Callable[[], Deferred[None]] = lambda: succeed(None),
+    ) -> None:
         """
         :param agent: makes the requests.
         :param clock: time, for deadlines and pauses.
+        :param close: closes connections that are kept; fires when they are.
         """
         self.breaker = Breaker(f"the fallback {settings.name}", clock.seconds)
         self.name = settings.name
         self._settings = settings
         self._agent = agent
+        self._close = close
         self._clock = clock
         self._turns = DeferredSemaphore(settings.concurrent)
         headers = Headers({b"Accept": [b"application/json"], b"User-Agent": [b"ipquery"]})
@@ -74,7 +82,7 @@ class Source:
         """Ask for an address.
 
         :returns: the contract's array, ``None`` if the source has no record;
-            fails with SourceError.
+            fails with RemoteError.
         """
         seconds = self._settings.deadline_ms / 1000
         asking: Deferred[bytes | None] = self._turns.run(self._begin, ip)
@@ -92,7 +100,7 @@ class Source:
             if response.code not in _REDIRECTS:
                 return self._answer(response.code, body)
             url = _redirected(url, response)
-        raise SourceError(f"more than {_MOST_REDIRECTS - 1} redirects")
+        raise RemoteError(f"more than {_MOST_REDIRECTS - 1} redirects")
 
     def _answer(self, status: int, body: bytes) -> bytes | None:
         """The contract's array of a whole response."""
@@ -100,24 +108,24 @@ class Source:
         if status in no_record:
             return None
         if status != 200:
-            raise SourceError(f"status {status}")
+            raise RemoteError(f"status {status}")
         try:
             record = self._record(body)
             return None if record == UNKNOWN else record.to_answer()
         except UnicodeEncodeError:
-            raise SourceError("the response holds half a character") from None
+            raise RemoteError("the response holds half a character") from None
 
     def _record(self, body: bytes) -> Record:
         if self._settings.is_node:
             try:
-                # However it is spelt: the answer is written anew.
+                # Read and written anew, so that blanks and escapes of theirs don't matter.
                 return Record.from_answer(body)
             except (ValueError, RecursionError):
-                raise SourceError("the response isn't an answer of ipquery") from None
+                raise RemoteError("the response isn't an answer of ipquery") from None
         try:
             content = json.loads(body)
         except (ValueError, RecursionError):
-            raise SourceError("the response isn't JSON") from None
+            raise RemoteError("the response isn't JSON") from None
         texts: dict[str, Any] = {
             field: _text_at(content, path) for field, path in self._settings.fields
         }
@@ -125,7 +133,7 @@ class Source:
 
     def _late(self, result: object, seconds: float) -> object:
         if isinstance(result, Failure):
-            raise SourceError(f"no answer within {self._settings.deadline_ms} ms")
+            raise RemoteError(f"no answer within {self._settings.deadline_ms} ms")
         return result
 
     def _answered(self, answer: bytes | None) -> bytes | None:
@@ -135,15 +143,20 @@ class Source:
     def _failed(self, failure: Failure) -> bytes | None:
         reason = _reason(failure)
         if reason is None:
-            # A fault of ours; other sources, and the breaker, go on all the same.
+            # A fault of ours. It is logged, and counts as a failure of this source: the next is
+            # asked.
             _log.failure("asking {name}", failure, name=self.name)
             reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
         self.breaker.failed(reason)
-        raise SourceError(reason)
+        raise RemoteError(reason)
+
+    def stop(self) -> Deferred[None]:
+        """Fires when all connections are closed."""
+        return self._close()
 
 
 _EXPECTED = (
-    SourceError,
+    RemoteError,
     HeadError,
     ConnectError,
     ConnectionClosed,
@@ -183,20 +196,20 @@ def _text_at(content: Any, path: str) -> str | None:
 def _redirected(url: str, response: Any) -> str:
     """Where to ask instead.
 
-    :raises SourceError: it is no URL, or another host, where our headers don't belong.
+    :raises RemoteError: it is no URL, or another host, where our headers don't belong.
     """
     (location,) = response.headers.getRawHeaders(b"Location", [b""])[:1]
     try:
         target: str = urljoin(url, location.decode("ascii"))
         before, after = urlsplit(url), urlsplit(target)
     except ValueError:
-        raise SourceError("redirects to what is no URL") from None
+        raise RemoteError("redirects to what is no URL") from None
     if not _URL.fullmatch(target):
-        raise SourceError("redirects to what is no URL")
+        raise RemoteError("redirects to what is no URL")
     is_same = before[:2] == after[:2]
     is_safer = after.scheme == "https" and after.netloc == before.hostname
     if not (is_same or is_safer):
-        raise SourceError(f"redirects to {after.scheme}://{after.netloc}, which isn't followed")
+        raise RemoteError(f"redirects to {after.scheme}://{after.netloc}, which isn't followed")
     return target
 
 
@@ -206,7 +219,8 @@ class _Body(Protocol):
     def __init__(self, limit: int) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._cut_off())
         self._limit = limit
-        # bytes would be copied for each chunk: 65,536 of one byte take a third of a second.
+        # Not bytes, which are copied by every +=: a body of 65,536 chunks of one byte would
+        # take a third of a second.
         self._received = bytearray()
         self._done = False
 
@@ -216,7 +230,7 @@ class _Body(Protocol):
         self._received += data
         if len(self._received) > self._limit:
             self._cut_off()
-            self.whole.errback(SourceError(f"the response is longer than {self._limit} bytes"))
+            self.whole.errback(RemoteError(f"the response is longer than {self._limit} bytes"))
 
     def _cut_off(self) -> None:
         self._done = True
@@ -239,17 +253,11 @@ def _read(response: IResponse, limit: int) -> Deferred[bytes]:
     return body.whole
 
 
-class Sources:
+class RemoteSources:
     """All remote sources, in order."""
 
-    def __init__(
-        self, sources: Sequence[Source], close: Callable[[], Deferred[Any]] = lambda: succeed(None)
-    ) -> None:
-        """
-        :param close: closes connections that are kept; fires when they are.
-        """
+    def __init__(self, sources: Sequence[RemoteSource]) -> None:
         self._sources = sources
-        self._close = close
 
     async def ask(self, ip: str) -> Opinion:
         """The first record that a source has for an address."""
@@ -260,7 +268,7 @@ class Sources:
                 continue
             try:
                 answer = await source.ask(ip)
-            except SourceError:
+            except RemoteError:
                 sure = False
                 continue
             if answer is not None:
@@ -274,27 +282,21 @@ class Sources:
 
     def stop(self) -> Deferred[Any]:
         """Fires when all connections are closed."""
-        return self._close()
+        return gatherResults([source.stop() for source in self._sources])
 
 
-def make_sources(reactor: Any, all_settings: Sequence[FallbackSettings]) -> Sources:
-    """The sources, with connections that are kept.
+def make_remote_source(reactor: Any, settings: FallbackSettings) -> RemoteSource:
+    """A remote source, with connections that are kept.
 
-    :raises OSError: a certificate file can't be read.
+    :raises OSError: the certificate file can't be read.
     """
-    sources, pools = [], []
-    for settings in all_settings:
-        pool = Connections(reactor)
-        pool.maxPersistentPerHost = settings.concurrent
-        pools.append(pool)
-        agent = Agent(
-            reactor,
-            # Verifies the certificate and, by service-identity, that it is the host's.
-            BrowserLikePolicyForHTTPS(trust_root(settings.ca_file)),
-            connectTimeout=settings.deadline_ms / 1000,
-            pool=pool,
-        )
-        sources.append(Source(settings, agent, reactor))
-    return Sources(
-        sources, lambda: gatherResults([pool.closeCachedConnections() for pool in pools])
+    pool = Connections(reactor)
+    pool.maxPersistentPerHost = settings.concurrent
+    agent = Agent(
+        reactor,
+        # Verifies the certificate and, by service-identity, that it is the host's.
+        BrowserLikePolicyForHTTPS(trust_root(settings.ca_file)),
+        connectTimeout=settings.deadline_ms / 1000,
+        pool=pool,
     )
+    return RemoteSource(settings, agent, reactor, pool.closeCachedConnections)

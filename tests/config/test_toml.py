@@ -33,7 +33,7 @@ SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
     "fallback": FallbackSettings,
     "tls": TlsFiles,
 }
-EXAMPLE = Path(__file__).parents[1] / "conf/ipquery.toml"
+EXAMPLE = Path(__file__).parents[2] / "conf/ipquery.toml"
 
 
 def _load(tmp_path: Path, text: str) -> Config:
@@ -64,11 +64,11 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     config = _load(tmp_path, text)
     assert config.cache_dir == Path("/var/cache/ipquery")
     assert config.settings.access_log == AccessLogSettings("/var/log/ipquery/access.log")
-    assert config.lists.countries == tmp_path / "countries.txt"
+    assert config.codes.countries == tmp_path / "countries.txt"
     assert config.databases[-1].columns == ("country", "", "province", "city", "isp")
     assert config.databases[-1].leads == ("CN",)
     assert config.blend == Policy("fill", "zh", "provinces")
-    assert config.build == Limits()
+    assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"
@@ -200,8 +200,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ),
         workers=3,
         cache_dir=tmp_path / "cache",
-        lists=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
-        build=Limits(10 << 20, 20, 30 << 20),
+        codes=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
+        build_limits=Limits(10 << 20, 20, 30 << 20),
         blend=Policy("vote", "en", "regions"),
         settings=Settings(
             http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),

@@ -1,6 +1,8 @@
 """Remote sources, over the real HTTP client against a server in memory."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from ipquery.data.record import Record
-from ipquery.serve.lookup.fallback import Source, SourceError, Sources
+from ipquery.serve.lookup.remote import RemoteError, RemoteSource, RemoteSources
 from ipquery.serve.lookup.resolver import Opinion
 from ipquery.serve.lookup.upstreams import FallbackSettings
 from tests.serve.http.connection import KNOWN, PEER
@@ -72,7 +74,7 @@ class Asking:
         self.clock = Clock()
         self.remote = Remote(answer)
         self.agent = RequestTraversalAgent(self.remote)
-        self.source = Source(settings, self.agent, self.clock)
+        self.source = RemoteSource(settings, self.agent, self.clock)
 
     def ask(self, ip: str = "9.9.9.9") -> Any:
         result = self.begin(ip)
@@ -90,7 +92,7 @@ class Asking:
 
 def _reason(result: Any) -> str:
     assert isinstance(result, Failure)
-    assert result.check(SourceError)
+    assert result.check(RemoteError)
     return result.getErrorMessage()
 
 
@@ -226,7 +228,7 @@ class Endless:
 )
 def test_the_deadline_covers_connecting(error: Exception) -> None:
     clock = Clock()
-    source = Source(NODE, Endless(error), clock)
+    source = RemoteSource(NODE, Endless(error), clock)
     out: list[Any] = []
     source.ask("9.9.9.9").addBoth(out.append)
     clock.advance(0.5)
@@ -238,7 +240,7 @@ def test_a_fault_of_ours_is_logged_and_costs_no_more_than_the_source() -> None:
         def request(self, *_: object) -> Deferred[Any]:
             raise RuntimeError("a bug")
 
-    source = Source(NODE, Broken(RuntimeError()), Clock())
+    source = RemoteSource(NODE, Broken(RuntimeError()), Clock())
     out: list[Any] = []
     with capturedLogs() as logged:
         for _ in range(5):
@@ -326,7 +328,7 @@ class InOrder:
 
     def ask(self) -> Opinion:
         out: list[Any] = []
-        sources = Sources([one.source for one in self.asking])
+        sources = RemoteSources([one.source for one in self.asking])
         Deferred.fromCoroutine(sources.ask("9.9.9.9")).addBoth(out.append)
         for one in self.asking:
             one.agent.flush()
@@ -372,3 +374,11 @@ def test_one_that_is_down_is_left_alone_and_comes_back() -> None:
     for _ in range(3):
         assert several.ask() == Opinion(KNOWN, True)
     assert first.source.breaker.state == "closed"
+
+
+def test_who_asks_remote_sources_does_not_pay_for_redis() -> None:
+    script = (
+        "import sys; import ipquery.serve.lookup.remote, ipquery.serve.lookup.local_cache; "
+        "sys.exit('txredisapi' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
