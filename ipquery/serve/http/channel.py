@@ -406,7 +406,8 @@ class Channel(Protocol):
         now, deadlines = self.site.now, self._deadlines
         if deadlines.has_blocked(now):
             self.transport.abortConnection()
-        elif not deadlines.are_over(now):
+        elif not self.is_due(now, now):
+            # It was asked again since the site looked.
             return
         elif deadlines.phase is Phase.CLOSING:
             self.transport.abortConnection()
@@ -478,6 +479,7 @@ class Channel(Protocol):
 
     def _close(self) -> None:
         self._outgoing.flush()
+        self._settled_left = self._requests_left
         self._may_be_fast = self._is_resting = False
         self._deadlines.closing(self.site.now)
         self._drop_unread()

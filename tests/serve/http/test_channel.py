@@ -315,6 +315,44 @@ def test_an_idle_connection_is_closed_without_a_word(server: Server) -> None:
     assert connection.received() == []
 
 
+@pytest.mark.parametrize("express", [True, False])
+def test_what_is_left_to_send_has_as_long_as_an_idle_connection(
+    express: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the client has said its last, and doesn't take its answer."""
+    server = Server(express=express)
+    connection = server.connect()
+    monkeypatch.setattr(connection.transport, "loseConnection", lambda: None)
+    connection.ask(QUERY)
+    connection.ask(QUERY)
+    connection.finish_sending()
+    server.advance(74)
+    assert not connection.transport.aborted
+    server.advance(2)
+    assert connection.transport.aborted
+
+
+@pytest.mark.parametrize("express", [True, False])
+def test_a_connection_in_use_again_is_kept_though_its_time_was_over(express: bool) -> None:
+    """Not all whose time is over in the same second are closed in the same turn."""
+    server = Server(express=express)
+    connections = [server.connect() for _ in range(40)]
+    for connection in connections:
+        connection.ask(QUERY)
+        connection.ask(QUERY)
+    server.advance(70)
+    while all(connection.open for connection in connections):
+        server.clock.advance(1)
+    late = [connection for connection in connections if connection.open]
+    assert 0 < len(late) < 40
+    for connection in late:
+        connection.channel.dataReceived(QUERY)
+    server.run()
+    assert all(connection.open for connection in late)
+    server.advance(80)
+    assert server.site.connections == set()
+
+
 def test_a_slow_answer_is_waited_for(slow_server: Server, slow: Slow) -> None:
     connection = slow_server.connect()
     connection.send(get("/1") + b"GET /2")

@@ -61,7 +61,8 @@ def of_combined(line: str) -> Line:
     method, target, status, *told = match.groups()
     names = (b"Referer", b"User-Agent")
     fields = {name: _unescaped(text) for name, text in zip(names, told, strict=True)}
-    return Line(int(status), method and method.encode(), _unescaped(target or ""), fields)
+    told_method = None if method is None else method.encode()
+    return Line(int(status), told_method, _unescaped(target or ""), fields)
 
 
 def as_told(value: bytes) -> str:
@@ -76,10 +77,10 @@ def of_json(line: str) -> Line:
         "time", "remote_addr", "request_method", "request_uri", "server_protocol", "status",
         "body_bytes_sent", *TOLD.values(),
     }  # fmt: skip
-    method = said.get("request_method")
+    method = said["request_method"].encode() if "request_method" in said else None
     fields = {name: said[key].encode() for name, key in TOLD.items() if key in said}
     uri = said.get("request_uri", "").encode()
-    return Line(said["status"], method and method.encode(), uri, fields)
+    return Line(said["status"], method, uri, fields)
 
 
 def request(part: bytes, text: bytes, path: bytes = LOOK_UP, *, closes: bool = False) -> bytes:
