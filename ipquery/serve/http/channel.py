@@ -384,7 +384,12 @@ class Channel(Protocol):
         elif was_used or deadlines.phase is Phase.BUSY:
             # Not for an empty line: sent again and again, it would never end.
             deadlines.idle(now)
-        self._is_resting = self._may_be_fast and self._requests_left > 0 and not incoming.has_begun
+        self._is_resting = (
+            self._may_be_fast
+            and self._requests_left > 0
+            and not incoming.has_begun
+            and not deadlines.is_blocked
+        )
         if incoming.continue_due:
             incoming.continue_due = False
             if not incoming.body:
@@ -449,6 +454,7 @@ class Channel(Protocol):
 
     def pauseProducing(self) -> None:
         """The client doesn't read its answers: give it no more to wait for."""
+        self._is_resting = False
         self._deadlines.blocked(self.site.now)
         self.transport.pauseProducing()
 

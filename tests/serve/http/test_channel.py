@@ -239,6 +239,22 @@ def test_a_client_that_does_not_read_is_not_read_and_in_the_end_cut(server: Serv
     assert connection.transport.aborted
 
 
+@pytest.mark.parametrize("express", [True, False])
+def test_a_client_that_does_not_read_gets_no_answer_to_what_came_in_before(express: bool) -> None:
+    """A transport that was told to pause may bring one read more."""
+    server = Server(express=express)
+    connection = server.connect()
+    connection.ask(QUERY)
+    connection.ask(QUERY)
+    connection.transport.producer.pauseProducing()
+    connection.channel.dataReceived(QUERY)
+    assert connection.received() == []
+    connection.transport.producer.resumeProducing()
+    server.run()
+    assert len(connection.received()) == 1
+    assert connection.ask(QUERY).status == 200
+
+
 def test_a_client_that_reads_again_is_read_again(server: Server) -> None:
     connection = server.connect()
     connection.send(QUERY)
