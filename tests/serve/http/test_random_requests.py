@@ -1,6 +1,7 @@
 """Random requests: with the express lane, without it, without a channel, and on twisted.web.
 
-The first three must send the same bytes and be in the same state. twisted.web is the judge of
+The first three must send the same bytes and be in the same state, and so must a connection that
+got its channel after its first answer. twisted.web is the judge of
 what is read: method, target, version, fields, body and status of every request, in order. Where
 it differs, one of the lists here says why that is right; any other difference fails.
 """
@@ -21,6 +22,8 @@ from tests.serve.http.stock import Ours, Read, Reading, Stock
 from tests.serve.http.test_fuzz import no_faults
 
 LIMITS = HttpLimits(requests_per_connection=60)
+CLIENT = (PEER.host, PEER.port)
+"""As accept(2) has it."""
 _SOAK_SECONDS = 600
 
 # What twisted.web does otherwise, and why we don't
@@ -134,7 +137,9 @@ CLOSED: Mapping[str, Callable[[Case], bool]] = {
 """Why we close a connection that twisted.web keeps."""
 
 _METHOD = rb"(?:%b)" % b"|".join(map(re.escape, filter(None, METHODS)))
-_EMPTY_LINES = re.compile(rb"(?:\A|\r\n\r\n|[^\r\n])[\r\n]+%b(?: |\Z)" % _METHOD)
+_EMPTY_LINES = re.compile(
+    rb"(?:\A|\r\n\r\n|[^\r\n])[\r\n]+%b(?: |\Z)|(?:\A|\r\n\r\n|[}\]])[\r\n]+\Z" % _METHOD
+)
 _BLANKS = re.compile(rb"%b(?:  | [^ \r\n]+  )" % _METHOD)
 
 KEPT: Mapping[str, Callable[[Case], bool]] = {
@@ -256,15 +261,26 @@ class Ways:
         """
         fast, slow, stock = self._fast.connect(), self._slow.connect(), self._stock.connect()
         ours, theirs = self._notes.read, self._stock.read = Read(), Read()
-        first = self._fast.site.answer_first(reads[0], (PEER.host, PEER.port))
+        resumed: Connection | None = None
         for number, read in enumerate(reads):
-            fast.send(read)
-            slow.send(read)
-            if number == 0 and first is not None:
-                assert first == (slow.transport.sent, slow.transport.write_closed)
+            # What is sent where nothing is expected before it could come first, too.
+            is_first = slow.open and slow.channel._requests_left > 0
+            is_first = is_first and not slow.channel._has_more()
+            sent_before = len(slow.transport.sent)
+            first = self._fast.site.answer_first(read, CLIENT) if is_first else None
+            ends = [fast, slow] if resumed is None else [fast, slow, resumed]
+            for end in ends:
+                end.send(read)
+            if first is not None:
+                answer, is_closed = first
+                assert (slow.transport.sent[sent_before:], slow.transport.write_closed) == first
+                if number == 0 and not is_closed:
+                    resumed = Connection(self._fast, self._fast.site.build_answered)
+                    resumed.transport.sent = answer
             if chance is not None and chance.random() < 0.2:
                 self.advance(chance.choice((1, 2, 11)))
             assert state(fast) == state(slow)
+            assert resumed is None or state(resumed) == state(slow)
         if is_judged and chance is None:
             for read in reads:
                 stock.send(read)
@@ -273,8 +289,9 @@ class Ways:
                 slow.send(b"\r\n\r\n")
             are_kept = slow.open, not stock.transport.closed
             verify_reading(ours, theirs, are_kept, b"".join(reads))
-        for end in (fast, slow, stock):
-            end.transport.abortConnection()
+        for one in filter(None, (fast, slow, resumed)):
+            one.transport.abortConnection()
+        stock.transport.abortConnection()
         return ours.refused if chance is None else None
 
     def advance(self, seconds: int) -> None:
