@@ -169,8 +169,8 @@ class Channel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Parse what came in, and answer what is complete."""
         if self._is_resting:
-            # Most requests are like the one before. In this body, as it is what a busy worker
-            # does all day, and a call more takes 2 % of it.
+            # Most requests are like the one before. This isn't a method of its own, as calling
+            # one would take 2 % of a busy worker's time.
             found = self._repeat(data)
             if found is not None:
                 self._requests_left -= 1
@@ -216,17 +216,15 @@ class Channel(Protocol):
             return True
         if not self._requests_left:
             self._is_resting = False
-        # Of a head that the parser took apart nothing is known as it came.
-        if framing.lines:
-            answered = self.site.limits.requests_per_connection - self._requests_left
-            self._repeat = self._lessons.learn(
-                answered, method, target, framing, body, False, self._fast_way
-            )
-            if self._access_log is not None:
-                self._log_ending = self.site.log_ending(self._lessons, framing)
-                forwarding = self._forwarding
-                is_same = forwarding is None or forwarding.field not in self._lessons.varying
-                self._log_client = client if is_same else None
+        answered = self.site.limits.requests_per_connection - self._requests_left
+        self._repeat = self._lessons.learn(
+            answered, method, target, framing, body, False, self._fast_way
+        )
+        if self._access_log is not None:
+            self._log_ending = self.site.log_ending(self._lessons, framing)
+            forwarding = self._forwarding
+            is_same = forwarding is None or forwarding.field not in self._lessons.varying
+            self._log_client = client if is_same else None
         return True
 
     def _client_of(self, framing: Framing) -> bytes:
