@@ -230,6 +230,26 @@ def state(connection: Connection) -> object:
     )
 
 
+def expects_any(connection: Connection) -> bool:
+    """Whether a request is read as if it were the first, and wouldn't be the last."""
+    channel = connection.channel
+    return connection.open and channel._requests_left > 0 and not channel._has_more()
+
+
+def send_to_who_stops_reading(connection: Connection, data: bytes) -> None:
+    """Send what comes in when the transport has been told to pause, and read again then."""
+    producer = connection.transport.producer
+    if connection.transport.closed or producer is None:
+        return
+    producer.pauseProducing()
+    before = connection.transport.sent
+    connection.channel.dataReceived(data)
+    connection.server.run()
+    assert connection.transport.sent == before
+    producer.resumeProducing()
+    connection.server.run()
+
+
 class Ways:
     """The ways that requests can go."""
 
@@ -257,20 +277,22 @@ class Ways:
     ) -> str | None:
         """Try what one client sends, as the server gets it. What it was refused for, if it was.
 
-        :param chance: lets time go by.
+        :param chance: lets time go by, and the client stop to read for a while.
         """
-        fast, slow, stock = self._fast.connect(), self._slow.connect(), self._stock.connect()
-        ours, theirs = self._notes.read, self._stock.read = Read(), Read()
+        fast, slow = self._fast.connect(), self._slow.connect()
+        ours = self._notes.read = Read()
         resumed: Connection | None = None
         for number, read in enumerate(reads):
             # What is sent where nothing is expected before it could come first, too.
-            is_first = slow.open and slow.channel._requests_left > 0
-            is_first = is_first and not slow.channel._has_more()
+            first = self._fast.site.answer_first(read, CLIENT) if expects_any(slow) else None
             sent_before = len(slow.transport.sent)
-            first = self._fast.site.answer_first(read, CLIENT) if is_first else None
             ends = [fast, slow] if resumed is None else [fast, slow, resumed]
+            stops_reading = chance is not None and number > 0 and chance.random() < 0.2
             for end in ends:
-                end.send(read)
+                if stops_reading:
+                    send_to_who_stops_reading(end, read)
+                else:
+                    end.send(read)
             if first is not None:
                 answer, is_closed = first
                 assert (slow.transport.sent[sent_before:], slow.transport.write_closed) == first
@@ -282,17 +304,23 @@ class Ways:
             assert state(fast) == state(slow)
             assert resumed is None or state(resumed) == state(slow)
         if is_judged and chance is None:
-            for read in reads:
-                stock.send(read)
-            if stock.transport.closed and slow.channel._incoming.is_in_header:
-                # Some of what it refuses at once is refused here when the header is complete.
-                slow.send(b"\r\n\r\n")
-            are_kept = slow.open, not stock.transport.closed
-            verify_reading(ours, theirs, are_kept, b"".join(reads))
+            self._judge(reads, slow)
         for one in filter(None, (fast, slow, resumed)):
             one.transport.abortConnection()
-        stock.transport.abortConnection()
         return ours.refused if chance is None else None
+
+    def _judge(self, reads: Sequence[bytes], slow: Connection) -> None:
+        """Hold what was read against what twisted.web reads."""
+        stock = self._stock.connect()
+        theirs = self._stock.read = Read()
+        for read in reads:
+            stock.send(read)
+        if stock.transport.closed and slow.channel._incoming.is_in_header:
+            # Some of what it refuses at once is refused here when the header is complete.
+            slow.send(b"\r\n\r\n")
+        are_kept = slow.open, not stock.transport.closed
+        stock.transport.abortConnection()
+        verify_reading(self._notes.read, theirs, are_kept, b"".join(reads))
 
     def advance(self, seconds: int) -> None:
         """Let time go by."""
