@@ -8,11 +8,13 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.settings import ClientSettings
 from tests.serve.http.connection import PEER, Connection, Server, parse_responses
 from tests.serve.http.logged import MemoryFile, memory_log
 
 LOOK_UP = b"/api/ip_query?ip=1.2.3.4"
+
+BEHIND_A_PROXY = ClientSettings((PEER.host,))
 
 # As they are called in the JSON lines.
 TOLD = {
@@ -21,6 +23,9 @@ TOLD = {
     b"X-Request-Id": "request_id",
     b"traceparent": "traceparent",
 }
+
+FIELDS = (*TOLD, b"X-Forwarded-For")
+"""From these a line is made; the last one tells the client, where the peer is trusted."""
 
 EVIL = (
     b"\r\n", b"\n", b"\r", b"\0", b"\t", b" ", b"\x1b[2J\x1b]0;x\x07", b"\x9b31m",
@@ -44,7 +49,7 @@ class Line:
 
 
 _COMBINED = re.compile(
-    r"[0-9.]+ - - \[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} \+0000\] "
+    r"[0-9a-f.:]+ - - \[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} \+0000\] "
     r'"(?:-|([A-Z-]+) ([^ "]*) HTTP/1\.[01])" ([0-9]{3}) [0-9]+ "([^"]*)" "([^"]*)"'
 )
 
@@ -77,6 +82,7 @@ def of_json(line: str) -> Line:
         "time", "remote_addr", "request_method", "request_uri", "server_protocol", "status",
         "body_bytes_sent", *TOLD.values(),
     }  # fmt: skip
+    assert re.fullmatch("[0-9a-f.:]+", said["remote_addr"])
     method = said["request_method"].encode() if "request_method" in said else None
     fields = {name: said[key].encode() for name, key in TOLD.items() if key in said}
     uri = said.get("request_uri", "").encode()
@@ -87,7 +93,7 @@ def request(part: bytes, text: bytes, path: bytes = LOOK_UP, *, closes: bool = F
     """A request with a text in one part of it."""
     method = text if part == b"method" else b"GET"
     target = path + b"&x=" + text if part == b"target" else path
-    field = b"%b: %b\r\n" % (part, text) if part in TOLD else b""
+    field = b"%b: %b\r\n" % (part, text) if part in FIELDS else b""
     close = b"Connection: close\r\n" if closes else b""
     return b"%b %b HTTP/1.1\r\nHost: x\r\n%b%b\r\n" % (method, target, field, close)
 
@@ -106,7 +112,7 @@ def _on_a_path(server: Server, connection: Connection, part: bytes, text: bytes)
 def _after_others(server: Server, connection: Connection, part: bytes, text: bytes) -> None:
     """Where only what varies is looked at."""
     for before in (b"1", b"2", b"3"):
-        connection.send(request(part, before) if part in TOLD else request(b"", b""))
+        connection.send(request(part, before) if part in FIELDS else request(b"", b""))
     connection.send(request(part, text), request(part, b"4"))
 
 
@@ -117,7 +123,7 @@ def _in_one_read(server: Server, connection: Connection, part: bytes, text: byte
 def _once(server: Server, connection: Connection, part: bytes, text: bytes) -> None:
     """Without a channel, if it can be, and like the one that came first before."""
     for value in (b"1", b"2", b"3", text):
-        sent = request(part, value if part in TOLD or value == text else b"", closes=True)
+        sent = request(part, value if part in FIELDS or value == text else b"", closes=True)
         answer = server.site.answer_first(sent, (PEER.host, PEER.port))
         if answer is not None:
             connection.transport.sent += answer[0]
@@ -133,7 +139,7 @@ WAYS: Sequence[Send] = (_alone, _on_a_path, _after_others, _in_one_read, _once)
     express=st.booleans(),
     name=st.sampled_from(("combined", "json")),
     way=st.sampled_from(WAYS),
-    part=st.sampled_from([b"method", b"target", *TOLD]),
+    part=st.sampled_from([b"method", b"target", *FIELDS]),
     text=st.sampled_from(EVIL)
     | st.binary(max_size=6)
     | st.tuples(st.sampled_from(EVIL), st.binary(max_size=3)).map(b"".join),
@@ -142,7 +148,7 @@ def test_each_answer_is_one_line_that_says_what_was_sent(
     express: bool, name: str, way: Send, part: bytes, text: bytes
 ) -> None:
     file = MemoryFile()
-    server = Server(HttpLimits(), log=memory_log(file, name), express=express)
+    server = Server(log=memory_log(file, name), express=express, client=BEHIND_A_PROXY)
     connection = server.connect()
     way(server, connection, part, text)
     server.advance(1)

@@ -14,10 +14,14 @@ from itertools import zip_longest
 
 import attrs
 import pytest
+from twisted.internet.task import Clock
 
+from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.log_formats import JSON_LINES
 from tests.serve.http.callers import METHODS, stream
 from tests.serve.http.connection import PEER, Connection, Server, get
+from tests.serve.http.logged import Elsewhere, MemoryFile
 from tests.serve.http.stock import Ours, Read, Reading, Stock
 from tests.serve.http.test_fuzz import no_faults
 
@@ -250,11 +254,25 @@ def send_to_who_stops_reading(connection: Connection, data: bytes) -> None:
     connection.server.run()
 
 
+class Told(AccessLog):
+    """What is noted in an access log, before it is written."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryFile(), JSON_LINES, Elsewhere().run, Clock())
+
+    def take(self) -> list[bytes]:
+        """What was noted since the last call."""
+        lines, self._lines, self._bytes = self._lines, [], 0
+        return lines
+
+
 class Ways:
     """The ways that requests can go."""
 
     def __init__(self) -> None:
-        self._fast, self._slow = Server(LIMITS), Server(LIMITS, express=False)
+        self._log, self._slow_log = Told(), Told()
+        self._fast = Server(LIMITS, log=self._log)
+        self._slow = Server(LIMITS, log=self._slow_log, express=False)
         self._notes = Ours(self._slow)
         self._stock = Stock(self._slow.api.app.resource())
 
@@ -286,14 +304,16 @@ class Ways:
             # What is sent where nothing is expected before it could come first, too.
             first = self._fast.site.answer_first(read, CLIENT) if expects_any(slow) else None
             sent_before = len(slow.transport.sent)
-            ends = [fast, slow] if resumed is None else [fast, slow, resumed]
+            first_told = self._log.take()
             stops_reading = chance is not None and number > 0 and chance.random() < 0.2
-            for end in ends:
-                if stops_reading:
-                    send_to_who_stops_reading(end, read)
-                else:
-                    end.send(read)
+            send = send_to_who_stops_reading if stops_reading else Connection.send
+            send(slow, read)
+            told = self._slow_log.take()
+            for end in [fast] if resumed is None else [fast, resumed]:
+                send(end, read)
+                assert self._log.take() == told
             if first is not None:
+                assert first_told == told
                 answer, is_closed = first
                 assert (slow.transport.sent[sent_before:], slow.transport.write_closed) == first
                 if number == 0 and not is_closed:
@@ -318,14 +338,17 @@ class Ways:
         if stock.transport.closed and slow.channel._incoming.is_in_header:
             # Some of what it refuses at once is refused here when the header is complete.
             slow.send(b"\r\n\r\n")
+            self._slow_log.take()
         are_kept = slow.open, not stock.transport.closed
         stock.transport.abortConnection()
         verify_reading(self._notes.read, theirs, are_kept, b"".join(reads))
 
     def advance(self, seconds: int) -> None:
-        """Let time go by."""
+        """Let time go by. What is told of it isn't looked at."""
         self._fast.advance(seconds)
         self._slow.advance(seconds)
+        self._log.take()
+        self._slow_log.take()
 
     def verify_end(self) -> None:
         """No connection is left."""
