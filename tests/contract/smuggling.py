@@ -151,7 +151,7 @@ GARDEN = [
     refused("23p: length and coding", SMUGGLED["length and coding"]),
     _chunked("24p: blanks before a size", b"           0\r\n\r\n"),
     Wire("bonus 3: a byte behind the body", _CODED + b"\r\n" + _IN_CHUNKS + b"\0", [200, 400]),
-    refused("bonus: HTTP/2", SMUGGLED["HTTP/2 preface"]),
+    refused("bonus: HTTP/2", SMUGGLED["HTTP/2 preface"], 505),
 ]
 """http-garden's findings; "p" is a proxy's."""
 

@@ -169,8 +169,8 @@ class Channel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Parse what came in, and answer what is complete."""
         if self._is_resting:
-            # Most requests are like the one before. In this body, as it is what a busy worker
-            # does all day, and a call more takes 2 % of it.
+            # Most requests are like the one before. This isn't a method of its own, as calling
+            # one would take 2 % of a busy worker's time.
             found = self._repeat(data)
             if found is not None:
                 self._requests_left -= 1
@@ -222,17 +222,15 @@ class Channel(Protocol):
             return True
         if not self._requests_left:
             self._is_resting = False
-        # Of a head that the parser took apart nothing is known as it came.
-        if framing.lines:
-            answered = self.site.limits.requests_per_connection - self._requests_left
-            self._repeat = self._lessons.learn(
-                answered, method, target, framing, body, False, self._fast_way
-            )
-            if self._access_log is not None:
-                self._log_ending = self.site.log_ending(self._lessons, framing)
-                forwarding = self._forwarding
-                is_same = forwarding is None or forwarding.field not in self._lessons.varying
-                self._log_client = client if is_same else None
+        answered = self.site.limits.requests_per_connection - self._requests_left
+        self._repeat = self._lessons.learn(
+            answered, method, target, framing, body, False, self._fast_way
+        )
+        if self._access_log is not None:
+            self._log_ending = self.site.log_ending(self._lessons, framing)
+            forwarding = self._forwarding
+            is_same = forwarding is None or forwarding.field not in self._lessons.varying
+            self._log_client = client if is_same else None
         return True
 
     def _client_of(self, framing: Framing) -> bytes:
@@ -390,7 +388,12 @@ class Channel(Protocol):
         elif was_used or deadlines.phase is Phase.BUSY:
             # Not for an empty line: sent again and again, it would never end.
             deadlines.idle(now)
-        self._is_resting = self._may_be_fast and self._requests_left > 0 and not incoming.has_begun
+        self._is_resting = (
+            self._may_be_fast
+            and self._requests_left > 0
+            and not incoming.has_begun
+            and not deadlines.is_blocked
+        )
         if incoming.continue_due:
             incoming.continue_due = False
             if not incoming.body:
@@ -412,7 +415,8 @@ class Channel(Protocol):
         now, deadlines = self.site.now, self._deadlines
         if deadlines.has_blocked(now):
             self.transport.abortConnection()
-        elif not deadlines.are_over(now):
+        elif not self.is_due(now, now):
+            # It was asked again since the site looked.
             return
         elif deadlines.phase is Phase.CLOSING:
             self.transport.abortConnection()
@@ -454,6 +458,7 @@ class Channel(Protocol):
 
     def pauseProducing(self) -> None:
         """The client doesn't read its answers: give it no more to wait for."""
+        self._is_resting = False
         self._deadlines.blocked(self.site.now)
         self.transport.pauseProducing()
 
@@ -484,6 +489,7 @@ class Channel(Protocol):
 
     def _close(self) -> None:
         self._outgoing.flush()
+        self._settled_left = self._requests_left
         self._may_be_fast = self._is_resting = False
         self._deadlines.closing(self.site.now)
         self._drop_unread()

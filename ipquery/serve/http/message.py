@@ -31,7 +31,7 @@ _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _AUTHORITY_FORM = re.compile(rb"[^/?#@]+:[0-9]+")
 
 # RFC 9112 section 2.3: HTTP-version, behind the one blank of section 3.
-_HTTP_1_0, _HTTP_1_1 = b" HTTP/1.0", b" HTTP/1.1"
+_HTTP_1_0, _HTTP_1_1, _HTTP_2_0 = b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0"
 
 # Of a request line besides its target: the longest method llhttp knows has 11
 # characters.
@@ -222,6 +222,8 @@ class Incoming:
             # httptools hides what a callback raised behind an error of its own.
             raise error.__context__ or error from None
         except httptools.HttpParserError as error:
+            if self._line == _HTTP_2_0:  # as in the preface of HTTP/2 (RFC 9113 section 3.4)
+                raise Refused(505) from None
             raise Refused(400, f"bad request: {error}") from None
         if self._head_without_upgrade:
             # llhttp stops after the head, and would take a body for what comes after

@@ -8,7 +8,7 @@ from ipquery.serve.http.reply import Reply, connection_line, field_lines, status
 if TYPE_CHECKING:
     from ipquery.serve.http.channel import Transport
 
-# The connection's own to write, or nobody's business.
+# Date and Connection are written here; what software this is, is told to nobody.
 _OWN_FIELDS = frozenset({b"server", b"date", b"connection"})
 
 

@@ -2,7 +2,7 @@
 
 Date comes first behind the status line, so that all that follows it can be kept ready, and
 Connection last. The version is always ours (RFC 9110 section 6.2), and the software's name
-is nobody's business.
+is told to nobody.
 """
 
 import json

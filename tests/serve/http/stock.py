@@ -70,8 +70,11 @@ class Ours:
         def make_request(channel: Channel) -> ApiRequest:
             return Noted(channel)
 
+        logged = server.site.note_refusal
+
         def note_refusal(client: bytes, reply: Reply) -> None:
             notes.read.refused = json.loads(reply.body)["message"]
+            logged(client, reply)
 
         server.site.make_request = make_request  # type: ignore[method-assign] # on one object
         server.site.note_refusal = note_refusal  # type: ignore[method-assign]

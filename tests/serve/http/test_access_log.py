@@ -2,12 +2,14 @@
 
 import json
 import os
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
@@ -110,6 +112,44 @@ def test_what_cannot_be_reopened_goes_on(tmp_path: Path) -> None:
     log.close()
     assert "can't be reopened: No such file or directory" in formatEvent(logged[0])
     assert kept_in(moved / "log") == ["/still"]
+
+
+@given(st.lists(st.sampled_from(["note", "note", "tick", "rotate", "go on"]), max_size=40))
+def test_whatever_is_slow_lines_keep_their_order_and_their_file(actions: list[str]) -> None:
+    """A line noted before its file was rotated away is in that one or an older one."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "log"
+        elsewhere = Elsewhere()
+        elsewhere.is_slow = True
+        log = AccessLog(LogFile(path), COMBINED, elsewhere.run, Clock())
+        log.tell_time(NOW)
+        noted = rotated = 0
+        newest: dict[int, int] = {}  # by rotated file, the last line noted before
+        reopened: list[Deferred[None]] = []
+        for action in actions:
+            if action == "note":
+                note(log, f"/{noted}")
+                noted += 1
+            elif action == "tick":
+                log.tell_time(NOW)
+            elif action == "go on":
+                elsewhere.go_on()
+            elif not reopened or reopened[-1].called:
+                rotated += 1
+                path.rename(path.with_suffix(f".{rotated}"))
+                newest[rotated] = noted
+                reopened.append(log.reopen())
+        closed = log.close()
+        for _ in range(20):
+            elsewhere.go_on()
+        assert closed.called
+        assert all(one.called for one in reopened)
+        files = [path.with_suffix(f".{number + 1}") for number in range(rotated)]
+        kept = [kept_in(file) for file in [*files, path]]
+        assert [line for lines in kept for line in lines] == [f"/{n}" for n in range(noted)]
+        for number, before in newest.items():
+            assert sum(map(len, kept[:number])) >= before
+        assert log.dropped == 0
 
 
 def test_several_workers_write_one_file_and_one_pipe(tmp_path: Path) -> None:

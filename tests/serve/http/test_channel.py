@@ -216,6 +216,22 @@ def test_a_client_that_does_not_read_is_not_read_and_in_the_end_cut(server: Serv
     assert connection.transport.aborted
 
 
+@pytest.mark.parametrize("express", [True, False])
+def test_a_client_that_does_not_read_gets_no_answer_to_what_came_in_before(express: bool) -> None:
+    """A transport that was told to pause may bring one read more."""
+    server = Server(express=express)
+    connection = server.connect()
+    connection.ask(QUERY)
+    connection.ask(QUERY)
+    connection.transport.producer.pauseProducing()
+    connection.channel.dataReceived(QUERY)
+    assert connection.received() == []
+    connection.transport.producer.resumeProducing()
+    server.run()
+    assert len(connection.received()) == 1
+    assert connection.ask(QUERY).status == 200
+
+
 def test_a_client_that_reads_again_is_read_again(server: Server) -> None:
     connection = server.connect()
     connection.send(QUERY)
@@ -290,6 +306,44 @@ def test_an_idle_connection_is_closed_without_a_word(server: Server) -> None:
     server.advance(2)
     assert connection.transport.closed
     assert connection.received() == []
+
+
+@pytest.mark.parametrize("express", [True, False])
+def test_what_is_left_to_send_has_as_long_as_an_idle_connection(
+    express: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the client has said its last, and doesn't take its answer."""
+    server = Server(express=express)
+    connection = server.connect()
+    monkeypatch.setattr(connection.transport, "loseConnection", lambda: None)
+    connection.ask(QUERY)
+    connection.ask(QUERY)
+    connection.finish_sending()
+    server.advance(74)
+    assert not connection.transport.aborted
+    server.advance(2)
+    assert connection.transport.aborted
+
+
+@pytest.mark.parametrize("express", [True, False])
+def test_a_connection_in_use_again_is_kept_though_its_time_was_over(express: bool) -> None:
+    """Not all whose time is over in the same second are closed in the same turn."""
+    server = Server(express=express)
+    connections = [server.connect() for _ in range(40)]
+    for connection in connections:
+        connection.ask(QUERY)
+        connection.ask(QUERY)
+    server.advance(70)
+    while all(connection.open for connection in connections):
+        server.clock.advance(1)
+    late = [connection for connection in connections if connection.open]
+    assert 0 < len(late) < 40
+    for connection in late:
+        connection.channel.dataReceived(QUERY)
+    server.run()
+    assert all(connection.open for connection in late)
+    server.advance(80)
+    assert server.site.connections == set()
 
 
 def test_a_slow_answer_is_waited_for(slow_server: Server, slow: Slow) -> None:

@@ -1,6 +1,7 @@
 """Random requests: with the express lane, without it, without a channel, and on twisted.web.
 
-The first three must send the same bytes and be in the same state. twisted.web is the judge of
+The first three must send the same bytes and be in the same state, and so must a connection that
+got its channel after its first answer. twisted.web is the judge of
 what is read: method, target, version, fields, body and status of every request, in order. Where
 it differs, one of the lists here says why that is right; any other difference fails.
 """
@@ -13,14 +14,20 @@ from itertools import zip_longest
 
 import attrs
 import pytest
+from twisted.internet.task import Clock
 
+from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.log_formats import JSON_LINES
 from tests.serve.http.callers import METHODS, stream
 from tests.serve.http.connection import PEER, Connection, Server, get
+from tests.serve.http.logged import Elsewhere, MemoryFile
 from tests.serve.http.stock import Ours, Read, Reading, Stock
 from tests.serve.http.test_fuzz import no_faults
 
 LIMITS = HttpLimits(requests_per_connection=60)
+CLIENT = (PEER.host, PEER.port)
+"""As accept(2) has it."""
 _SOAK_SECONDS = 600
 
 # What twisted.web does otherwise, and why we don't
@@ -134,7 +141,9 @@ CLOSED: Mapping[str, Callable[[Case], bool]] = {
 """Why we close a connection that twisted.web keeps."""
 
 _METHOD = rb"(?:%b)" % b"|".join(map(re.escape, filter(None, METHODS)))
-_EMPTY_LINES = re.compile(rb"(?:\A|\r\n\r\n|[^\r\n])[\r\n]+%b(?: |\Z)" % _METHOD)
+_EMPTY_LINES = re.compile(
+    rb"(?:\A|\r\n\r\n|[^\r\n])[\r\n]+%b(?: |\Z)|(?:\A|\r\n\r\n|[}\]])[\r\n]+\Z" % _METHOD
+)
 _BLANKS = re.compile(rb"%b(?:  | [^ \r\n]+  )" % _METHOD)
 
 KEPT: Mapping[str, Callable[[Case], bool]] = {
@@ -225,11 +234,45 @@ def state(connection: Connection) -> object:
     )
 
 
+def expects_any(connection: Connection) -> bool:
+    """Whether a request is read as if it were the first, and wouldn't be the last."""
+    channel = connection.channel
+    return connection.open and channel._requests_left > 0 and not channel._has_more()
+
+
+def send_to_who_stops_reading(connection: Connection, data: bytes) -> None:
+    """Send what comes in when the transport has been told to pause, and read again then."""
+    producer = connection.transport.producer
+    if connection.transport.closed or producer is None:
+        return
+    producer.pauseProducing()
+    before = connection.transport.sent
+    connection.channel.dataReceived(data)
+    connection.server.run()
+    assert connection.transport.sent == before
+    producer.resumeProducing()
+    connection.server.run()
+
+
+class Told(AccessLog):
+    """What is noted in an access log, before it is written."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryFile(), JSON_LINES, Elsewhere().run, Clock())
+
+    def take(self) -> list[bytes]:
+        """What was noted since the last call."""
+        lines, self._lines, self._bytes = self._lines, [], 0
+        return lines
+
+
 class Ways:
     """The ways that requests can go."""
 
     def __init__(self) -> None:
-        self._fast, self._slow = Server(LIMITS), Server(LIMITS, express=False)
+        self._log, self._slow_log = Told(), Told()
+        self._fast = Server(LIMITS, log=self._log)
+        self._slow = Server(LIMITS, log=self._slow_log, express=False)
         self._notes = Ours(self._slow)
         self._stock = Stock(self._slow.api.app.resource())
 
@@ -252,35 +295,60 @@ class Ways:
     ) -> str | None:
         """Try what one client sends, as the server gets it. What it was refused for, if it was.
 
-        :param chance: lets time go by.
+        :param chance: lets time go by, and the client stop to read for a while.
         """
-        fast, slow, stock = self._fast.connect(), self._slow.connect(), self._stock.connect()
-        ours, theirs = self._notes.read, self._stock.read = Read(), Read()
-        first = self._fast.site.answer_first(reads[0], (PEER.host, PEER.port))
+        fast, slow = self._fast.connect(), self._slow.connect()
+        ours = self._notes.read = Read()
+        resumed: Connection | None = None
         for number, read in enumerate(reads):
-            fast.send(read)
-            slow.send(read)
-            if number == 0 and first is not None:
-                assert first == (slow.transport.sent, slow.transport.write_closed)
+            # What is sent where nothing is expected before it could come first, too.
+            first = self._fast.site.answer_first(read, CLIENT) if expects_any(slow) else None
+            sent_before = len(slow.transport.sent)
+            first_told = self._log.take()
+            stops_reading = chance is not None and number > 0 and chance.random() < 0.2
+            send = send_to_who_stops_reading if stops_reading else Connection.send
+            send(slow, read)
+            told = self._slow_log.take()
+            for end in [fast] if resumed is None else [fast, resumed]:
+                send(end, read)
+                assert self._log.take() == told
+            if first is not None:
+                assert first_told == told
+                answer, is_closed = first
+                assert (slow.transport.sent[sent_before:], slow.transport.write_closed) == first
+                if number == 0 and not is_closed:
+                    resumed = Connection(self._fast, self._fast.site.build_answered)
+                    resumed.transport.sent = answer
             if chance is not None and chance.random() < 0.2:
                 self.advance(chance.choice((1, 2, 11)))
             assert state(fast) == state(slow)
+            assert resumed is None or state(resumed) == state(slow)
         if is_judged and chance is None:
-            for read in reads:
-                stock.send(read)
-            if stock.transport.closed and slow.channel._incoming.is_in_header:
-                # Some of what it refuses at once is refused here when the header is complete.
-                slow.send(b"\r\n\r\n")
-            are_kept = slow.open, not stock.transport.closed
-            verify_reading(ours, theirs, are_kept, b"".join(reads))
-        for end in (fast, slow, stock):
-            end.transport.abortConnection()
+            self._judge(reads, slow)
+        for one in filter(None, (fast, slow, resumed)):
+            one.transport.abortConnection()
         return ours.refused if chance is None else None
 
+    def _judge(self, reads: Sequence[bytes], slow: Connection) -> None:
+        """Hold what was read against what twisted.web reads."""
+        stock = self._stock.connect()
+        theirs = self._stock.read = Read()
+        for read in reads:
+            stock.send(read)
+        if stock.transport.closed and slow.channel._incoming.is_in_header:
+            # Some of what it refuses at once is refused here when the header is complete.
+            slow.send(b"\r\n\r\n")
+            self._slow_log.take()
+        are_kept = slow.open, not stock.transport.closed
+        stock.transport.abortConnection()
+        verify_reading(self._notes.read, theirs, are_kept, b"".join(reads))
+
     def advance(self, seconds: int) -> None:
-        """Let time go by."""
+        """Let time go by. What is told of it isn't looked at."""
         self._fast.advance(seconds)
         self._slow.advance(seconds)
+        self._log.take()
+        self._slow_log.take()
 
     def verify_end(self) -> None:
         """No connection is left."""
