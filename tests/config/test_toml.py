@@ -19,6 +19,7 @@ from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import RANGE_COLUMNS, Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.net.tls import TlsFiles, TlsSettings, read_certificate
+from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -28,6 +29,7 @@ from tests.certificates import self_signed
 SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
     "http": HttpLimits,
     "client": ClientSettings,
+    "api": ApiSettings,
     "access_log": AccessLogSettings,
     "cache": CacheSettings,
     "fallback": FallbackSettings,
@@ -70,6 +72,7 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.blend == Policy("fill", "zh", "provinces")
     assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
+    assert config.settings.api == ApiSettings(cors=("https://app.example.com",))
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"
     )
