@@ -10,6 +10,9 @@ An object is made of pieces that many addresses share::
 The second line is the same for all addresses of a network, the third depends on the answer,
 and the fourth on what sources it comes from. Those asked for last are kept: 1.2 million
 answers would take 500 MB.
+
+An address with a special purpose is nowhere, and nobody's: what a database has there is a word
+for the purpose, as ip2region has it for the city, and isn't told.
 """
 
 import struct
@@ -20,7 +23,7 @@ from typing import NamedTuple
 from ipquery.address import parse, to_text, unpack_number
 from ipquery.data.record import DataError
 from ipquery.data.snapshot.finder import Steps, network_length
-from ipquery.special import kind_of, same_kind
+from ipquery.special import PUBLIC, is_special, kind_of, same_kind
 
 # Some 4 MB of networks, and this much of answers: a worker that has answered 200,000 different
 # addresses is 17 MB larger than one that has answered none.
@@ -32,8 +35,8 @@ _ENTRY_BYTES = 180
 
 _pack = struct.Struct(">I").pack
 
-# What a file that contradicts itself comes to.
-_DAMAGED = (ValueError, IndexError, OverflowError, struct.error, DataError)
+# What isn't known here, is no address, or contradicts itself comes to.
+_NOTHING_FOUND = (ValueError, IndexError, OverflowError, struct.error, DataError)
 
 
 class Around(NamedTuple):
@@ -75,6 +78,9 @@ _KINDS = [
     kind_of(4, octet << 24) if same_kind(4, octet << 24, (octet + 1 << 24) - 1) else None
     for octet in range(256)
 ]
+
+# Whether some of them may have a special purpose.
+_MIXED = bytes(kind != PUBLIC for kind in _KINDS)
 
 
 class _Endings:
@@ -137,6 +143,18 @@ def _make_network_of(starts: memoryview, kept: dict[int, bytes]) -> Callable[[in
     return network_of
 
 
+def _told(version: int, number: int, answer: int, finds_unknown: bool) -> int:
+    """The number of the answer that is told of an address which has this one.
+
+    :raises ValueError: it isn't known here.
+    """
+    if is_special(version, number):
+        return 0
+    if not answer and not finds_unknown:
+        raise ValueError("not known here")
+    return answer
+
+
 def _v6_beginning(number: int, first: int, last: int) -> bytes:
     kind, network, begin, end = around(6, number, first, last)
     return (
@@ -159,7 +177,7 @@ def make_object_finder(
         of 0 are all unknown.
     :param sources: likewise the members of ``sources``.
     :param snapshot: the object's member of this name.
-    :param finds_unknown: whether addresses without a record have an object here.
+    :param finds_unknown: whether public addresses without a record have an object here.
     :returns: a function that returns ``None`` if there is nothing to say, or it was given no
         address.
     """
@@ -180,10 +198,9 @@ def make_object_finder(
             if version == 4:
                 return find(to_text(4, number).encode())
             answer, first, last = steps.locate(6, number)
-            if not answer and not finds_unknown:
-                return None
+            answer = _told(6, number, answer, finds_unknown)
             body = _v6_beginning(number, first, last) + b"".join(ending_of(answer))
-        except _DAMAGED:
+        except _NOTHING_FOUND:
             return None
         return b"%b%d%b%b" % (before, skipped + len(body), after, body)
 
@@ -199,12 +216,12 @@ def make_object_finder(
             if place >= places:
                 place = place_inside(place, address)
             answer = answers[place]
-            if not answer and not finds_unknown:
-                return None
+            if not answer or _MIXED[address >> 24]:
+                answer = _told(4, address, answer, finds_unknown)
             block = address >> 8
             network = kept_networks.get(block) or network_of(address, place)
             known, rest = kept_endings.get(answer) or ending_of(answer)
-        except _DAMAGED:
+        except _NOTHING_FOUND:
             return None
         length = skipped + len(ip) + len(network) + len(known) + len(rest)
         return b"%b%d%b%b%b%b%b" % (before, length, after, ip, network, known, rest)

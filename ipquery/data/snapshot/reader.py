@@ -195,7 +195,8 @@ class Snapshot:
         """A look-up for the hot path: from the bytes of an address to its object, as
         :mod:`ipquery.data.snapshot.objects` describes it, in a frame.
 
-        :param finds_unknown: whether addresses without a record have an object, too.
+        :param finds_unknown: whether public addresses without a record have one, too. Those with
+            a special purpose always have one, in which no field is known.
         :returns: a function that returns ``None`` where there is none, or it was given no
             address.
         """

@@ -105,8 +105,8 @@ def render(selection: Selection, media: Media) -> Rendition:
             parts.append(_json_template(name, leaves) if is_json else "%b")
     opening, between, closing = _AROUND[media]
     if media is Media.CSV:
-        names = [_dotted(name, below[0] if below else None) for name, below in said]
-        opening = ",".join(names) + "\r\n"
+        columns = [_dotted(name, below[0] if below else None) for name, below in said]
+        opening = ",".join(columns) + "\r\n"
     return Rendition(
         selection,
         media,

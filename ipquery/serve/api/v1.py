@@ -22,6 +22,7 @@ from ipquery.serve.api.selection import ALL, Selection, parse_selection
 from ipquery.serve.api.settings import ANY_ORIGIN, ApiSettings
 from ipquery.serve.http.fast import Find
 from ipquery.serve.http.reply import Reply, field_lines, with_connection
+from ipquery.special import is_special
 
 PATH = "/v1/ip/"
 
@@ -207,8 +208,8 @@ class V1:
         def find(ip: bytes) -> bytes | None:
             try:
                 version, number = parse(ip.decode())
-                answer = self.snapshot.answer_number(version, number)
-                if not answer and not self._finds_unknown:
+                answer = self._answer(version, number)
+                if answer is None:
                     return None
                 body = self._body(rendition, version, number, answer)
             # A file that contradicts itself finds nothing here; the routes say what is wrong.
@@ -217,6 +218,14 @@ class V1:
             return b"%b%d%b%b" % (before, len(body), after, body)
 
         return find
+
+    def _answer(self, version: int, number: int) -> int | None:
+        """The number of the answer, 0 if nothing is known; ``None`` if others are to be asked."""
+        # Whatever a database has there: see ipquery.data.snapshot.objects.
+        if is_special(version, number):
+            return 0
+        answer = self.snapshot.answer_number(version, number)
+        return answer if answer or self._finds_unknown else None
 
     def _body(self, rendition: Rendition, version: int, number: int, answer: int) -> bytes:
         around = self.snapshot.around(version, number) if rendition.needs_around else None
@@ -253,8 +262,8 @@ class V1:
         """
         version, number = address_of(ip)
         prepared = self.prepare(asked)
-        answer = self.snapshot.answer_number(version, number)
-        if not answer and not self._finds_unknown:
+        answer = self._answer(version, number)
+        if answer is None:
             return None
         if is_unchanged(none_match, prepared.etag):
             return Reply(304, b"", prepared.headers, None)
