@@ -116,7 +116,9 @@ def _thrice(field: str, *values: str, body: bytes = b"") -> list[bytes]:
     (),
 )
 @example(
-    [get(f"/api/ip_query?a=b?ip={ip}&ip=1.2.3.4") for ip in ("1.2.3.4", "1.0.0.0")], HttpLimits()
+    [get(f"/api/ip_query?a=b?ip={ip}&ip=1.2.3.4") for ip in ("1.2.3.4", "1.0.0.0")],
+    HttpLimits(),
+    (),
 )
 def test_a_request_like_the_one_before_is_answered_the_same(
     sent: list[bytes], limits: HttpLimits, cors: tuple[str, ...]
