@@ -21,6 +21,9 @@ from ipquery.special import kind_of
 # About 60 MB of them, in a process that looks up records; serving uses bytes.
 _KEPT_RECORDS = 65536
 
+# Of three databases there are some ten different combinations, and seldom a hundred.
+_KEPT_SOURCES = 1000
+
 # typeshed has a scanner where the decoder goes.
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
 
@@ -76,6 +79,7 @@ class Snapshot:
         self._owner_end, self._owner_array = owner.end, owner.whole
         self._details = pools["place.details"].text
         self._records: dict[int, Record] = {}
+        self._sources: dict[bytes, dict[str, str]] = {}
         self._names: dict[str, Mapping[str, str]] = {}
         # Most answers that aren't kept are of a region, a city or an owner that others have,
         # too. Those are read once: 6 us instead of 8 for a record.
@@ -304,11 +308,17 @@ class Snapshot:
 
     def sources(self, number: int) -> dict[str, str]:
         """The name of the source of each known field."""
-        try:
-            names: dict[str, str] = json.loads(b"{%b}" % self.source_members(number))
-        except ValueError:
-            raise self._damaged() from None
-        return names
+        text = self.source_members(number)
+        found = self._sources.get(text)
+        if found is None:
+            try:
+                found = json.loads(b"{%b}" % text)
+            except ValueError:
+                raise self._damaged() from None
+            if len(self._sources) >= _KEPT_SOURCES:
+                self._sources.clear()
+            self._sources[text] = found
+        return found.copy()
 
     def names(self, language: str) -> Mapping[str, str]:
         """The names in a language of the codes that occur: of countries (ISO 3166-1), their

@@ -22,7 +22,14 @@ _Names = tuple[str, tuple[str, ...] | None]
 
 # What depends on the address: itself, and what is around it.
 _OF_ADDRESS = ("ip", "kind", "network", "range.first", "range.last")
-_MEMBERS_OF_ADDRESS = ("ip", "kind", "network", "range")
+
+# What members depend on; the others on the record. Sources are apart from it, as thousands of
+# records have the same.
+_ADDRESS, _RECORD, _SOURCES = "address", "record", "sources"
+_DEPENDS = {
+    **dict.fromkeys(("ip", "kind", "network", "range"), _ADDRESS),
+    **dict.fromkeys(("sources", "snapshot"), _SOURCES),
+}
 
 # A value is one line, whatever a database has in it.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -93,8 +100,8 @@ def render(selection: Selection, media: Media) -> Rendition:
     runs: list[Sequence[_Names]] = []
     parts: list[str] = []
     order: list[int] = []
-    for of_address, names in itertools.groupby(said, lambda one: one[0] in _MEMBERS_OF_ADDRESS):
-        if not of_address:
+    for depends, names in itertools.groupby(said, lambda one: _DEPENDS.get(one[0], _RECORD)):
+        if depends is not _ADDRESS:
             order.append(len(_OF_ADDRESS) + len(runs))
             runs.append(tuple(names))
             parts.append("%b")

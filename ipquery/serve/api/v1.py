@@ -34,7 +34,7 @@ _LONGEST_KEPT, _KEPT = 512, 512
 
 # Pieces of answers that are kept, as large as those of objects that weren't asked to be
 # anything else.
-_KEPT_BYTES, _ENTRY_BYTES = 6 << 20, 250
+_KEPT_BYTES, _ENTRY_BYTES = 8 << 20, 300
 
 # Another number for another way to say the same: it is a part of every ETag.
 _FORM = "1"
@@ -103,6 +103,8 @@ class V1:
         self._made: dict[tuple[Rendition, bytes | None], Prepared] = {}
         self._object_find: Find | None = None
         self._pieces: dict[tuple[Rendition, int], tuple[bytes, ...]] = {}
+        # Answers have pieces in common: sources, or the country alone.
+        self._shared: dict[bytes, bytes] = {}
         self._kept = 0
 
     # What is asked
@@ -231,14 +233,21 @@ class V1:
         around = self.snapshot.around(version, number) if rendition.needs_around else None
         pieces = self._pieces.get((rendition, answer))
         if pieces is None:
-            pieces = rendition.pieces(self._values(rendition, answer))
-            # All at once: what is asked for often is soon back.
-            self._kept += sum(map(len, pieces)) + _ENTRY_BYTES
-            if self._kept > _KEPT_BYTES:
-                self._pieces.clear()
-                self._kept = sum(map(len, pieces)) + _ENTRY_BYTES
-            self._pieces[rendition, answer] = pieces
+            pieces = self._keep(rendition, answer)
         return rendition.body(to_text(version, number).encode(), around, pieces)
+
+    def _keep(self, rendition: Rendition, answer: int) -> tuple[bytes, ...]:
+        made = rendition.pieces(self._values(rendition, answer))
+        new = sum(len(piece) for piece in made if piece not in self._shared)
+        # All at once: what is asked for often is soon back.
+        self._kept += new + _ENTRY_BYTES
+        if self._kept > _KEPT_BYTES:
+            self._pieces.clear()
+            self._shared.clear()
+            self._kept = sum(map(len, made)) + _ENTRY_BYTES
+        pieces = tuple([self._shared.setdefault(piece, piece) for piece in made])
+        self._pieces[rendition, answer] = pieces
+        return pieces
 
     def _values(self, rendition: Rendition, answer: int) -> dict[str, Any]:
         snapshot = self.snapshot
