@@ -20,6 +20,9 @@ from ipquery.serve.api.selection import NESTED, Selection
 _Names = tuple[str, tuple[str, ...] | None]
 """A member, and the names below it, or ``None`` for the whole."""
 
+# Made once: json.dumps would make one for each call, which takes as long as the rest.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 # What depends on the address: itself, and what is around it.
 _OF_ADDRESS = ("ip", "kind", "network", "range.first", "range.last")
 
@@ -77,7 +80,7 @@ class Rendition:
                 else {one: values[name].get(one) for one in below}
                 for name, below in run
             }
-            return json.dumps(chosen, ensure_ascii=False, separators=(",", ":"))[1:-1]
+            return _encode(chosen)[1:-1]
         texts = [
             _as_text(values[name] if below is None else values[name].get(below[0]))
             for name, below in run
