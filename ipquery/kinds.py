@@ -15,9 +15,13 @@ class Kind(enum.Enum):
     SECRET = enum.auto()
     INPUT = enum.auto()
     OUTPUT = enum.auto()
+    NATURAL = enum.auto()
 
 
 STANDARD_OUTPUT = "-"
+
+Natural = Annotated[int, Kind.NATURAL]
+"""A number that may be 0, too."""
 
 Secret = Annotated[str, Kind.SECRET]
 """A text in which ``${NAME}`` and ``${file:PATH}`` stand for what nobody should read there."""

@@ -97,12 +97,7 @@ def test_build_then_look_up(run: Run, tmp_path: Path, database: Path) -> None:
         **UNKNOWN,
         **HENAN,
         "sources": {
-            "country": "china.xdb",
-            "province": "china.xdb",
-            "city": "china.xdb",
-            "org": None,
-            "isp": "china.xdb",
-            "asn": None,
+            name: "china.xdb" for name, value in {**UNKNOWN, **HENAN}.items() if value is not None
         },
         "first": "1.0.0.0",
         "last": "1.255.255.255",

@@ -6,6 +6,7 @@ what may be given.
 | type of the field                            | in the file                                  |
 |----------------------------------------------|----------------------------------------------|
 | ``int``                                      | a whole number, more than 0                  |
+| :data:`~ipquery.kinds.Natural`               | a whole number, 0 or more                    |
 | ``bool``, ``str``                            | true or false, a text                        |
 | ``Literal["a", "b"]``                        | one of these texts                           |
 | ``Path``                                     | a path, relative to the file's folder        |
@@ -79,6 +80,12 @@ class Table:
             raise ConfigError(f"{self._prefix}{key} must be more than 0")
         return value
 
+    def natural(self, key: str) -> int:
+        value: int = self.get(key, int, 0)
+        if value < 0:
+            raise ConfigError(f"{self._prefix}{key} must be 0 or more")
+        return value
+
     def choice(self, key: str, values: Sequence[str]) -> str | None:
         """One of some texts, or ``None`` if it isn't given."""
         value: str | None = self.get(key, str, None)
@@ -132,7 +139,7 @@ class Table:
         if get_origin(kind) is Literal:
             return self.choice(key, get_args(kind))
         if kind is int:
-            return self.number(key)
+            return self.natural(key) if mark is Kind.NATURAL else self.number(key)
         if kind is bool:
             return self.get(key, bool, None)
         return self._text(key, self.get(key, str, None), kind, mark)

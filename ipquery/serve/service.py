@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from ipquery.data.snapshot import Snapshot
 from ipquery.serve.api.app import Api, Readiness
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
+from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
 from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.log_formats import LOG_FORMATS
@@ -41,15 +42,16 @@ class HttpService(Service):
         """
         self._endpoints = endpoints
         self._snapshot = snapshot
-        self._lane = None
-        if settings.express and settings.http.request_line_bytes >= LONGEST_TARGET:
-            self._lane = Lane()
+        self._lane: Lane | None = None
         self._resolver = _make_resolver(
             reactor, snapshot, settings.cache, settings.fallback, self._aim_lane
         )
+        self._v1 = V1(snapshot, settings.api, self._resolver.asks_nobody, reactor.seconds)
+        if settings.express and settings.http.request_line_bytes >= LONGEST_TARGET:
+            self._lane = Lane(self._v1)
         self._readiness = Readiness()
         self._access_log = _open_log(reactor, settings.access_log, output)
-        self._api = Api(self._resolver, self._readiness)
+        self._api = Api(self._resolver, self._readiness, self._v1)
         self._site = ApiSite(
             self._api.app.resource(),
             settings.http,
@@ -67,9 +69,9 @@ class HttpService(Service):
         While the cache comes first, it finds nothing, and so leaves all to the
         routes; addresses without a record are its matter if nobody else is asked.
         """
-        snapshot, resolver = self._snapshot, self._resolver
         if self._lane is None:
             return
+        snapshot, resolver = self._snapshot, self._resolver
         first, alone = resolver.asks_cache_first, resolver.asks_nobody
         self._lane.aim(
             nothing if first else snapshot.finder(carrying),
@@ -104,6 +106,7 @@ class HttpService(Service):
         """Answer from another snapshot from now on, and close the one before."""
         before, self._snapshot = self._snapshot, snapshot
         self._resolver.snapshot = snapshot
+        self._v1.switch(snapshot)
         self._aim_lane()
         before.close()
 

@@ -4,6 +4,7 @@ import attrs
 
 from ipquery.errors import ConfigError
 from ipquery.net.proxy import parse_balancers
+from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -33,6 +34,9 @@ class Settings:
 
     client: ClientSettings = ClientSettings()
     """Who the client is, where proxies pass requests on."""
+
+    api: ApiSettings = ApiSettings()
+    """What the routes under ``/v1`` say."""
 
     access_log: AccessLogSettings | None = None
     """Without it, none is written."""

@@ -19,6 +19,7 @@ from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import RANGE_COLUMNS, Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.net.tls import TlsFiles, TlsSettings, read_certificate
+from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -28,6 +29,7 @@ from tests.certificates import self_signed
 SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
     "http": HttpLimits,
     "client": ClientSettings,
+    "api": ApiSettings,
     "access_log": AccessLogSettings,
     "cache": CacheSettings,
     "fallback": FallbackSettings,
@@ -70,6 +72,7 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.blend == Policy("fill", "zh", "provinces")
     assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
+    assert config.settings.api == ApiSettings(cors=("https://app.example.com",))
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"
     )
@@ -153,6 +156,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         requests_per_connection = 8
         connections = 9
         drain_seconds = 10
+        [api]
+        max_age = 0
+        cors = ["https://a", "*"]
         [cache]
         redis = "rediss://h"
         scope = "all"
@@ -207,6 +213,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
             express=False,
             client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
+            api=ApiSettings(0, ("https://a", "*")),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),
             cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
@@ -305,6 +312,10 @@ def _complaint(tmp_path: Path, text: str) -> str:
         ("[cache]\nredis = 'redis://:${NOT_SET}@h'", "redis: NOT_SET isn't set in the environment"),
         ("[cache]\nredis = '${file:/missing}'", "redis: can't read /missing: No such file"),
         ("[cache]\nscope = 'some'", "cache.scope must be one of fallback, all"),
+        ("[api]\nmax_age = -1", "api.max_age must be 0 or more"),
+        ("[api]\nmax_age = true", "api.max_age must be a whole number"),
+        ("[api]\ncors = ['a.example']", "api.cors: a.example is no origin; give ["),
+        ("[api]\ncors = ['https://a.example/']", "api.cors: https://a.example/ is no origin"),
         ("[cache]\nentries = 0", "cache.entries must be more than 0"),
         ("[cache]\nca_file = '/missing'", "/missing: can't read this ca_file: No such file"),
         ("[client]\ntrusted_proxies = '::1'", "client.trusted_proxies must be a list"),

@@ -29,6 +29,8 @@ HEADERS = st.lists(
             "X: \x00", "X: \x7f", "X:", ": y", "Content-Length: 00", "Content-Length: +0",
             "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "X: a\r\n b",
             "X: a\nb", "X: a\rb", "Content-Length: 16", "Trailer: x", "Host: again",
+            "Accept: text/csv", "accept:text/plain;q=0.5,*/*;q=0.1", "Accept: image/png", "Accept:",
+            "If-None-Match: *", 'If-None-Match: "x"', "Origin: https://a.example", "Origin: null",
         ]
     ),
     max_size=3,
@@ -49,12 +51,23 @@ BODIES = st.builds(
 )  # fmt: skip
 
 
+V1_RESTS = (
+    "", "", "", "?", "?from=ads", "?fields=country_code,city", "?fields=ip,network,org,range",
+    "?fields=range.last,sources.isp,snapshot", "?lang=en", "?lang=zh&fields=city&x", "?lang=fr",
+    "?fields=", "?fields=x", "?fields=city%2Cisp", "?fields=city&fields=x", "?lang=en#x", "?%",
+    "/country_code", "/city?lang=en", "/range", "/sources.city", "/x", "/", "/city/", "//city",
+    "/cit%79", "/city%3A", "?fields=%ff", "?a=//b",
+)  # fmt: skip
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
     headers = draw(HEADERS)
     target = "/api/ip_query"
     kind = draw(
-        st.sampled_from(("get", "get", "get", "post", "post", "chunked", "other", "smuggled"))
+        st.sampled_from(
+            ("get", "get", "get", "post", "post", "chunked", "other", "smuggled", *["v1"] * 4)
+        )
     )
     if kind == "post":
         return post(draw(BODIES), *headers)
@@ -63,6 +76,11 @@ def requests(draw: st.DrawFn) -> bytes:
     if kind == "smuggled":
         return draw(st.sampled_from(list(SMUGGLED.values())))
     address = draw(ADDRESSES)
+    if kind == "v1":
+        method = draw(st.sampled_from(("GET", "GET", "GET", "HEAD", "OPTIONS", "POST")))
+        version = draw(st.sampled_from(("1.1", "1.1", "1.0")))
+        rest = draw(st.sampled_from(V1_RESTS))
+        return get(f"/v1/ip/{address}{rest}", *headers, version=version, method=method)
     if kind == "other":
         method = draw(st.sampled_from(("HEAD", "POST", "DELETE", "OPTIONS")))
         path = draw(st.sampled_from((target, "/healthz", "/API/ip_query", f"http://x{target}")))
@@ -116,6 +134,15 @@ _DECISIVE = (
     ("{}: x", ("A", "B"), ("Content-Length", "Expect", "")),
     ("Content-Length: {}", ("0", "0"), ("1", "00")),
 )
+_NEGOTIATED = (
+    ("Accept: {}", ("*/*", "text/csv"), ("text/plain", "image/png", "", "text/csv;q=0, */*")),
+    ("If-None-Match: {}", ('"x"', "*"), ("", 'W/"x"', '"y", "z"')),
+    ("Origin: {}", ("https://a.example", "https://b.example"), ("null", "https://A.example")),
+)
+_V1_TARGETS = (
+    "IP", "IP", "IP?from=ads", "IP?lang=en", "IP?fields=ip,city", "IP?fields=country,network",
+    "IP/country_code", "IP/city?lang=zh", "IP/x", "IP?fields=x",
+)  # fmt: skip
 _FIXED = (("Accept: {}", ("*/*",), ("x",)),)
 
 
@@ -140,20 +167,22 @@ def series(draw: st.DrawFn) -> list[bytes]:
 
     What varies is the address, or a header field, too.
     """
-    method = draw(st.sampled_from(("GET", "POST", "HEAD")))
+    method = draw(st.sampled_from(("GET", "POST", "HEAD", "GET v1", "HEAD v1")))
     version = draw(st.sampled_from(("1.1", "1.1", "1.0")))
-    what = draw(st.sampled_from((_FREE, _FIXED, _DECISIVE)))
+    what = draw(st.sampled_from((_FREE, _FIXED, _DECISIVE, _NEGOTIATED)))
     field, values, others = draw(st.sampled_from(what))
     is_plain = what is not _FIXED
-    form = draw(st.sampled_from(_BODIES if method == "POST" else _TARGETS))
-    if is_plain:
+    method, _, is_v1 = method.partition(" ")
+    path, targets = ("/v1/ip/", _V1_TARGETS) if is_v1 else ("/api/ip_query", _TARGETS)
+    form = draw(st.sampled_from(_BODIES if method == "POST" else targets))
+    if is_plain and not is_v1:
         form = _BODIES[0] if method == "POST" else _TARGETS[0]
 
     def request(ip: str, value: str) -> bytes:
         text = form.replace("IP", ip)
         if method == "POST":
             return post(text.encode(), field.format(value))
-        target = f"/api/ip_query{text}"
+        target = f"{path}{text}"
         return get(target, field.format(value), version=version, method=method)
 
     sent = []

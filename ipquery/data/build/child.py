@@ -44,7 +44,8 @@ def compile_snapshot(job: Job, report: Report) -> None:
     answers = blend(prepared)
     report("writing", _BLENDED)
     with job.temporary.open("r+b") as file:
-        write_answers(file, answers, _about(loaded, prepared, answers))
+        own_codes = bool(job.lists.provinces or job.lists.cities)
+        write_answers(file, answers, _about(loaded, prepared, answers), own_codes)
     snapshot.Snapshot(job.temporary).close()
     report("done", 1.0)
 

@@ -39,7 +39,7 @@ class Describer:
         """The members for an address, without braces; ``None`` if there is no record.
 
         They are those of :meth:`~ipquery.data.snapshot.Snapshot.members`, then ``sources``,
-        an object with the name of the source of each level, ``first`` and ``last`` of the
+        an object with the name of the source of each known field, ``first`` and ``last`` of the
         matched range, ``network`` and ``kind``: what :class:`~ipquery.data.snapshot.Match`
         says, in JSON.
         """

@@ -5,17 +5,20 @@ columns; places and owners are gone through once, one by one: 567,000 places and
 owners of DB-IP, ip2region and AS numbers take 4 seconds.
 """
 
+import json
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipquery.data.answers import NOTHING, Answers, AnswerSteps, Owner, Place
+from ipquery.data.answers import NO_SOURCE, NOTHING, Answers, AnswerSteps, Owner, Place
 from ipquery.data.ranges import Column, to_halves
+from ipquery.data.record import FIELDS_OF
 from ipquery.data.snapshot.layout import WINDOW, write
+from ipquery.data.snapshot.spoken import names_by_code
 
 Section = memoryview | bytes
 
@@ -23,20 +26,25 @@ Section = memoryview | bytes
 _MOST_SLOTS = 22
 
 
-def write_answers(file: BinaryIO, answers: Answers, about: Mapping[str, Any]) -> None:
+def write_answers(
+    file: BinaryIO, answers: Answers, about: Mapping[str, Any], own_codes: bool = False
+) -> None:
     """Write a snapshot into an empty file opened for reading and writing, and sync it.
 
     :param about: what :attr:`~ipquery.data.snapshot.Snapshot.about` is to be, to which the
         numbers of ``places`` and ``owners`` are added. The ``name`` of each of its
         ``sources`` is what answers call that source.
+    :param own_codes: whether codes of provinces and cities may be the operator's own.
     :raises OSError: the file can't be written.
     """
     counts = {"places": len(answers.places), "owners": len(answers.owners)}
     names = [source["name"] for source in about["sources"]]
-    write(file, sections(answers, names), {**about, **counts})
+    write(file, sections(answers, names, own_codes), {**about, **counts})
 
 
-def sections(answers: Answers, source_names: Sequence[str]) -> dict[str, Section]:
+def sections(
+    answers: Answers, source_names: Sequence[str], own_codes: bool = False
+) -> dict[str, Section]:
     """The sections of a snapshot, see :mod:`ipquery.data.snapshot.layout`."""
     v4, v6 = _merged(answers.v4), _merged(answers.v6)
     pairs, number = np.unique(
@@ -56,6 +64,10 @@ def sections(answers: Answers, source_names: Sequence[str]) -> dict[str, Section
         "pair.owner": _smallest(pairs & np.uint64(2**32 - 1)),
         **_places([Place(), *answers.places], source_names),
         **_owners([Owner(), *answers.owners], source_names),
+        **{
+            f"names.{language}": json.dumps(names, ensure_ascii=False).encode()
+            for language, names in names_by_code(answers.places, own_codes).items()
+        },
     }
 
 
@@ -143,9 +155,7 @@ def _places(places: Sequence[Place], source_names: Sequence[str]) -> dict[str, S
     city, cities = _different(
         (place.city, place.city_code, place.district, place.time_zone) for place in places
     )
-    sources, combinations = _different(
-        (place.country_from, place.province_from, place.city_from) for place in places
-    )
+    sources, combinations = _different(map(_place_sources, places))
     return {
         "place.region": region,
         "place.city": city,
@@ -171,7 +181,7 @@ def _places(places: Sequence[Place], source_names: Sequence[str]) -> dict[str, S
         ),
         **_pool(
             "sources.place",
-            (_sources(("country", "province", "city"), row, source_names) for row in combinations),
+            (_sources(row, source_names) for row in combinations),
         ),
     }
 
@@ -192,9 +202,7 @@ def _region_names(row: Sequence[str | None]) -> str:
 
 
 def _owners(owners: Sequence[Owner], source_names: Sequence[str]) -> dict[str, Section]:
-    sources, combinations = _different(
-        (owner.org_from, owner.isp_from, owner.asn_from) for owner in owners
-    )
+    sources, combinations = _different(map(_owner_sources, owners))
     return {
         "owner.sources": sources,
         **_pool(
@@ -214,12 +222,40 @@ def _owners(owners: Sequence[Owner], source_names: Sequence[str]) -> dict[str, S
         ),
         **_pool(
             "sources.owner",
-            (_sources(("org", "isp", "asn"), row, source_names) for row in combinations),
+            (_sources(row, source_names) for row in combinations),
         ),
     }
 
 
-def _sources(levels: Sequence[str], numbers: Sequence[int], source_names: Sequence[str]) -> str:
-    """The name of the source of each level."""
-    names = [source_names[number] if number >= 0 else None for number in numbers]
-    return ",".join(f'"{level}":{_text(name)}' for level, name in zip(levels, names, strict=True))
+_Sources = tuple[tuple[str, int], ...]
+"""Known fields, and the numbers of their sources."""
+
+
+def _place_sources(place: Place) -> _Sources:
+    return (
+        *_known(place, "country", place.country_from),
+        *_known(place, "province", place.province_from),
+        *_known(place, "city", place.city_from),
+    )
+
+
+def _owner_sources(owner: Owner) -> _Sources:
+    return (
+        *_known(owner, "org", owner.org_from),
+        *_known(owner, "isp", owner.isp_from),
+        *_known(owner, "asn", owner.asn_from),
+    )
+
+
+def _known(half: Place | Owner, level: str, source: int) -> Iterator[tuple[str, int]]:
+    """The fields of a level that are written as known, if a source says them."""
+    if source == NO_SOURCE:
+        return
+    for field in FIELDS_OF[level]:
+        value = getattr(half, field)
+        if value is not None and value != "" and (isinstance(value, str) or math.isfinite(value)):
+            yield field, source
+
+
+def _sources(row: _Sources, source_names: Sequence[str]) -> str:
+    return ",".join(f'"{field}":{_text(source_names[number])}' for field, number in row)

@@ -77,12 +77,17 @@ class Steps:
         """The number of an address's answer, and the first and last address of the range
         around it that has this answer."""
         place = self.place(version, number)
+        answers = self.v4_answer if version == 4 else self.v6_answer
+        return answers[place], *self.ends(version, place)
+
+    def ends(self, version: int, place: int) -> tuple[int, int]:
+        """The first and the last address of the range whose answer stands at a place."""
         if version == 4:
             starts = self.v4_first
             last = starts[place] - 1 if place < len(starts) else V4_LAST
-            return self.v4_answer[place], starts[place - 1], last
+            return starts[place - 1], last
         last = self._v6_first(place) - 1 if place < len(self.v6_low) else V6_LAST
-        return self.v6_answer[place], self._v6_first(place - 1), last
+        return self._v6_first(place - 1), last
 
     def _v6_first(self, step: int) -> int:
         return self.v6_high[step] << 64 | self.v6_low[step]

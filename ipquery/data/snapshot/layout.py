@@ -34,7 +34,7 @@ addresses, mostly among the next :data:`WINDOW`. Of the default blend's 4,194,30
 A place is a region (country and province), a city, and what it has alone::
 
     place.region, place.city    a place
-    place.sources, owner.sources    a place, an owner: which sources say it
+    place.sources, owner.sources    a place, an owner: which sources say which field
 
 Texts are JSON in UTF-8, ready to be joined. ``.end`` (u32, one more in front) says where
 each ends in ``.text``::
@@ -49,8 +49,12 @@ each ends in ``.text``::
     city.details    "district", "time_zone"
     place.details   "postal_code", "latitude", "longitude", "accuracy_radius"
     owner.details   "asn", "as_org"
-    sources.place   "country", "province", "city": the name of the source, or null
-    sources.owner   "org", "isp", "asn"
+    sources.place   "country": the name of the source that says it, and so each field that
+                    is known of a place;
+    sources.owner   likewise of an owner
+    names.en        a JSON object of its own: the English names of the codes that occur, of
+                    ISO 3166-1, ISO 3166-2 and GB/T 2260; no ``.end``, nor ``.text``
+    names.zh        likewise the Chinese ones
 
 Columns of which no size is said are u8, u16 or u32, whichever is enough. Small matters more
 than simple here: a look-up waits for memory longer than it computes. Of DB-IP of 2026-06
@@ -114,6 +118,9 @@ POOLS = (
     "sources.owner",
 )
 """Names of the texts, without ``.end`` and ``.text``."""
+
+LANGUAGES = ("en", "zh")
+"""Languages in which codes have names; those of one are in the section ``names.`` of it."""
 
 
 def write(

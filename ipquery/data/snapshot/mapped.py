@@ -16,6 +16,7 @@ from ipquery.data.snapshot.layout import (
     COLUMNS,
     DIGEST_AT,
     HEADER,
+    LANGUAGES,
     LAYOUT_VERSION,
     MAGIC,
     POOLS,
@@ -83,6 +84,7 @@ class MappedFile:
             entries = directory["sections"]
             self.columns = {name: self._column(entries[name]) for name in COLUMNS}
             self.pools = {name: self._pool(entries, name) for name in POOLS}
+            self.names = {one: self._column(entries[f"names.{one}"]) for one in LANGUAGES}
             _verify_lengths(self.columns, self.pools)
         # A file whose checksum is right and which yet makes no sense was written by
         # somebody who meant harm.

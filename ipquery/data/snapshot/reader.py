@@ -11,14 +11,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from ipquery.address import V4_LAST, V6_LAST, parse, to_text, unpack_number
-from ipquery.data.record import FIELDS_OF, DataError, Record
+from ipquery.data.record import FIELDS, DataError, Record
 from ipquery.data.snapshot.finder import Steps, make_finder, network_length
 from ipquery.data.snapshot.mapped import MappedFile
 from ipquery.data.snapshot.match import Match
+from ipquery.data.snapshot.objects import Around, Frame, around, make_object_finder
 from ipquery.special import kind_of
 
 # About 60 MB of them, in a process that looks up records; serving uses bytes.
 _KEPT_RECORDS = 65536
+
+# Of three databases there are some ten different combinations, and seldom a hundred.
+_KEPT_SOURCES = 1000
 
 # typeshed has a scanner where the decoder goes.
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
@@ -75,6 +79,8 @@ class Snapshot:
         self._owner_end, self._owner_array = owner.end, owner.whole
         self._details = pools["place.details"].text
         self._records: dict[int, Record] = {}
+        self._sources: dict[bytes, dict[str, str]] = {}
+        self._names: dict[str, Mapping[str, str]] = {}
         # Most answers that aren't kept are of a region, a city or an owner that others have,
         # too. Those are read once: 6 us instead of 8 for a record.
         self._region_values = lru_cache(_KEPT_RECORDS)(self._reader("region"))
@@ -164,19 +170,16 @@ class Snapshot:
             raise self._damaged() from None
 
     def source_members(self, number: int) -> bytes:
-        """The names of the sources of a record's levels, likewise.
-
-        The levels are ``country`` (with the continent), ``province`` (with the ISO 3166-2
-        code), ``city`` (with all that is finer, and the coordinates), ``org``, ``isp``,
-        ``asn`` (with the AS organisation).
-        """
+        """The names of the sources of a record's known fields, likewise."""
         columns, pools = self._columns, self._pools
         try:
             place = columns["place.sources"][self._place[number]]
             owner = columns["owner.sources"][self._owner[number]]
-            return b",".join(
-                (pools["sources.place"].text(place), pools["sources.owner"].text(owner))
+            of_place, of_owner = (
+                pools["sources.place"].text(place),
+                pools["sources.owner"].text(owner),
             )
+            return b",".join([part for part in (of_place, of_owner) if part])
         except IndexError:
             raise self._damaged() from None
 
@@ -189,6 +192,26 @@ class Snapshot:
             was given no address.
         """
         return make_finder(self._steps, self.answer, prepare)
+
+    def object_finder(
+        self, frame: Frame, finds_unknown: bool = True
+    ) -> Callable[[bytes], bytes | None]:
+        """A look-up for the hot path: from the bytes of an address to its object, as
+        :mod:`ipquery.data.snapshot.objects` describes it, in a frame.
+
+        :param finds_unknown: whether public addresses without a record have one, too. Those with
+            a special purpose always have one, in which no field is known.
+        :returns: a function that returns ``None`` where there is none, or it was given no
+            address.
+        """
+        return make_object_finder(
+            self._steps, self.members, self.source_members, self.identity, frame, finds_unknown
+        )
+
+    def around(self, version: int, number: int) -> Around:
+        """The kind of an address, and for how far around it its answer holds."""
+        _, first, last = self.locate(version, number)
+        return around(version, number, first, last)
 
     def _reader(self, level: str) -> Callable[[int], tuple[Any, ...]]:
         """What reads the values of the names and the details of a region, a city or an owner."""
@@ -273,21 +296,45 @@ class Snapshot:
             first=to_text(version, first),
             last=to_text(version, last),
             network=f"{to_text(version, number >> free << free)}/{length}",
-            sources=self._sources(answer, record) if record else {},
+            sources=self.sources(answer) if answer else {},
         )
 
-    def _sources(self, number: int, record: Record) -> dict[str, str]:
+    def values(self, number: int) -> dict[str, Any]:
+        """All fields of a record by name; ``None`` is unknown. Of 0, which is no answer, too."""
         try:
-            names = json.loads(b"{%b}" % self.source_members(number))
-            return {
-                field: names[level]
-                for level, fields in FIELDS_OF.items()
-                if names[level] is not None
-                for field in fields
-                if getattr(record, field) is not None
-            }
-        except (ValueError, KeyError):
+            return dict(zip(FIELDS, members_values(self.members(number)), strict=True))
+        except (ValueError, AttributeError):
             raise self._damaged() from None
+
+    def sources(self, number: int) -> dict[str, str]:
+        """The name of the source of each known field."""
+        text = self.source_members(number)
+        found = self._sources.get(text)
+        if found is None:
+            try:
+                found = json.loads(b"{%b}" % text)
+            except ValueError:
+                raise self._damaged() from None
+            if len(self._sources) >= _KEPT_SOURCES:
+                self._sources.clear()
+            self._sources[text] = found
+        return found.copy()
+
+    def names(self, language: str) -> Mapping[str, str]:
+        """The names in a language of the codes that occur: of countries (ISO 3166-1), their
+        subdivisions (ISO 3166-2) and Chinese divisions (GB/T 2260).
+
+        Read when they are first asked for, and kept: some thousands.
+
+        :param language: one of :data:`~ipquery.data.snapshot.layout.LANGUAGES`.
+        """
+        names = self._names.get(language)
+        if names is None:
+            try:
+                names = self._names[language] = dict(json.loads(bytes(self._file.names[language])))
+            except (ValueError, TypeError):
+                raise self._damaged() from None
+        return names
 
     def close(self) -> None:
         """Unmap the file. Look-ups fail afterwards."""

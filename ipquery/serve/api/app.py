@@ -1,5 +1,6 @@
 """Klein routes."""
 
+from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
 import attrs
@@ -11,8 +12,11 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from ipquery.serve.api import contract
+from ipquery.serve.api import contract, cors, databases, v1
 from ipquery.serve.api.contract import BadRequest
+from ipquery.serve.api.problems import Problem
+from ipquery.serve.api.v1 import V1
+from ipquery.serve.http.framing import joined
 from ipquery.serve.http.reply import INTERNAL_ERROR, Reply, message, refusal, unavailable
 from ipquery.serve.http.request import send
 from ipquery.serve.lookup.resolver import Resolver
@@ -39,9 +43,10 @@ class Api:
     # A path with empty segments is another path, not to be redirected.
     app.url_map.merge_slashes = False
 
-    def __init__(self, resolver: Resolver, readiness: Readiness) -> None:
+    def __init__(self, resolver: Resolver, readiness: Readiness, v1: V1) -> None:
         self._resolver = resolver
         self._readiness = readiness
+        self._v1 = v1
 
     @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
     def query(self, request: IRequest) -> bytes | Deferred[bytes]:
@@ -75,6 +80,64 @@ class Api:
             return send(request, contract.status("ready", self._resolver.state))
         return send(request, unavailable(why_not))
 
+    @app.route(v1.PATH + "<ip>", methods=["GET", "HEAD"])
+    def describe(self, request: IRequest, ip: str) -> bytes | Deferred[bytes]:
+        """Answer with an object."""
+        return self._describe(request, ip, None)
+
+    @app.route(v1.PATH + "<ip>/<field>", methods=["GET", "HEAD"])
+    def describe_field(self, request: IRequest, ip: str, field: str) -> bytes | Deferred[bytes]:
+        """Answer with one field, as text."""
+        return self._describe(request, ip, field.encode())
+
+    def _describe(self, request: IRequest, ip: str, field: bytes | None) -> bytes | Deferred[bytes]:
+        served = cast(Request, request)
+        fields = _fields(request)
+        asked = self._v1.asked(field, served.uri.partition(b"?")[2], fields)
+        none_match = fields.get(b"if-none-match")
+        had = None if none_match is None else none_match.decode("latin-1")
+        reply = self._v1.reply(ip, asked, had)
+        if reply is not None:
+            return send(request, reply)
+        # It is an address: else there would have been a problem.
+        found = self._resolver.resolve(ip, ask=not _asked_by_node(request))
+        if isinstance(found, Deferred):
+            return found.addCallback(
+                lambda answer: send(request, self._v1.reply_others(ip, asked, had, answer))
+            )
+        return send(request, self._v1.reply_others(ip, asked, had, found))
+
+    @app.route(databases.PATH, methods=["GET", "HEAD"])
+    def tell_databases(self, request: IRequest) -> bytes:
+        """What answers come from."""
+        fields = _fields(request)
+        headers = self._v1.cors_headers(fields.get(b"origin"))
+        none_match = fields.get(b"if-none-match")
+        reply = databases.reply(
+            self._v1.snapshot,
+            self._v1.loaded,
+            self._v1.now(),
+            None if none_match is None else none_match.decode("latin-1"),
+        )
+        return send(request, attrs.evolve(reply, headers={**reply.headers, **headers}))
+
+    @app.route(v1.PATH + "<ip>", methods=["OPTIONS"])
+    @app.route(v1.PATH + "<ip>/<field>", methods=["OPTIONS"])
+    @app.route(databases.PATH, methods=["OPTIONS"])
+    def options(self, request: IRequest, **parts: str) -> bytes:
+        """What may be done, and which pages may do it (CORS)."""
+        return send(request, cors.options(self._v1.cors_headers(_fields(request).get(b"origin"))))
+
+    @app.handle_errors(Problem)
+    def problem(self, request: IRequest, failure: Failure) -> bytes:
+        """What is asked under /v1 can't be answered."""
+        return self._send_problem(request, cast(Problem, failure.value))
+
+    def _send_problem(self, request: IRequest, problem: Problem) -> bytes:
+        headers = self._v1.cors_headers(_fields(request).get(b"origin"))
+        reply = problem.reply()
+        return send(request, attrs.evolve(reply, headers={**reply.headers, **headers}))
+
     @app.handle_errors(BadRequest)
     def bad_request(self, request: IRequest, failure: Failure) -> bytes:
         """What the caller sent can't be answered."""
@@ -88,13 +151,31 @@ class Api:
         if isinstance(error, MethodNotAllowed):
             # Sorted: werkzeug gives them in another order in every process.
             headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        if _is_v1(request) and error.code in _PROBLEMS:
+            return self._send_problem(request, Problem(_PROBLEMS[error.code], headers=headers))
         return send(request, refusal(error.code or 500, headers=headers))
 
     @app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Failure) -> bytes:
         """A fault of ours."""
         _log.failure("answering {request}", failure, request=request)
+        if _is_v1(request):
+            return self._send_problem(request, Problem("internal-error"))
         return send(request, INTERNAL_ERROR)
+
+
+_PROBLEMS = {404: "not-found", 405: "method-not-allowed"}
+
+
+def _is_v1(request: IRequest) -> bool:
+    path: bytes = cast(Request, request).path
+    return path == b"/v1" or path.startswith(b"/v1/")
+
+
+def _fields(request: IRequest) -> Mapping[bytes, bytes]:
+    """Header fields, names in lower case."""
+    pairs = cast(Request, request).requestHeaders.getAllRawHeaders()
+    return joined([(name, value) for name, values in pairs for value in values])
 
 
 def _asked_by_node(request: IRequest) -> bool:

@@ -7,11 +7,14 @@ taken apart.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ipquery.address import parse
 from ipquery.serve.api import contract
+from ipquery.serve.api.express_v1 import START as V1_START
+from ipquery.serve.api.express_v1 import V1Lane
+from ipquery.serve.api.shapes import Shape, shaped
+from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.fast import Find, Kind, Spot, nothing
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.reply import (
@@ -134,31 +137,37 @@ class Lane:
     the site's clock which second it is.
     """
 
-    def __init__(self, find: Find = nothing, find_missing: Find = nothing) -> None:
+    def __init__(self, v1: V1, find: Find = nothing, find_missing: Find = nothing) -> None:
         """Finds see :meth:`aim`."""
+        self._v1 = V1Lane(v1)
         self._find, self._find_missing = find, find_missing
-        self._kinds: dict[_Shape, Kind] = {}
-        self.head = self._missing_head = b""
+        self._kinds: dict[Shape, Kind] = {}
+        self.head = self._missing_head = self._unchanged_head = b""
 
     def aim(self, find: Find, find_missing: Find) -> None:
-        """Answer by these from now on.
+        """Answer by these from now on, and as ``v1`` does by now.
 
         :param find: for an address with a record.
         :param find_missing: for one without.
         """
         self._find, self._find_missing = find, find_missing
         for shape, kind in self._kinds.items():
-            kind.find = _shaped(find, shape)
+            kind.find = shaped(find, shape)
+        self._v1.aim()
 
     def tell_date(self, line: bytes) -> None:
         """Another second has begun."""
         self.head = status_line(200) + line
         self._missing_head = status_line(501) + line
+        self._unchanged_head = status_line(304) + line
 
     def respond(
         self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool
     ) -> bytes | None:
         """See :class:`~ipquery.serve.http.fast.FastWay`."""
+        if target.startswith(V1_START):
+            heads = self.head, self._unchanged_head
+            return self._v1.respond(heads, method, target, framing, body, last)
         address = address_of(method, target, body)
         if not address:
             return None
@@ -176,6 +185,8 @@ class Lane:
         self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool
     ) -> Spot | None:
         """See :class:`~ipquery.serve.http.fast.FastWay`."""
+        if target.startswith(V1_START):
+            return self._v1.spot_of(method, target, framing, body, last)
         address = address_of(method, target, body)
         if address is None:
             return None
@@ -184,10 +195,10 @@ class Lane:
             return None
         begin, end = place
         is_escaped = end - begin > len(address)
-        shape = _Shape(method == b"HEAD", framing.is_1_0, last, is_escaped)
+        shape = Shape(method == b"HEAD", framing.is_1_0, last, is_escaped)
         kind = self._kinds.get(shape)
         if kind is None:
-            kind = self._kinds[shape] = Kind(_shaped(self._find, shape))
+            kind = self._kinds[shape] = Kind(shaped(self._find, shape))
         return Spot(kind, begin, end)
 
 
@@ -212,31 +223,3 @@ def _place_in_target(target: bytes, address: bytes) -> tuple[int, int] | None:
         if target.startswith(text, begin) and target.count(b"%") == text.count(b"%"):
             return begin, begin + len(text)
     return None
-
-
-class _Shape(NamedTuple):
-    """In what the answers to look-ups differ beside the address."""
-
-    is_head: bool
-    is_1_0: bool
-    is_last: bool
-    is_escaped: bool
-    """Whether colons are, as URL libraries send an IPv6 address."""
-
-
-def _shaped(find: Find, shape: _Shape) -> Find:
-    """What finds the rest of a response in a shape."""
-    if not any(shape):
-        return find
-
-    line = connection_line(shape.is_1_0, shape.is_last)
-
-    def find_shaped(text: bytes) -> bytes | None:
-        rest = find(text.replace(b"%3A", b":") if shape.is_escaped else text)
-        if rest is None:
-            return None
-        if line:
-            rest = with_connection(rest, line)
-        return head_of(rest) if shape.is_head else rest
-
-    return find_shaped

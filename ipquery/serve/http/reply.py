@@ -27,13 +27,15 @@ class Reply:
     status: int
     body: bytes
     headers: Mapping[str, str] = attrs.field(factory=dict)
-    content_type: bytes = JSON
+    content_type: bytes | None = JSON
+    """``None`` where there is no content: of 204 and 304."""
 
     def fields(self) -> Iterable[tuple[bytes, bytes]]:
         """All its header fields but Date and Connection."""
-        yield b"Content-Type", self.content_type
-        # Without it the answer would go out in chunks; for HEAD it says what GET has.
-        yield b"Content-Length", b"%d" % len(self.body)
+        if self.content_type is not None:
+            yield b"Content-Type", self.content_type
+            # Without it the answer would go out in chunks; for HEAD it says what GET has.
+            yield b"Content-Length", b"%d" % len(self.body)
         for name, value in self.headers.items():
             yield name.encode(), value.encode()
 

@@ -14,7 +14,8 @@ from twisted.web.http import parse_qs
 from ipquery import open_snapshot
 from ipquery.address import parse, to_text
 from ipquery.serve.api import contract
-from ipquery.serve.api.express import address_of, without_record
+from ipquery.serve.api.express import address_of, carrying, without_record
+from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.reply import after_date
@@ -53,6 +54,7 @@ def test_with_and_without_the_lane_everything_is_the_same(
     connections = [server.connect() for server in servers]
     for piece in [
         *pieces,
+        *[get("/v1/ip/1.2.3.4")] * 2,
         *[post(b'{"ip":"1.2.3.4"}')] * 2,
         *[get("/api/ip_query?ip=1.2.3.4")] * 2,
     ]:
@@ -85,6 +87,9 @@ def test_connections_that_learn_from_each_other_answer_the_same(
         assert _state(one) == _state(other)
 
 
+CORS = st.sampled_from(((), ("*",), ("https://a.example", "https://b.example")))
+
+
 def _thrice(field: str, *values: str, body: bytes = b"") -> list[bytes]:
     fields = [field.format(value) for value in values]
     if body:
@@ -92,26 +97,44 @@ def _thrice(field: str, *values: str, body: bytes = b"") -> list[bytes]:
     return [get("/api/ip_query?ip=1.2.3.4", field) for field in fields]
 
 
+def _asked(field: str, *values: str) -> list[bytes]:
+    return [get("/v1/ip/1.2.3.4", field.format(value)) for value in values]
+
+
 @settings(max_examples=1000)
 @given(
     series(),
     st.sampled_from((HttpLimits(), HttpLimits(header_bytes=100), HttpLimits(body_bytes=70))),
+    CORS,
 )
-@example(_thrice("X: {}", "1", "2", "x" * 200), HttpLimits(header_bytes=100))
+@example(_thrice("X: {}", "1", "2", "x" * 200), HttpLimits(header_bytes=100), ())
 @example(
-    _thrice("X: {}", "1", "2", "x" * 200, body=b'{"ip":"1.2.3.4"}'), HttpLimits(header_bytes=100)
+    _thrice("X: {}", "1", "2", "x" * 200, body=b'{"ip":"1.2.3.4"}'),
+    HttpLimits(header_bytes=100),
+    (),
 )
-@example(_thrice("X: {}", "1", "2", "x\ry", body=b'{"ip":"1.2.3.4"}'), HttpLimits())
+@example(_thrice("X: {}", "1", "2", "x\ry", body=b'{"ip":"1.2.3.4"}'), HttpLimits(), ())
 @example(
-    [post(b'{"ip":"1\\u002e0.0.0","y":"%b"}' % ip) for ip in (b"1.0.0.0", b"1.2.3.4")], HttpLimits()
+    [post(b'{"ip":"1\\u002e0.0.0","y":"%b"}' % ip) for ip in (b"1.0.0.0", b"1.2.3.4")],
+    HttpLimits(),
+    (),
 )
 @example(
-    [get(f"/api/ip_query?a=b?ip={ip}&ip=1.2.3.4") for ip in ("1.2.3.4", "1.0.0.0")], HttpLimits()
+    [get(f"/api/ip_query?a=b?ip={ip}&ip=1.2.3.4") for ip in ("1.2.3.4", "1.0.0.0")],
+    HttpLimits(),
+    (),
 )
+@example(_asked("Accept: {}", "*/*", "text/csv", "*/*"), HttpLimits(), ())
+@example(_asked("Accept:{}", "*/*", "*/*", "text/csv"), HttpLimits(), ())
+@example(_asked("If-None-Match: {}", '"x"', '"y"', "*"), HttpLimits(), ())
+@example(_asked("If-None-Match: {}", "*", "*", "*"), HttpLimits(), ())
+@example(_asked("Origin: {}", "https://a.example", "x", "x"), HttpLimits(), ("https://a.example",))
+@example(_asked("Origin: {}", "https://a.example", "x", "x"), HttpLimits(), ("*",))
 def test_a_request_like_the_one_before_is_answered_the_same(
-    sent: list[bytes], limits: HttpLimits
+    sent: list[bytes], limits: HttpLimits, cors: tuple[str, ...]
 ) -> None:
-    one, other = (Server(limits, express=express).connect() for express in (True, False))
+    api = ApiSettings(cors=cors)
+    one, other = (Server(limits, express=express, api=api).connect() for express in (True, False))
     for request in sent:
         one.send(request)
         other.send(request)
@@ -247,6 +270,58 @@ PLAIN = {
     "POST with escapes": lambda ip: post(b'{"\\u0069p":"%s"}' % ip.encode()),
 }
 """Look-ups in shapes that are told without a parser."""
+
+V1_SHAPES = {
+    "an object": "/v1/ip/{}",
+    "one more parameter": "/v1/ip/{}?from=ads",
+    "some fields": "/v1/ip/{}?fields=country_code,city",
+    "fields around the address": "/v1/ip/{}?fields=ip,network,range.first",
+    "a language": "/v1/ip/{}?lang=en",
+    "a field": "/v1/ip/{}/city",
+}
+"""Targets of /v1 that are answered on the fast way."""
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/csv", "text/plain"])
+@pytest.mark.parametrize("kind", V1_SHAPES)
+def test_what_v1_is_asked_is_not_parsed(
+    server: Server, spy: Spy, monkeypatch: pytest.MonkeyPatch, kind: str, accept: str
+) -> None:
+    connection, slow = server.connect(), Server(express=False).connect()
+    spy.feeds(connection, monkeypatch)
+    for number, ip in enumerate(
+        ("1.2.3.4", "1.0.0.0", "9.9.9.9", "10.0.0.1", "2001:db8::1", "2001%3Adb8%3A%3A2", "1.0.0.0")
+    ):
+        request = get(V1_SHAPES[kind].format(ip), f"X-Request-Id: {number}", f"Accept: {accept}")
+        answer = connection.ask(request)
+        assert answer.status == 200
+        assert answer == slow.ask(request)
+    asked_again = get("/v1/ip/1.2.3.4", "If-None-Match: *")
+    assert connection.ask(asked_again).status == 304
+    assert spy.fed == 0
+    assert spy.made == 0
+
+
+def test_after_a_reload_v1_answers_from_the_new_database(server: Server, tmp_path: Path) -> None:
+    # One for each, so that it has learnt what it is asked before and after.
+    connections = {shape.format("1.2.3.4"): server.connect() for shape in V1_SHAPES.values()}
+    before = {
+        target: [one.ask(get(target)) for _ in range(3)][-1] for target, one in connections.items()
+    }
+    path = write_snapshot(tmp_path / "other.ipq", [(0, 2**32 - 1, 1)], [], RECORDS)
+    with open_snapshot(path) as other:
+        server.v1.switch(other)
+        assert server.lane is not None
+        server.lane.aim(other.finder(carrying), nothing)
+        slow = Server(express=False)
+        slow.v1.switch(other)
+        again = slow.connect()
+        for target, connection in connections.items():
+            for _ in range(3):
+                answer = connection.ask(get(target))
+                assert answer == again.ask(get(target))
+                assert answer.headers["ETag"] != before[target].headers["ETag"]
+
 
 PARSED = {
     "in chunks": lambda ip: chunked(_json(ip), 7),

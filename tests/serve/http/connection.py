@@ -21,15 +21,18 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from ipquery.address import parse
 from ipquery.serve.api.app import Api, Readiness
 from ipquery.serve.api.express import Lane, carrying, without_record
+from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.http.site import ApiSite
 from ipquery.serve.lookup.resolver import Resolver
+from tests.serve.sample import sample
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 HOST = IPv4Address("TCP", "192.0.2.1", 80)
@@ -52,16 +55,6 @@ class FakeSnapshot:
 
     def answer(self, number: int) -> bytes:
         return OTHER if number == 2 else KNOWN
-
-
-def _find(ip: bytes) -> bytes | None:
-    """What a snapshot's finder does."""
-    snapshot = FakeSnapshot()
-    try:
-        number = snapshot.answer_number(*parse(ip.decode()))
-    except ValueError:
-        return None
-    return carrying(snapshot.answer(number)) if number else None
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -176,7 +169,8 @@ def parse_responses(sent: bytes, heads_only: bool = False) -> list[Response]:
             assert name not in headers
             headers[name] = value
         status = int(match[1])
-        length = 0 if heads_only or status == 100 else int(headers["Content-Length"])
+        bodiless = heads_only or status in (100, 204, 304)
+        length = 0 if bodiless else int(headers["Content-Length"])
         body = sent[match.end() : match.end() + length]
         assert len(body) == length, "cut short"
         responses.append(Response(status, headers, body))
@@ -207,15 +201,21 @@ class Server:
         log: AccessLog | None = None,
         express: bool = True,
         client: ClientSettings = ClientSettings(),
+        api: ApiSettings = ApiSettings(),
+        resolver: Resolver | None = None,
     ) -> None:
+        """:param resolver: asks others about addresses without a record; by default, nobody."""
         self.clock = TurningClock()
         self.clock.advance(1_700_000_000)
         self.readiness = Readiness(None)
+        snapshot = sample()
+        self.v1 = V1(snapshot, api, resolver is None, self.clock.seconds)
         # Klein keeps only a weak reference to what its routes are bound to.
-        self.api = Api(Resolver(FakeSnapshot()), self.readiness)
+        self.api = Api(resolver or Resolver(snapshot), self.readiness, self.v1)
         self.lane = None
         if express and resource is None:
-            self.lane = Lane(_find, without_record(FakeSnapshot().answer_number))
+            missing = without_record(snapshot.answer_number) if resolver is None else nothing
+            self.lane = Lane(self.v1, snapshot.finder(carrying), missing)
         self.site = ApiSite(
             resource or self.api.app.resource(),
             limits,

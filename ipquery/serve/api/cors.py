@@ -1,0 +1,28 @@
+"""What OPTIONS is answered: what may be done, and by which pages (CORS, Fetch standard)."""
+
+from collections.abc import Mapping
+
+from ipquery.serve.http.reply import Reply
+
+METHODS = "GET, HEAD, OPTIONS"
+
+# A day; browsers keep it for ten minutes to two hours at most.
+_KEPT_SECONDS = 86400
+
+# Those that aren't allowed by themselves and change an answer.
+_HEADERS = "If-None-Match"
+
+
+def options(headers: Mapping[str, str]) -> Reply:
+    """The answer to OPTIONS.
+
+    :param headers: what is said of the page that asks; with none of it that page may not.
+    """
+    told = {"Allow": METHODS, **headers}
+    if "Access-Control-Allow-Origin" in headers:
+        told |= {
+            "Access-Control-Allow-Methods": METHODS,
+            "Access-Control-Allow-Headers": _HEADERS,
+            "Access-Control-Max-Age": str(_KEPT_SECONDS),
+        }
+    return Reply(204, b"", told, None)

@@ -1,0 +1,73 @@
+"""``/v1/databases``: what answers come from."""
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ipquery.data.snapshot import Snapshot
+from ipquery.serve.api.negotiation import is_unchanged
+from ipquery.serve.http.reply import Reply
+
+PATH = "/v1/databases"
+
+
+def reply(snapshot: Snapshot, loaded: float, now: float, none_match: str | None) -> Reply:
+    """The answer.
+
+    Ages and the time of loading differ from day to day and from process to process, so
+    that caches ask each time.
+
+    :param none_match: the value of If-None-Match.
+    """
+    body = json.dumps(databases(snapshot, loaded, now), ensure_ascii=False).encode()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if is_unchanged(none_match, etag):
+        return Reply(304, b"", headers, None)
+    return Reply(200, body, headers)
+
+
+def databases(snapshot: Snapshot, loaded: float, now: float) -> dict[str, Any]:
+    """The databases of a snapshot, and what they come to.
+
+    When it was built isn't known: the same databases give the same bytes on every node,
+    whenever that is, so no time is in them.
+
+    :param loaded: when this process began to answer from it, in seconds since the epoch.
+    :param now: likewise.
+    """
+    about = snapshot.about
+    today = _at(now).date()
+    return {
+        "snapshot": snapshot.identity,
+        "loaded": _at(loaded).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "sources": [_source(one, today) for one in about["sources"]],
+        "counts": {name: about.get(name) for name in _COUNTS},
+        # By level, and of each by version.
+        "coverage": about.get("levels"),
+    }
+
+
+_COUNTS = ("answers", "places", "owners", "ranges", "addresses")
+
+
+def _at(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+
+
+def _source(source: Mapping[str, Any], today: datetime.date) -> dict[str, Any]:
+    date = source.get("date")
+    # None for a day that is still to come, as a wrong clock makes it.
+    age = max((today - datetime.date.fromisoformat(date)).days, 0) if date else None
+    return {
+        "name": source["name"],
+        "format": source.get("format"),
+        "date": date,
+        "age_days": age,
+        "licence": source.get("licence"),
+        "attribution": source.get("attribution"),
+        "ranges": source.get("ranges"),
+        "records": source.get("records"),
+    }

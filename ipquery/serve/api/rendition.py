@@ -1,0 +1,193 @@
+"""Rendition: a selection of an object's members, in one form.
+
+What it says of an answer is the same for all addresses that have it, but for the address
+itself and what is around it. So it is compiled to a template, in which these are put.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+import attrs
+
+from ipquery.data.snapshot.objects import Around
+from ipquery.serve.api.negotiation import Media
+from ipquery.serve.api.selection import NESTED, Selection
+
+_Names = tuple[str, tuple[str, ...] | None]
+"""A member, and the names below it, or ``None`` for the whole."""
+
+# Made once: json.dumps would make one for each call, which takes as long as the rest.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+# What depends on the address: itself, and what is around it.
+_OF_ADDRESS = ("ip", "kind", "network", "range.first", "range.last")
+
+# What members depend on; the others on the record. Sources are apart from it, as thousands of
+# records have the same.
+_ADDRESS, _RECORD, _SOURCES = "address", "record", "sources"
+_DEPENDS = {
+    **dict.fromkeys(("ip", "kind", "network", "range"), _ADDRESS),
+    **dict.fromkeys(("sources", "snapshot"), _SOURCES),
+}
+
+# A value is one line, whatever a database has in it.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+# RFC 4180 section 2, rule 6.
+_TO_QUOTE = re.compile('[",\r\n]')
+
+
+@attrs.frozen(eq=False)
+class Rendition:
+    """How answers are said. One is made for each selection and form, and kept."""
+
+    selection: Selection
+    media: Media
+    needs_around: bool
+    """Whether more than the address itself depends on the address."""
+    _runs: Sequence[Sequence[_Names]]
+    """What depends on the answer, between what depends on the address."""
+    _template: bytes
+    _pick: Callable[[Sequence[bytes]], Any]
+
+    def pieces(self, values: Mapping[str, Any]) -> tuple[bytes, ...]:
+        """What is to be said of an answer.
+
+        :param values: of all members that don't depend on the address; ``None`` is unknown.
+        """
+        return tuple(self._say(run, values).encode() for run in self._runs)
+
+    def body(self, ip: bytes, around: Around | None, pieces: Sequence[bytes]) -> bytes:
+        """The whole.
+
+        :param ip: an address in its usual spelling.
+        :param around: may be ``None`` if it isn't needed.
+        :param pieces: of its answer.
+        """
+        given = [text.encode() for text in around] if around else _NOTHING
+        whole: bytes = self._template % self._pick((ip, *given, *pieces))
+        return whole
+
+    def _say(self, run: Sequence[_Names], values: Mapping[str, Any]) -> str:
+        if self.media is Media.JSON:
+            chosen = {
+                name: values[name]
+                if below is None
+                else {one: values[name].get(one) for one in below}
+                for name, below in run
+            }
+            return _encode(chosen)[1:-1]
+        texts = [
+            _as_text(values[name] if below is None else values[name].get(below[0]))
+            for name, below in run
+        ]
+        if self.media is Media.TEXT:
+            return "\n".join(texts)
+        # A line without anything would be no row to most readers.
+        if texts == [""] and len(self._runs) == 1 and self._template.count(b",") == 0:
+            return '""'
+        return ",".join(map(_quoted, texts))
+
+
+_NOTHING = (b"",) * 4
+
+
+def render(selection: Selection, media: Media) -> Rendition:
+    """Compile."""
+    is_json = media is Media.JSON
+    said = selection.members if is_json else [*_leaves(selection)]
+    runs: list[Sequence[_Names]] = []
+    parts: list[str] = []
+    order: list[int] = []
+    for depends, names in itertools.groupby(said, lambda one: _DEPENDS.get(one[0], _RECORD)):
+        if depends is not _ADDRESS:
+            order.append(len(_OF_ADDRESS) + len(runs))
+            runs.append(tuple(names))
+            parts.append("%b")
+            continue
+        for name, below in names:
+            leaves = _below(name, below)
+            order += [_OF_ADDRESS.index(_dotted(name, leaf)) for leaf in leaves]
+            parts.append(_json_template(name, leaves) if is_json else "%b")
+    opening, between, closing = _AROUND[media]
+    if media is Media.CSV:
+        columns = [_dotted(name, below[0] if below else None) for name, below in said]
+        opening = ",".join(columns) + "\r\n"
+    return Rendition(
+        selection,
+        media,
+        any(0 < place < len(_OF_ADDRESS) for place in order),
+        runs,
+        f"{opening}{between.join(parts)}{closing}".encode(),
+        itemgetter(*order),
+    )
+
+
+# What is written before, between and behind values.
+_AROUND = {
+    Media.JSON: ("{", ",", "}"),
+    Media.TEXT: ("", "\n", "\n"),
+    Media.CSV: ("", ",", "\r\n"),
+}
+
+
+def _below(name: str, below: tuple[str, ...] | None) -> Sequence[str | None]:
+    """The names below a member that are asked for; of one that has none, ``None``."""
+    return below or NESTED.get(name) or (None,)
+
+
+def _leaves(selection: Selection) -> Sequence[_Names]:
+    """Members one by one, without objects."""
+    return [
+        (name, None if leaf is None else (leaf,))
+        for name, below in selection.members
+        for leaf in _below(name, below)
+    ]
+
+
+def _dotted(name: str, below: str | None) -> str:
+    return name if below is None else f"{name}.{below}"
+
+
+def _json_template(name: str, leaves: Sequence[str | None]) -> str:
+    # What depends on the address has no character that JSON would escape.
+    if name not in NESTED:
+        return f'"{name}":"%b"'
+    members = ",".join(f'"{leaf}":"%b"' for leaf in leaves)
+    return f'"{name}":{{{members}}}'
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _CONTROLS.sub(" ", value)
+    return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    return '"{}"'.format(text.replace('"', '""')) if _TO_QUOTE.search(text) else text
+
+
+def translate(values: dict[str, Any], names: Mapping[str, str]) -> None:
+    """Have the places of an answer named otherwise, where their codes have names.
+
+    :param names: by code, see :meth:`~ipquery.data.snapshot.Snapshot.names`.
+    """
+    for name, codes in _CODES_OF.items():
+        for code in codes:
+            known = names.get(values[code] or "")
+            if known is not None:
+                values[name] = known
+                break
+
+
+_CODES_OF = {
+    "country": ("country_code",),
+    "province": ("subdivision_code", "province_code"),
+    "city": ("city_code",),
+}
