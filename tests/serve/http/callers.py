@@ -55,6 +55,9 @@ _GET = {
     "|Upgrade-Insecure-Requests: 1|User-Agent: Mozilla/5.0 (X11; Linux x86_64) Chrome/122.0.0.0"
     "|Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8|Accept-Encoding: gzip, deflate, br"
     "|Accept-Language: zh-CN,zh;q=0.9|Cookie: a=1; session=$ID",
+    "a page": "GET $TARGET HTTP/1.1|Host: $HOST|Connection: keep-alive|Accept: $ACCEPT"
+    "|Origin: $ORIGIN|If-None-Match: $TAG|User-Agent: Mozilla/5.0|Accept-Encoding: gzip",
+    "curl -H Accept": "GET $TARGET HTTP/1.1|Host: $HOST|User-Agent: curl/7.88.1|Accept: $ACCEPT",
     "a proxy's client": "GET http://$HOST$TARGET HTTP/1.1|Host: $HOST|Proxy-Connection: Keep-Alive"
     "|User-Agent: curl/7.88.1|Accept: */*",
     "kube-probe": "GET /readyz HTTP/1.1|Host: $HOST|User-Agent: kube-probe/1.29|Accept: */*"
@@ -90,6 +93,12 @@ _CHUNKED = {
     "|Transfer-Encoding: chunked|Accept-Encoding: gzip",
 }
 
+_PATH = "/api/ip_query"
+_NEGOTIATED = {
+    "$ACCEPT": ("*/*", "application/json", "text/csv", "text/plain", "image/png", "text/csv;q=0"),
+    "$TAG": ('"x"', "*", 'W/"x"', '"y", "z"', ""),
+    "$ORIGIN": ("https://a.example", "https://b.example", "null"),
+}
 _HOSTS = ("localhost", "ip.example", "127.0.0.1:8080", "[::1]:8080", "ipquery")
 _ADDRESSES = (
     "1.2.3.4", "1.0.0.0", "1.2.3.5", "1.255.255.255", "9.9.9.9", "2001:db8::1", "2001:DB8::2",
@@ -103,6 +112,11 @@ _QUERIES = (
     "?%69p=IP", "?ip=IP&ip=1.0.0.0", "?a=b?ip=1.0.0.0&ip=IP", "?a=b?ip=IP&ip=1.0.0.0",
     "?x=1.0.0.0&ip=IP", "?x=%26&ip=IP",
     "?ip=&ip=IP", "?IP=IP", "?ip=IP#x", "",
+)  # fmt: skip
+_V1 = (
+    "/v1/ip/IP", "/v1/ip/IP", "/v1/ip/IP?from=ads", "/v1/ip/IP?fields=country_code,city",
+    "/v1/ip/IP?fields=network,range.last", "/v1/ip/IP?lang=en", "/v1/ip/IP?lang=zh&fields=city",
+    "/v1/ip/IP/city", "/v1/ip/IP/country_code?lang=en", "/v1/ip/IP/x", "/v1/ip/IP?fields=x",
 )  # fmt: skip
 _BODIES = (
     '{"ip":"IP"}', '{"ip":"IP"}', '{"ip": "IP"}', '{"from":"ads","ip":"IP","x":[1]}',
@@ -124,6 +138,7 @@ _FIELDS = (
     b"Expect: 200-ok", b"Host: again", b"Host: a..b", b"Host: a b", b"Host:", b"host: [::1",
     b"TE: trailers", b"Trailer: X", b"X: y", b"X:", b": y", b"X", b"X : y", b" folded: x",
     b"\tfolded", b"X: a\x00b", b"X: a\rb", b"X: a\nb", b"X: a\x0bb", b"X: \x7f", b"X: \xe9\xff",
+    b"Accept: text/csv", b"Accept: x", b"Origin: https://a.example", b"If-None-Match: *",
     b"X[]: y", b"X\xe9: y", b"X_Y: z", b"X: " + b"y" * 900, b"Cookie: " + b"c=d; " * 400,
 )  # fmt: skip
 _SPLICES = (
@@ -191,7 +206,8 @@ def _a_caller(chance: random.Random) -> _Caller:
     heads = chance.choice((_GET, _GET, _GET, _POST, _POST, _CHUNKED))
     lines = chance.choice(list(heads.values())).replace("$HOST", chance.choice(_HOSTS))
     head = "".join(line + "\r\n" for line in [*lines.split("|"), ""])
-    query, body = chance.choice(_QUERIES), chance.choice(_BODIES)
+    body = chance.choice(_BODIES)
+    target = chance.choice(_V1) if chance.random() < 0.3 else _PATH + chance.choice(_QUERIES)
     escapes = chance.random() < 0.3
     if heads is _CHUNKED:
         size = chance.choice((3, 7, 16, 100))
@@ -210,8 +226,7 @@ def _a_caller(chance: random.Random) -> _Caller:
         ip = _address(chance)
         if escapes:
             ip = ip.replace(":", "%3A")
-        target = query.replace("IP", ip.replace(" ", "+"))
-        return _fill(chance, head.replace("$TARGET", f"/api/ip_query{target}"))
+        return _fill(chance, head.replace("$TARGET", target.replace("IP", ip.replace(" ", "+"))))
 
     return get
 
@@ -222,7 +237,10 @@ def _fill(chance: random.Random, head: str) -> bytes:
     if "$TRACE" in head:
         trace = f"00-{chance.getrandbits(128):032x}-{chance.getrandbits(64):016x}-01"
         head = head.replace("$TRACE", trace)
-    return head.replace("$PATH", "/api/ip_query").encode()
+    for name, values in _NEGOTIATED.items():
+        if name in head:
+            head = head.replace(name, chance.choice(values))
+    return head.replace("$PATH", _PATH).encode()
 
 
 def _address(chance: random.Random) -> str:
