@@ -395,13 +395,13 @@ class Incoming:
         _check_host(fields.get(b"host", ()), is_1_0)
         _check_coding(fields.get(b"transfer-encoding", ()), is_1_0)
         self._length = int(fields.get(b"content-length", (b"0",))[0])
-        self._part = _Part.CHUNKED if b"transfer-encoding" in fields else _Part.LENGTH
-        self._part_bytes = self._silent_bytes = 0
-        self.continue_due = _expects_continue(fields.get(b"expect", ()), is_1_0)
         # RFC 9112 section 9.3: close stands before keep-alive; llhttp looks
         # at keep-alive alone in HTTP/1.0.
         self._says_close = b"close" in _tokens(fields.get(b"connection", ()))
         self._begin_body()
+        self._part = _Part.CHUNKED if b"transfer-encoding" in fields else _Part.LENGTH
+        self._part_bytes = self._silent_bytes = 0
+        self.continue_due = _expects_continue(fields.get(b"expect", ()), is_1_0)
 
     def _begin_body(self) -> None:
         """Learn how large the body may be, and whether it is taken piece by piece."""
