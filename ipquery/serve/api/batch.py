@@ -54,6 +54,7 @@ from ipquery.serve.http.reply import Reply
 _log = Logger()
 
 PATH = "/v1/batch"
+_PATH = PATH.encode()
 METHODS = "OPTIONS, POST"
 SENT_FIELDS = "Content-Type, Content-Encoding"
 """Header fields of a batch that browsers ask about first (CORS)."""
@@ -87,6 +88,9 @@ _NAMES = {
     503: "unavailable",
 }
 
+# What is understood once and kept: heads up to so many bytes, and so many of them.
+_LONGEST_KEPT, _KEPT_PLANS = 512, 256
+
 _select = lru_cache(_KEPT_FINDERS)(select)
 
 
@@ -104,27 +108,49 @@ class Batches:
         self._snapshot: Snapshot | None = None
         self._kept = Kept(_KEPT_BYTES)
         self._finders: dict[tuple[Selection, Form], Find] = {}
+        self._plans: dict[tuple[bytes | None, ...], _Plan] = {}
 
     def begin(self, method: bytes, target: bytes, framing: Framing) -> "Batch | None":
         """See :data:`~ipquery.serve.http.exchange.Begin`."""
         path, _, query = target.partition(b"?")
-        if path != PATH.encode() or method != b"POST":
+        if path != _PATH or method != b"POST":
             return None
         fields = framing.fields
-        told = {"Vary": "Accept, Accept-Encoding"}
-        cors = self._v1.cors_headers(fields.get(b"origin"))
-        if "Vary" in cors:
-            told["Vary"] += ", Origin"
-        headers = {**cors, **told}
-        try:
-            make_reader, form = _negotiate(fields)
-            selection = parse_selection(query)
-            if form is ARRAYS and selection != ALL:
-                raise Problem("not-acceptable", f"{form.media} has no fields or languages")
-        except Problem as problem:
-            reply = problem.reply()
-            raise Refused(reply.status, reply=_with(reply, headers)) from None
-        return Batch(self, make_reader(), form, selection, headers)
+        origin = fields.get(b"origin")
+        asked = query, fields.get(b"content-type", b""), fields.get(b"accept"), origin
+        plan = self._plans.get(asked)
+        if plan is None:
+            headers = self._headers(origin)
+            try:
+                plan = self._plan(*asked[:3], headers)
+            except Problem as problem:
+                reply = problem.reply()
+                raise Refused(reply.status, reply=_with(reply, headers)) from None
+            if sum(len(text or b"") for text in asked) <= _LONGEST_KEPT:
+                if len(self._plans) >= _KEPT_PLANS:
+                    self._plans.clear()
+                self._plans[asked] = plan
+        return Batch(self, plan)
+
+    def _headers(self, origin: bytes | None) -> Mapping[str, str]:
+        cors = self._v1.cors_headers(origin)
+        varies = "Accept, Accept-Encoding" + (", Origin" if "Vary" in cors else "")
+        return {**cors, "Vary": varies}
+
+    def _plan(
+        self, query: bytes, content_type: bytes, accept: bytes | None, headers: Mapping[str, str]
+    ) -> "_Plan":
+        """
+        :raises Problem: this can't be answered.
+        """
+        make_reader, form = _negotiate(content_type, accept)
+        selection = parse_selection(query)
+        if form is ARRAYS and selection != ALL:
+            raise Problem("not-acceptable", f"{form.media} has no fields or languages")
+        told = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        return _Plan(
+            make_reader, form, selection, headers, [(b"Content-Type", form.content_type), *told]
+        )
 
     def finder(self, selection: Selection, form: Form) -> Find:
         """A look-up of what is said of an address, from the snapshot that is current."""
@@ -151,12 +177,26 @@ class Batches:
         return self._v1.entry_finder(rendition.as_row() if form is CSV else rendition, self._kept)
 
 
-def _negotiate(fields: Mapping[bytes, bytes]) -> tuple[Callable[[], Reader], Form]:
+@attrs.frozen(eq=False)
+class _Plan:
+    """How a batch is read and answered, by what its head says."""
+
+    make_reader: Callable[[], Reader]
+    form: Form
+    selection: Selection
+    """Of those that don't say another."""
+    headers: Mapping[str, str]
+    """Of every answer."""
+    fields: Sequence[tuple[bytes, bytes]]
+    """Of an answer with status 200."""
+
+
+def _negotiate(content_type: bytes, accept: bytes | None) -> tuple[Callable[[], Reader], Form]:
     """What reads the body, and the form of the answer.
 
     :raises Problem: there is none.
     """
-    given = fields.get(b"content-type", b"").decode("latin-1")
+    given = content_type.decode("latin-1")
     body = _BODIES.get(given.partition(";")[0].strip().lower())
     if body is None:
         # RFC 7231 and the W3C's Linked Data Platform, section 7.1: Accept-Post.
@@ -168,7 +208,6 @@ def _negotiate(fields: Mapping[bytes, bytes]) -> tuple[Callable[[], Reader], For
         )
     make_reader, usual = body
     forms = [usual, *(form for form in FORMS if form is not usual)]
-    accept = fields.get(b"accept")
     place = preferred(
         None if accept is None else accept.decode("latin-1"), [form.media for form in forms]
     )
@@ -185,28 +224,16 @@ def _with(reply: Reply, headers: Mapping[str, str]) -> Reply:
 class Batch:
     """One batch: an :class:`~ipquery.serve.http.exchange.Exchange`."""
 
-    def __init__(
-        self,
-        batches: Batches,
-        reader: Reader,
-        form: Form,
-        selection: Selection,
-        headers: Mapping[str, str],
-    ) -> None:
-        """
-        :param selection: of those that don't say another.
-        :param headers: of every answer.
-        """
+    def __init__(self, batches: Batches, plan: _Plan) -> None:
         self.body_bytes = batches.most * _BYTES_FOR_ONE
         # An array may turn out to be none at its end.
-        self.answers_early = not isinstance(reader, ArrayReader)
-        told = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        self.fields: Sequence[tuple[bytes, bytes]] = [(b"Content-Type", form.content_type), *told]
+        self.answers_early = plan.make_reader is not ArrayReader
+        self.fields = plan.fields
         self._batches = batches
-        self._reader = reader
-        self._form = form
-        self._selection = selection
-        self._headers = headers
+        self._reader = plan.make_reader()
+        self._form = plan.form
+        self._selection = plan.selection
+        self._headers = plan.headers
         self._is_waiting = True
         self._has_ended = False
         self._has_begun = False
