@@ -213,7 +213,7 @@ def test_a_batch_during_reloads_and_a_drain(tmp_path: Path) -> None:
         assert (rest, ends) == (b"", True)
         told = [json.loads(line)["country"] for line in body.splitlines()]
         assert told == ["中国", "日本", "日本"]
-        assert one.process.wait(20) == 0
+        assert one.process.wait(20) == -signal.SIGTERM
 
 
 def test_curl_sends_what_it_is_given_and_waits_for_100(daemon: Daemon, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Bodies are decoded and encoded in portions, and never more than asked for comes 
 a gzip body of 1 KB can hold 1 MB, a zstd body of 1 KB 100 MB.
 """
 
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -11,7 +12,10 @@ from typing import Any, Protocol
 from ipquery.serve.http.refused import Refused
 
 try:
-    from backports import zstd
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 except ImportError:  # the extra "zstd" isn't installed
     zstd = None  # type: ignore[assignment] # there is no module then
 

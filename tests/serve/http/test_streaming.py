@@ -21,7 +21,7 @@ from tests.serve.http.connection import (
     parse_head,
 )
 from tests.serve.http.logged import MemoryFile, memory_log
-from tests.serve.http.test_channel import QUERY
+from tests.serve.http.requests import QUERY
 
 MOST = 100_000
 PATH = "/upper"
