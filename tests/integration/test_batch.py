@@ -17,7 +17,6 @@ import pytest
 
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon, exchange
-from tests.integration.test_fleet import workers_of
 from tests.programs import require
 from tests.serve.http.connection import get, parse_chunks, parse_head
 
@@ -51,7 +50,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture
 def memory(daemon: Daemon) -> Iterator[None]:
     """The worker must not grow by more than 40 MB, whatever a test does to it."""
-    (worker,) = workers_of(daemon)
+    (worker,) = daemon.workers
 
     def size() -> int:
         status = Path(f"/proc/{worker}/status").read_text()
@@ -63,7 +62,7 @@ def memory(daemon: Daemon) -> Iterator[None]:
     before = size()
     yield
     assert size() - before < 40_000
-    assert workers_of(daemon) == [worker]
+    assert daemon.workers == [worker]
     assert "Traceback" not in daemon.log
 
 
