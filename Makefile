@@ -6,6 +6,7 @@
 # make bench-reloads       what reloads cost those who ask meanwhile
 # make bench-losses        what callers lose by reloads and replacements: nothing
 # make bench-cache         what a Redis cache costs and gains
+# make bench-batch         batches beside look-ups one by one
 # make bench-nodes         two nodes against one, and what nginx costs
 # make bench-tools         the load tools there are, side by side
 # make accuracy   get the databases to compare with, and write docs/accuracy.md
@@ -27,7 +28,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-nodes bench-tools accuracy clean
+.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -71,6 +72,10 @@ bench-losses: $(VENV)/ready-to-bench $(VENV)/ready-to-test
 bench-cache: $(VENV)/ready-to-bench
 	@$(FETCH)
 	$(VENV)/bin/python -m loadgen.bench.cache
+
+bench-batch: $(VENV)/ready-to-bench
+	@$(FETCH)
+	$(VENV)/bin/python -m loadgen.bench.batch --mmdb $(MMDB) $(BENCH)
 
 bench-nodes: $(VENV)/ready-to-bench
 	@$(FETCH)

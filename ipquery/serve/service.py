@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
 from ipquery.data.snapshot import Snapshot
 from ipquery.serve.api.app import Api, Readiness
+from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
@@ -59,6 +60,7 @@ class HttpService(Service):
             self._access_log,
             self._lane,
             forwarding=settings.client.forwarding,
+            begin_exchange=Batches(self._v1, settings.api.batch_addresses).begin,
         )
         self._aim_lane()
         self._ports: list[IListeningPort] = []

@@ -155,10 +155,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         idle_seconds = 7
         requests_per_connection = 8
         connections = 9
+        exchanges = 11
         drain_seconds = 10
         [api]
         max_age = 0
         cors = ["https://a", "*"]
+        batch_addresses = 12
         [cache]
         redis = "rediss://h"
         scope = "all"
@@ -210,10 +212,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         build_limits=Limits(10 << 20, 20, 30 << 20),
         blend=Policy("vote", "en", "regions"),
         settings=Settings(
-            http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+            http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 10),
             express=False,
             client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
-            api=ApiSettings(0, ("https://a", "*")),
+            api=ApiSettings(0, ("https://a", "*"), 12),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),
             cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),

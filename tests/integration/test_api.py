@@ -15,7 +15,7 @@ from tests.programs import require
 DOCS = (REPOSITORY / "docs/api.md").read_text("utf-8")
 
 # A command, and the block behind it, if one follows at once.
-EXAMPLES = re.findall(r"^    (curl .*)\n(?:\n((?:    .*\n)+))?", DOCS, re.MULTILINE)
+EXAMPLES = re.findall(r"^    ((?:printf .*)?curl .*)\n(?:\n((?:    .*\n)+))?", DOCS, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def _named_alike(text: str) -> str:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 10
-    assert sum(bool(answer) for _, answer in EXAMPLES) == 9
+    assert len(EXAMPLES) == 13
+    assert sum(bool(answer) for _, answer in EXAMPLES) == 12
 
 
 @pytest.mark.parametrize(("command", "answer"), EXAMPLES, ids=lambda text: text[-40:].strip())

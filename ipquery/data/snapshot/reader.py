@@ -15,7 +15,16 @@ from ipquery.data.record import FIELDS, DataError, Record
 from ipquery.data.snapshot.finder import Steps, make_finder, network_length
 from ipquery.data.snapshot.mapped import MappedFile
 from ipquery.data.snapshot.match import Match
-from ipquery.data.snapshot.objects import Around, Frame, around, make_object_finder
+from ipquery.data.snapshot.objects import (
+    Around,
+    Frame,
+    Kept,
+    Objects,
+    around,
+    make_bare_object_finder,
+    make_object_finder,
+    make_part_finder,
+)
 from ipquery.special import kind_of
 
 # About 60 MB of them, in a process that looks up records; serving uses bytes.
@@ -81,6 +90,7 @@ class Snapshot:
         self._records: dict[int, Record] = {}
         self._sources: dict[bytes, dict[str, str]] = {}
         self._names: dict[str, Mapping[str, str]] = {}
+        self._objects: Objects | None = None
         # Most answers that aren't kept are of a region, a city or an owner that others have,
         # too. Those are read once: 6 us instead of 8 for a record.
         self._region_values = lru_cache(_KEPT_RECORDS)(self._reader("region"))
@@ -193,6 +203,17 @@ class Snapshot:
         """
         return make_finder(self._steps, self.answer, prepare)
 
+    def part_finder(
+        self, say: Callable[[int], bytes], kept: Kept
+    ) -> Callable[[bytes], bytes | None]:
+        """A look-up of parts of objects that don't depend on the address, but for its answer.
+
+        :param say: makes what is found of an answer's number; 0 is none.
+        :param kept: where that is kept, perhaps beside what other look-ups find.
+        :returns: a function that returns ``None`` if it was given no address.
+        """
+        return make_part_finder(self._steps, say, kept)
+
     def object_finder(
         self, frame: Frame, finds_unknown: bool = True
     ) -> Callable[[bytes], bytes | None]:
@@ -204,9 +225,16 @@ class Snapshot:
         :returns: a function that returns ``None`` where there is none, or it was given no
             address.
         """
-        return make_object_finder(
-            self._steps, self.members, self.source_members, self.identity, frame, finds_unknown
-        )
+        return make_object_finder(self._steps, self._shared_objects(), frame, finds_unknown)
+
+    def bare_object_finder(self) -> Callable[[bytes], bytes | None]:
+        """The same of the object alone, whether there is a record or not."""
+        return make_bare_object_finder(self._steps, self._shared_objects())
+
+    def _shared_objects(self) -> Objects:
+        if self._objects is None:
+            self._objects = Objects(self._steps, self.members, self.source_members, self.identity)
+        return self._objects
 
     def around(self, version: int, number: int) -> Around:
         """The kind of an address, and for how far around it its answer holds."""

@@ -12,7 +12,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from ipquery.serve.api import contract, cors, databases, v1
+from ipquery.serve.api import batch, contract, cors, databases, v1
 from ipquery.serve.api.contract import BadRequest
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.v1 import V1
@@ -127,6 +127,18 @@ class Api:
     def options(self, request: IRequest, **parts: str) -> bytes:
         """What may be done, and which pages may do it (CORS)."""
         return send(request, cors.options(self._v1.cors_headers(_fields(request).get(b"origin"))))
+
+    @app.route(batch.PATH, methods=["OPTIONS"])
+    def batch_options(self, request: IRequest) -> bytes:
+        """The same of batches."""
+        headers = self._v1.cors_headers(_fields(request).get(b"origin"))
+        return send(request, cors.options(headers, batch.METHODS, batch.SENT_FIELDS))
+
+    @app.route(batch.PATH, methods=["POST"])
+    def answer_batch(self, request: IRequest) -> bytes:
+        """Never called: connections have an exchange for that. It is here so that it is told
+        of with 405."""
+        raise NotImplementedError
 
     @app.handle_errors(Problem)
     def problem(self, request: IRequest, failure: Failure) -> bytes:

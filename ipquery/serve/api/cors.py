@@ -13,16 +13,18 @@ _KEPT_SECONDS = 86400
 _HEADERS = "If-None-Match"
 
 
-def options(headers: Mapping[str, str]) -> Reply:
+def options(headers: Mapping[str, str], methods: str = METHODS, sent: str = _HEADERS) -> Reply:
     """The answer to OPTIONS.
 
     :param headers: what is said of the page that asks; with none of it that page may not.
+    :param methods: what may be done.
+    :param sent: header fields that may be sent, besides those that always may.
     """
-    told = {"Allow": METHODS, **headers}
+    told = {"Allow": methods, **headers}
     if "Access-Control-Allow-Origin" in headers:
         told |= {
-            "Access-Control-Allow-Methods": METHODS,
-            "Access-Control-Allow-Headers": _HEADERS,
+            "Access-Control-Allow-Methods": methods,
+            "Access-Control-Allow-Headers": sent,
             "Access-Control-Max-Age": str(_KEPT_SECONDS),
         }
     return Reply(204, b"", told, None)

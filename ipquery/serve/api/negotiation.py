@@ -32,15 +32,25 @@ def choose(accept: str | None) -> Media | None:
 
     :param accept: the value of Accept; without any media range all are taken.
     """
+    forms = list(Media)
+    place = preferred(accept, [media.range for media in forms])
+    return None if place is None else forms[place]
+
+
+def preferred(accept: str | None, offered: Sequence[str]) -> int | None:
+    """Which of some media types the caller likes best, by its place, as in :func:`choose`.
+
+    :param offered: the first one is taken without any media range.
+    """
     wanted = list(_media_ranges(accept or ""))
     if not wanted:
-        return Media.JSON
+        return 0
     liked = []
-    for place, media in enumerate(Media):
-        exactness, quality = _best(media.range, wanted)
+    for place, media in enumerate(offered):
+        exactness, quality = _best(media, wanted)
         if quality > 0:
-            liked.append((quality, exactness, -place, media))
-    return max(liked)[-1] if liked else None
+            liked.append((quality, exactness, -place))
+    return -max(liked)[-1] if liked else None
 
 
 def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:

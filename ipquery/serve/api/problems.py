@@ -27,9 +27,18 @@ KINDS = {
     "not-an-address": Kind(400, "This is not an IP address"),
     "unknown-field": Kind(400, "There is no such field"),
     "unknown-language": Kind(400, "There are no names in this language"),
+    "bad-request": Kind(400, "The request can't be understood"),
+    "bad-batch": Kind(400, "This is no batch of addresses"),
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This can't be done here"),
     "not-acceptable": Kind(406, "There is no answer of a kind that was asked for"),
+    "timed-out": Kind(408, "The request didn't come in time"),
+    "too-large": Kind(413, "The body is too large"),
+    "too-many-addresses": Kind(413, "These are too many addresses for one batch"),
+    "unsupported-media-type": Kind(415, "A body of this kind can't be read"),
+    "unsupported-coding": Kind(415, "A body in this coding can't be read"),
+    "unknown-expectation": Kind(417, "There is no such expectation"),
+    "unavailable": Kind(503, "There is too much to do just now"),
     "internal-error": Kind(500, "Something went wrong here"),
 }
 """By name, which is never given to anything else."""
@@ -49,12 +58,21 @@ class Problem(Exception):
         self.detail = detail
         self.headers = headers or {}
 
-    def reply(self) -> Reply:
-        """How it is told."""
+    def members(self) -> dict[str, str | int]:
+        """What is told of it."""
         kind = KINDS[self.name]
-        told = {"type": f"/docs#problem-{self.name}", "title": kind.title, "status": kind.status}
+        told: dict[str, str | int] = {
+            "type": f"/docs#problem-{self.name}",
+            "title": kind.title,
+            "status": kind.status,
+        }
         if self.detail is not None:
             told["detail"] = self.detail
+        return told
+
+    def reply(self) -> Reply:
+        """How it is told."""
+        told, kind = self.members(), KINDS[self.name]
         # ASCII, so that a caller's broken text can't break the reply.
         body = json.dumps(told, separators=(",", ":")).encode()
         return Reply(kind.status, body, self.headers, PROBLEM_JSON)

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -35,7 +36,7 @@ _DEPENDS = {
 }
 
 # A value is one line, whatever a database has in it.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 # RFC 4180 section 2, rule 6.
 _TO_QUOTE = re.compile('[",\r\n]')
@@ -49,6 +50,10 @@ class Rendition:
     media: Media
     needs_around: bool
     """Whether more than the address itself depends on the address."""
+    needs_address: bool
+    """Whether anything does."""
+    opening: bytes
+    """What comes before the first value: in CSV the line of names."""
     _runs: Sequence[Sequence[_Names]]
     """What depends on the answer, between what depends on the address."""
     _template: bytes
@@ -72,6 +77,12 @@ class Rendition:
         whole: bytes = self._template % self._pick((ip, *given, *pieces))
         return whole
 
+    def as_row(self) -> "Rendition":
+        """The same in CSV without the line of names, for more than one row: before the value
+        of a last column, and without the end of the row."""
+        row = self._template[len(self.opening) :].removesuffix(b"\r\n")
+        return attrs.evolve(self, template=row + b",")
+
     def _say(self, run: Sequence[_Names], values: Mapping[str, Any]) -> str:
         if self.media is Media.JSON:
             chosen = {
@@ -90,7 +101,7 @@ class Rendition:
         # A line without anything would be no row to most readers.
         if texts == [""] and len(self._runs) == 1 and self._template.count(b",") == 0:
             return '""'
-        return ",".join(map(_quoted, texts))
+        return ",".join(map(quoted, texts))
 
 
 _NOTHING = (b"",) * 4
@@ -115,12 +126,13 @@ def render(selection: Selection, media: Media) -> Rendition:
             parts.append(_json_template(name, leaves) if is_json else "%b")
     opening, between, closing = _AROUND[media]
     if media is Media.CSV:
-        columns = [_dotted(name, below[0] if below else None) for name, below in said]
-        opening = ",".join(columns) + "\r\n"
+        opening = ",".join(columns(selection)) + "\r\n"
     return Rendition(
         selection,
         media,
         any(0 < place < len(_OF_ADDRESS) for place in order),
+        any(place < len(_OF_ADDRESS) for place in order),
+        opening.encode(),
         runs,
         f"{opening}{between.join(parts)}{closing}".encode(),
         itemgetter(*order),
@@ -138,6 +150,12 @@ _AROUND = {
 def _below(name: str, below: tuple[str, ...] | None) -> Sequence[str | None]:
     """The names below a member that are asked for; of one that has none, ``None``."""
     return below or NESTED.get(name) or (None,)
+
+
+@lru_cache(64)
+def columns(selection: Selection) -> Sequence[str]:
+    """The names of members one by one, without objects: those of a CSV file."""
+    return [_dotted(name, below[0] if below else None) for name, below in _leaves(selection)]
 
 
 def _leaves(selection: Selection) -> Sequence[_Names]:
@@ -165,11 +183,12 @@ def _as_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _CONTROLS.sub(" ", value)
+        return CONTROLS.sub(" ", value)
     return json.dumps(value)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A value as CSV has it."""
     return '"{}"'.format(text.replace('"', '""')) if _TO_QUOTE.search(text) else text
 
 

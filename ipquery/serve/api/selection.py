@@ -52,18 +52,29 @@ def parse_selection(query: bytes, field: str | None = None) -> Selection:
     # Not UTF-8: replaced, which names no field.
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         given.setdefault(name, value)
-    language = given.get("lang")
-    if language is not None and language not in LANGUAGES:
-        raise Problem(
-            "unknown-language", f"lang is {_quoted(language)}; it may be {' or '.join(LANGUAGES)}"
-        )
-    if field is not None:
-        names, problem = [field], "not-found"
-    elif "fields" in given:
-        names, problem = [name.strip() for name in given["fields"].split(",")], "unknown-field"
-    else:
+    if field is None:
+        return select(given.get("fields"), given.get("lang"))
+    return Selection(_members([field], "not-found"), _language(given.get("lang")))
+
+
+def select(fields: str | None, language: str | None) -> Selection:
+    """What is asked for by the values of ``fields`` and ``lang``; ``None`` for all, or as is.
+
+    :raises Problem: there is no such field or language.
+    """
+    language = _language(language)
+    if fields is None:
         return Selection(language=language)
-    return Selection(_members(names, problem), language)
+    names = [name.strip() for name in fields.split(",")]
+    return Selection(_members(names, "unknown-field"), language)
+
+
+def _language(given: str | None) -> str | None:
+    if given is not None and given not in LANGUAGES:
+        raise Problem(
+            "unknown-language", f"lang is {_quoted(given)}; it may be {' or '.join(LANGUAGES)}"
+        )
+    return given
 
 
 def _members(names: list[str], problem: str) -> tuple[tuple[str, tuple[str, ...] | None], ...]:

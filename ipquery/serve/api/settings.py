@@ -32,3 +32,6 @@ class ApiSettings:
     cors: tuple[str, ...] = attrs.field(default=(), validator=_check_origins)
     """Origins of web pages whose scripts may read the answers, or ``*`` for all. None by
     default."""
+
+    batch_addresses: int = 10_000
+    """Of one batch at most; else 413."""

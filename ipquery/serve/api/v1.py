@@ -14,7 +14,7 @@ import attrs
 from ipquery.address import parse, shorten, to_text
 from ipquery.data.record import FIELDS, DataError, Record
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.snapshot.objects import Frame
+from ipquery.data.snapshot.objects import Frame, Kept
 from ipquery.serve.api.negotiation import Media, choose, is_unchanged
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.rendition import Rendition, render, translate
@@ -260,6 +260,34 @@ class V1:
         if language is not None:
             translate(values, self.snapshot.names(language))
         return {**values, "sources": sources, "snapshot": self.snapshot.identity}
+
+    def entry_finder(self, rendition: Rendition, kept: Kept) -> Find:
+        """A look-up of what a rendition says of an address, without a head.
+
+        It goes by the snapshot that is current now. It knows of no others that might be asked:
+        of addresses without a record it says that nothing is known.
+
+        :param kept: where that is kept, if it doesn't depend on the address.
+        """
+        snapshot = self.snapshot
+        if rendition.media is Media.JSON and rendition.selection == ALL:
+            return snapshot.bare_object_finder()
+        if not rendition.needs_address:
+            return snapshot.part_finder(
+                lambda answer: rendition.body(
+                    b"", None, rendition.pieces(self._values(rendition, answer))
+                ),
+                kept,
+            )
+
+        def find(ip: bytes) -> bytes | None:
+            try:
+                version, number = parse(ip.decode())
+            except ValueError:
+                return None
+            return self._body(rendition, version, number, self._answer(version, number) or 0)
+
+        return find
 
     # For the routes
 

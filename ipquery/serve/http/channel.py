@@ -3,6 +3,8 @@
 A complete message becomes an ordinary ``twisted.web`` request, which the site's resource
 answers, or is answered at once on the fast way. One message is parsed at a time: what a
 client sends before it has its answer stays as it came in, and meanwhile nothing more is read.
+An exchange (:mod:`ipquery.serve.http.streaming`) is answered while its body comes in: each
+piece is answered before the next is parsed, and while there is one, no more is read.
 
 ===========  ===============================  =======================================
 phase        what goes on                     what is read
@@ -11,7 +13,9 @@ UNUSED       connected, nothing sent yet      all
 IDLE         between two requests             all; one whole request at a time is
                                               answered without leaving this phase
 HEADER       a request line has begun         all
-BODY         the header is complete           all
+BODY         the header is complete, and      all
+             what came in of an exchange is
+             answered
 BUSY         a request is being answered, or  until more came in than that request:
              more than one portion came in    that waits for its turn
 CLOSING      our last answer is written       all, and thrown away
@@ -46,10 +50,12 @@ from ipquery.serve.http.deadlines import Deadlines, Phase
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.message import Incoming, Message, Refused
+from ipquery.serve.http.message import Incoming, Message
 from ipquery.serve.http.outgoing import Outgoing
+from ipquery.serve.http.refused import Refused
 from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import body_bytes, unavailable
+from ipquery.serve.http.reply import Reply, body_bytes, retry_after, unavailable
+from ipquery.serve.http.streaming import MOST_KEPT_BYTES, Streaming
 
 if TYPE_CHECKING:
     from ipquery.serve.http.request import ApiRequest
@@ -70,12 +76,16 @@ _FIELD_BYTES, _CONNECTION_BYTES = 200, 10_000
 _ANSWER_BYTES = 1 << 16
 
 
-def most_kept_bytes(limits: HttpLimits) -> int:
-    """How much memory one connection can take at most, in bytes."""
+def most_kept_bytes(limits: HttpLimits, in_exchange: bool = False) -> int:
+    """How much memory one connection can take at most, in bytes.
+
+    :param in_exchange: while the body of an exchange comes in, or is answered.
+    """
     message = limits.request_line_bytes + limits.header_bytes + limits.body_bytes
     fields = limits.header_count * _FIELD_BYTES
     # The message stands there as it came in, parsed, and as the request it became.
-    return _READ_BYTES + 3 * (message + fields) + _ANSWER_BYTES + _CONNECTION_BYTES
+    kept = _READ_BYTES + 3 * (message + fields) + _ANSWER_BYTES + _CONNECTION_BYTES
+    return kept + (MOST_KEPT_BYTES if in_exchange else 0)
 
 
 class Transport(ITCPTransport, IConsumer, IPushProducer):
@@ -115,7 +125,7 @@ class Channel(Protocol):
         # Only behind a proxy that is trusted: each request may have another client.
         self._host: str | None = None
         self._forwarding: Forwarding | None = None
-        self._incoming = Incoming(site.limits)
+        self._incoming = Incoming(site.limits, site.begin_exchange)
         self._deadlines = Deadlines(site.limits)
         self._write: Callable[[bytes], None] = _write_nowhere
         # Requests that may still be asked before the last one, which is told to
@@ -134,10 +144,12 @@ class Channel(Protocol):
         self._log_client: bytes | None = None
         self._log_ending: bytes | None = None
         # What lives until it is answered: what has come in and isn't parsed yet, and from
-        # where on; the message that waits for its turn; the request that is being answered.
+        # where on; the message that waits for its turn; the request, or the exchange, that
+        # is being answered.
         self._unread, self._unread_at = b"", 0
         self._waiting: Message | None = None
         self._request: ApiRequest | None = None
+        self._streaming: Streaming | None = None
         # What lives for one turn
         self._portion = 0
         self._is_working = False
@@ -270,6 +282,8 @@ class Channel(Protocol):
 
     def _do_next(self) -> bool:
         """Take one step. Whether another may follow."""
+        if self._streaming is not None:
+            return self._stream(self._streaming)
         waiting, turns = self._waiting, self.site.turns
         if waiting is not None:
             if self._portion <= 0 or turns.is_over():
@@ -287,12 +301,78 @@ class Channel(Protocol):
             self._wait_turn()
             return False
         if not (self._may_be_fast and self._answer_plain()):
-            self._unread_at = self._incoming.feed(self._unread, self._unread_at)
-            if self._incoming.is_complete:
+            incoming = self._incoming
+            self._unread_at = incoming.feed(self._unread, self._unread_at)
+            if incoming.exchange is not None:
+                self._begin_streaming()
+            elif incoming.is_complete:
                 self._received()
+        self._drop_read()
+        return True
+
+    def _drop_read(self) -> None:
+        """Let go of what came in, if all of it is parsed."""
         if self._unread_at == len(self._unread):
             self._unread, self._unread_at = b"", 0
+
+    def _begin_streaming(self) -> None:
+        """The head of an exchange has come in."""
+        incoming, outgoing = self._incoming, self._outgoing
+        framing = incoming.head_framing
+        outgoing.is_1_0 = framing.is_1_0
+        outgoing.is_last = not framing.persists or self._requests_left == 0
+        if len(self.site.exchanging) >= self.site.limits.exchanges:
+            raise Refused(503, "too many at the same time", headers=retry_after())
+        self._requests_left = max(self._requests_left - 1, 0)
+        self._deadlines.begin_pieces()
+        exchange = incoming.take_exchange()
+        self.site.exchanging.add(self)
+        streaming = Streaming(exchange, incoming.method, incoming.target, framing, self.site)
+        self._streaming = streaming
+        streaming.start(outgoing)
+        streaming.take(b"", incoming.is_complete)
+
+    def _stream(self, streaming: Streaming) -> bool:
+        """Take one step of an exchange. Whether another may follow."""
+        if not streaming.has_work and not self._unread:
+            streaming.run_dry()
+            return False
+        # Its steps differ, and none is long: the time of the turn is all that counts.
+        if self.site.turns.is_over():
+            self._wait_turn()
+            return False
+        if not streaming.has_work:
+            incoming, begin = self._incoming, self._unread_at
+            self._unread_at = incoming.feed_body(self._unread, begin)
+            self._deadlines.piece_came(self._unread_at - begin, self.site.now)
+            streaming.take(incoming.take_piece(), incoming.is_complete)
+            self._drop_read()
+            return True
+        try:
+            streaming.work()
+        except Refused as refused:
+            # Where nothing of the body is to come, what follows can still be understood.
+            if streaming.has_begun or not streaming.is_complete:
+                raise
+            self._refuse_exchange(streaming, refused.reply)
+            return True
+        if streaming.is_finished:
+            self._end_streaming(streaming, 200)
         return True
+
+    def _refuse_exchange(self, streaming: Streaming, reply: Reply) -> None:
+        status = 200 if streaming.has_begun else reply.status
+        streaming.refuse(reply)
+        self._end_streaming(streaming, status)
+
+    def _end_streaming(self, streaming: Streaming, status: int) -> None:
+        """All of the answer of an exchange is written that will be."""
+        self._streaming = None
+        self.site.exchanging.discard(self)
+        self._note_exchange(streaming, status)
+        # It may have begun before a drain did, or before a trailer said close.
+        if self._outgoing.is_last or self.site.draining or not self._incoming.persists:
+            self._close_lingering()
 
     def _answer_plain(self) -> bool:
         """Answer what comes next, if it is a plain request that can be answered at once."""
@@ -331,6 +411,10 @@ class Channel(Protocol):
             self._close_lingering()
         return True
 
+    def _note_exchange(self, streaming: Streaming, status: int) -> None:
+        if self._access_log is not None:
+            self.site.note_exchange(self._client_of(streaming.framing), streaming, status)
+
     def _wait_turn(self) -> None:
         if not self._is_queued:
             self._is_queued = True
@@ -349,9 +433,15 @@ class Channel(Protocol):
 
     def _refuse(self, refused: Refused) -> None:
         """Nothing after this point can be understood: answer so, and close."""
-        outgoing, reply = self._outgoing, refused.reply
+        outgoing, reply, incoming = self._outgoing, refused.reply, self._incoming
         outgoing.is_last = True
-        outgoing.reply(reply, self.site.date_header, with_body=not self._incoming.is_head)
+        streaming = self._streaming
+        if streaming is not None:
+            self._refuse_exchange(streaming, reply)
+            return
+        if incoming.exchange is not None:
+            reply = incoming.take_exchange().refusal(reply)
+        outgoing.reply(reply, self.site.date_header, with_body=not incoming.is_head)
         self.site.note_refusal(self._client, reply)
         self._close_lingering()
 
@@ -364,6 +454,10 @@ class Channel(Protocol):
         if deadlines.phase is Phase.CLOSING:
             return
         has_more = self._waiting is not None or bool(self._unread)
+        streaming = self._streaming
+        # A client that doesn't read its answers isn't waited for.
+        if streaming is not None and (streaming.has_work or deadlines.is_blocked):
+            has_more = True
         # While a request is answered, and with nothing waiting, reading goes on, so
         # that a client that leaves is noticed; the first read that brings more is the
         # last.
@@ -381,7 +475,9 @@ class Channel(Protocol):
     def _await_input(self, was_used: bool) -> None:
         """:param was_used: whether a request was answered since the last time."""
         incoming, deadlines, now = self._incoming, self._deadlines, self.site.now
-        if incoming.is_in_body:
+        if self._streaming is not None:
+            deadlines.awaiting_piece(now)
+        elif incoming.is_in_body:
             deadlines.in_message(Phase.BODY, incoming.begun, now)
         elif incoming.is_in_header:
             deadlines.in_message(Phase.HEADER, incoming.begun, now)
@@ -396,7 +492,7 @@ class Channel(Protocol):
         )
         if incoming.continue_due:
             incoming.continue_due = False
-            if not incoming.body:
+            if not incoming.has_body:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def is_due(self, before: float, now: float) -> bool:
@@ -452,6 +548,9 @@ class Channel(Protocol):
         self._write = _write_nowhere
         self._incoming.forget()
         self._deadlines.gone()
+        streaming, self._streaming = self._streaming, None
+        if streaming is not None and streaming.has_begun:
+            self._note_exchange(streaming, 200)
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
@@ -460,6 +559,9 @@ class Channel(Protocol):
         """The client doesn't read its answers: give it no more to wait for."""
         self._is_resting = False
         self._deadlines.blocked(self.site.now)
+        if self._streaming is not None:
+            # Nor is it waited for: it can't be read now.
+            self._deadlines.piece_came(0, self.site.now)
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -467,6 +569,8 @@ class Channel(Protocol):
         self._deadlines.unblocked()
         if not self._reading_paused:
             self.transport.resumeProducing()
+            if self._streaming is not None and not self._is_working:
+                self._settle()
         elif self._request is None and self._deadlines.phase is not Phase.CLOSING:
             self._wait_turn()
 

@@ -9,7 +9,8 @@ phase        what goes on                     until
 UNUSED       connected, nothing sent yet      header_seconds: closed
 IDLE         between two requests             idle_seconds: closed
 HEADER       a request line has begun         header_seconds: 408
-BODY         the header is complete           body_seconds: 408
+BODY         the header is complete           body_seconds: 408; of an exchange
+                                              see :meth:`Deadlines.awaiting_piece`
 BUSY         a request is being answered, or  when it is answered; the
              more than one portion came in    next portion has its turn
 CLOSING      our last answer is written       2 s, or idle_seconds
@@ -30,6 +31,10 @@ _LINGER_SECONDS = 2
 
 _LAST_CALL_SECONDS = 1
 
+# What a byte of the body of an exchange is worth, in seconds: who sends eight addresses a
+# second may go on. A body of 6 MB is bound to end after 13 hours.
+_SECONDS_FOR_A_BYTE = 1 / 128
+
 
 class Phase(Enum):
     """See the table at the top."""
@@ -45,12 +50,13 @@ class Phase(Enum):
 class Deadlines:
     """Those of one connection. Times are what the site's clock says, in seconds."""
 
-    __slots__ = ("_begun", "_blocked_until", "_limits", "_until", "phase")
+    __slots__ = ("_begun", "_blocked_until", "_credit", "_limits", "_until", "phase")
 
     def __init__(self, limits: HttpLimits) -> None:
         self.phase = Phase.UNUSED
         self._limits = limits
         self._begun = 0
+        self._credit = 0.0
         self._until = self._blocked_until = inf
 
     @property
@@ -74,6 +80,27 @@ class Deadlines:
         is_header = phase is Phase.HEADER
         limits = self._limits
         self._until = now + (limits.header_seconds if is_header else limits.body_seconds)
+
+    def begin_pieces(self) -> None:
+        """The body that comes next is taken piece by piece: it may come as it is made."""
+        self._credit = float(self._limits.body_seconds)
+
+    def awaiting_piece(self, now: float) -> None:
+        """More of such a body is awaited, for as long as what came before has earned.
+
+        ``body_seconds`` to begin with; what we take to answer doesn't count. So nobody may
+        pause for longer, nor send a byte now and then for ever.
+        """
+        if self.phase is not Phase.BODY:
+            self.phase, self._until = Phase.BODY, now + self._credit
+
+    def piece_came(self, size: int, now: float) -> None:
+        """:param size: of what came in, in bytes."""
+        if self.phase is Phase.BODY:
+            self._credit = max(self._until - now, 0.0)
+            self.busy()
+        earned = self._credit + size * _SECONDS_FOR_A_BYTE
+        self._credit = min(earned, float(self._limits.body_seconds))
 
     def busy(self) -> None:
         """What came in is being answered."""

@@ -34,5 +34,9 @@ class HttpLimits:
     connections: int = 10_000
     """Of a worker at the same time; more get 503."""
 
+    exchanges: int = 256
+    """Bodies, of a worker, that are taken and answered piece by piece at the same time, as
+    those of ``/v1/batch`` are; more get 503."""
+
     drain_seconds: int = 30
     """How long open requests have to finish when the process is stopped."""

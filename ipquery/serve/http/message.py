@@ -13,9 +13,10 @@ from enum import Enum
 import attrs
 import httptools
 
+from ipquery.serve.http.exchange import Begin, Exchange
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.reply import refusal
+from ipquery.serve.http.refused import Refused
 
 # RFC 9110 section 7.2: uri-host [ ":" port ]; RFC 3986 section 3.2.2: an address in brackets,
 # which may have a zone (RFC 6874), or a registered name, which may be empty.
@@ -44,6 +45,10 @@ _MOST_EMPTY_BYTES = 64
 # A body sent in chunks of one byte takes six ("1\r\nx\r\n"), and then some.
 _CHUNK_OVERHEAD = 8
 
+# What is parsed of the body of an exchange at once: so much, or so many lines of a chunked one,
+# takes 0.1 ms.
+_PIECE_BYTES, _PIECE_LINES = 1 << 15, 64
+
 _DECISIVE = frozenset(
     {b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"}
 )
@@ -63,14 +68,6 @@ class _Part(Enum):
     HEAD = "the request line and the header"
     LENGTH = "a body of stated length"
     CHUNKED = "a chunked body"
-
-
-class Refused(Exception):
-    """The message is refused, and with it all that follows on the connection."""
-
-    def __init__(self, status: int, text: str | None = None) -> None:
-        super().__init__(status, text)
-        self.reply = refusal(status, text)
 
 
 @attrs.frozen
@@ -104,8 +101,13 @@ class Incoming:
     =========  =================================  ====================================
 
     When a message is complete, it may be looked at here until :meth:`feed` is called
-    again; :meth:`take` makes a value of it.
+    again; :meth:`take` makes a value of it. Of a message that is an exchange only the head
+    is fed so, and its body by :meth:`feed_body`.
     """
+
+    exchange: Exchange | None = None
+    """What takes the body of the message piece by piece, if something does; known when the
+    header is complete."""
 
     is_complete = False
     """Whether the last :meth:`feed` ended a message."""
@@ -120,8 +122,14 @@ class Incoming:
     persists = False
     """Whether the client wants to keep the connection; known when the message is complete."""
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, begin: Begin | None = None) -> None:
+        """
+        :param begin: tells which messages are exchanges; without it none are.
+        """
         self._limits = limits
+        self._begin_exchange = begin
+        self._most_body = limits.body_bytes
+        self._silent_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
         self._most_head_bytes = (
             _MOST_EMPTY_BYTES + limits.request_line_bytes + _LINE_EXTRA + limits.header_bytes
@@ -168,14 +176,55 @@ class Incoming:
         self.is_complete = False
         end = begin
         while end < len(data) and not self.is_complete:
-            begin, end = end, self._next_stop(data, end)
-            piece = data[begin:end]
-            self._part_bytes += end - begin
-            if self._part is _Part.HEAD:
-                self._watch_line(piece)
-            self._parse(piece)
-            if not self.is_complete:
-                self._check_unfinished()
+            end = self._feed_once(data, end, self._next_stop(data, end))
+            if self.exchange is not None:
+                break
+        return end
+
+    def feed_body(self, data: bytes, begin: int) -> int:
+        """Parse a portion of the body of an exchange, or up to the end of its message.
+
+        :param begin: where in the data to begin.
+        :returns: where it stopped.
+        :raises Refused: as :meth:`feed`.
+        """
+        # A slice is to what looks for the ends of lines what a read is otherwise.
+        portion, end = data[begin : begin + _PIECE_BYTES], 0
+        for _ in range(_PIECE_LINES):
+            before, received = end, self._body_bytes
+            end = self._feed_once(portion, end, self._next_stop(portion, end))
+            if self.is_complete:
+                break
+            self._silent_bytes += end - before
+            if self._body_bytes > received:
+                self._silent_bytes = 0
+            # llhttp keeps the trailer field that is coming in.
+            elif self._silent_bytes > self._limits.header_bytes:
+                raise Refused(413)
+            if end == len(portion):
+                break
+        return begin + end
+
+    def take_exchange(self) -> Exchange:
+        """What takes the body of this message, which there must be; once."""
+        exchange, self.exchange = self.exchange, None
+        assert exchange is not None
+        return exchange
+
+    def take_piece(self) -> bytes:
+        """What has come in of the body since the last call."""
+        piece, self._body = b"".join(self._body), []
+        return piece
+
+    def _feed_once(self, data: bytes, begin: int, end: int) -> int:
+        """:returns: the end."""
+        piece = data[begin:end]
+        self._part_bytes += end - begin
+        if self._part is _Part.HEAD:
+            self._watch_line(piece)
+        self._parse(piece)
+        if not self.is_complete:
+            self._check_unfinished()
         return end
 
     def _next_stop(self, data: bytes, begin: int) -> int:
@@ -236,7 +285,7 @@ class Incoming:
         """Bound a message that never ends; a complete one is measured when it is."""
         limits, received = self._limits, self._part_bytes
         if self._part is _Part.CHUNKED:
-            if received > limits.header_bytes + _CHUNK_OVERHEAD * limits.body_bytes:
+            if received > limits.header_bytes + _CHUNK_OVERHEAD * self._most_body:
                 raise Refused(413)
         elif self._part is _Part.HEAD:
             if len(self.target) > limits.request_line_bytes:
@@ -271,6 +320,13 @@ class Incoming:
         )
 
     @property
+    def head_framing(self) -> Framing:
+        """How a message is framed whose head is complete."""
+        # Connection stands in trailers, too, to llhttp: what is told here may be less.
+        persists = self._parser.should_keep_alive() and not self._says_close
+        return Framing(self.is_1_0, persists, self._length, pairs=self._headers)
+
+    @property
     def framing(self) -> Framing:
         """How the message just completed is framed."""
         return Framing(self.is_1_0, self.persists, len(self.body), pairs=self._headers)
@@ -279,6 +335,11 @@ class Incoming:
     def body(self) -> bytes:
         """The whole body, without chunk framing."""
         return b"".join(self._body)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether some of the body has come in."""
+        return self._body_bytes > 0
 
     @property
     def is_head(self) -> bool:
@@ -334,14 +395,23 @@ class Incoming:
         _check_host(fields.get(b"host", ()), is_1_0)
         _check_coding(fields.get(b"transfer-encoding", ()), is_1_0)
         self._length = int(fields.get(b"content-length", (b"0",))[0])
-        if self._length > self._limits.body_bytes:
-            raise Refused(413)
-        self._part = _Part.CHUNKED if b"transfer-encoding" in fields else _Part.LENGTH
-        self._part_bytes = 0
-        self.continue_due = _expects_continue(fields.get(b"expect", ()), is_1_0)
         # RFC 9112 section 9.3: close stands before keep-alive; llhttp looks
         # at keep-alive alone in HTTP/1.0.
         self._says_close = b"close" in _tokens(fields.get(b"connection", ()))
+        self._begin_body()
+        self._part = _Part.CHUNKED if b"transfer-encoding" in fields else _Part.LENGTH
+        self._part_bytes = self._silent_bytes = 0
+        self.continue_due = _expects_continue(fields.get(b"expect", ()), is_1_0)
+
+    def _begin_body(self) -> None:
+        """Learn how large the body may be, and whether it is taken piece by piece."""
+        self._most_body, self.exchange = self._limits.body_bytes, None
+        if self._begin_exchange is not None:
+            self.exchange = self._begin_exchange(self.method, self.target, self.head_framing)
+            if self.exchange is not None:
+                self._most_body = self.exchange.body_bytes
+        if self._length > self._most_body:
+            raise Refused(413)
 
     def _decisive_fields(self) -> Mapping[bytes, Sequence[bytes]]:
         fields: dict[bytes, list[bytes]] = {}
@@ -395,7 +465,7 @@ class Incoming:
         """A piece of the body, without chunk framing."""
         self._body.append(body)
         self._body_bytes += len(body)
-        if self._body_bytes > self._limits.body_bytes:
+        if self._body_bytes > self._most_body:
             raise Refused(413)
 
     def on_message_complete(self) -> None:

@@ -50,7 +50,12 @@ def message(status: int, text: str, headers: Mapping[str, str] | None = None) ->
 
 def unavailable(why: str) -> Reply:
     """Not now: starting, draining, or too many connections."""
-    return message(503, why, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return message(503, why, retry_after())
+
+
+def retry_after() -> Mapping[str, str]:
+    """Header fields of an answer that says so."""
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
 INTERNAL_ERROR = message(500, "internal error")

@@ -19,6 +19,7 @@ from twisted.web.server import Site
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.client import Forwarding, host_of, log_text
+from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing, fields_of, joined
 from ipquery.serve.http.limits import HttpLimits
@@ -26,6 +27,7 @@ from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.repeat import Lessons, Repeat
 from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, status_of
 from ipquery.serve.http.request import ApiRequest, client_of
+from ipquery.serve.http.streaming import Streaming
 from ipquery.serve.http.turns import Turns
 
 _log = Logger()
@@ -49,11 +51,13 @@ class ApiSite(Site):
         fast_way: FastWay | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         forwarding: Forwarding | None = None,
+        begin_exchange: Begin | None = None,
     ) -> None:
         """
         :param monotonic: a clock that runs while requests are answered, in seconds.
         :param fast_way: what answers requests at once; without it all go to the resource.
         :param forwarding: who clients are behind proxies; without it, the peers.
+        :param begin_exchange: tells which requests are exchanges; without it none are.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -62,10 +66,13 @@ class ApiSite(Site):
         self.connections: set[Channel] = set()
         self.quiet: set[socket.socket] = set()
         self.quiet_seconds = limits.idle_seconds
+        self.exchanging: set[Channel] = set()
+        """Those in the middle of an exchange."""
         self.turns = Turns(reactor, monotonic)
         self.draining = False
         self.access_log = access_log
         self.fast_way = fast_way
+        self.begin_exchange = begin_exchange
         self.plain = PlainReader(limits)
         self._forwarding = forwarding
         # Of requests that come first on a connection: what tells the next like the last one, and
@@ -193,6 +200,7 @@ class ApiSite(Site):
     def forget(self, channel: Channel) -> None:
         """A connection is gone."""
         self.connections.discard(channel)
+        self.exchanging.discard(channel)
         self._check_drained()
 
     def note(
@@ -202,7 +210,7 @@ class ApiSite(Site):
         assert self.access_log is not None
         self.access_log.note(
             client,
-            b"%b %b HTTP/1.%b" % (method, target, b"0" if framing.is_1_0 else b"1"),
+            _request_line(method, target, framing),
             status_of(response),
             body_bytes(response),
             self.access_log.ending(framing.fields),
@@ -243,6 +251,19 @@ class ApiSite(Site):
         if self.access_log.fields.isdisjoint(lessons.varying):
             return self.access_log.ending(framing.fields)
         return None
+
+    def note_exchange(self, client: bytes, streaming: Streaming, status: int) -> None:
+        """Note an exchange in the access log, which there must be: what it was answered with,
+        and how much of it."""
+        assert self.access_log is not None
+        framing = streaming.framing
+        self.access_log.note(
+            client,
+            _request_line(streaming.method, streaming.target, framing),
+            status,
+            streaming.sent_bytes,
+            self.access_log.ending(framing.fields),
+        )
 
     def log(self, request: http.Request) -> None:
         """Note an answered request in the access log."""
@@ -292,3 +313,7 @@ class ApiSite(Site):
             self.fast_way.tell_date(self.date_header)
         if self.access_log is not None:
             self.access_log.tell_time(self.now)
+
+
+def _request_line(method: bytes, target: bytes, framing: Framing) -> bytes:
+    return b"%b %b HTTP/1.%b" % (method, target, b"0" if framing.is_1_0 else b"1")

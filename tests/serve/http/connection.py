@@ -22,11 +22,13 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from ipquery.serve.api.app import Api, Readiness
+from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.express import Lane, carrying, without_record
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import ClientSettings
@@ -161,21 +163,45 @@ def parse_responses(sent: bytes, heads_only: bool = False) -> list[Response]:
     """All responses in ``sent``, which must hold nothing else."""
     responses = []
     while sent:
-        match = _HEAD.match(sent)
-        assert match, sent
-        headers = {}
-        for line in match[2].decode().splitlines():
-            name, value = line.split(": ", 1)
-            assert name not in headers
-            headers[name] = value
-        status = int(match[1])
-        bodiless = heads_only or status in (100, 204, 304)
-        length = 0 if bodiless else int(headers["Content-Length"])
-        body = sent[match.end() : match.end() + length]
-        assert len(body) == length, "cut short"
+        status, headers, rest = parse_head(sent)
+        if "Transfer-Encoding" in headers:
+            assert "Content-Length" not in headers
+            body, sent, ends = parse_chunks(rest)
+            assert ends, "cut short"
+        else:
+            bodiless = heads_only or status in (100, 204, 304)
+            length = 0 if bodiless else int(headers["Content-Length"])
+            body, sent = rest[:length], rest[length:]
+            assert len(body) == length, "cut short"
         responses.append(Response(status, headers, body))
-        sent = sent[match.end() + length :]
     return responses
+
+
+def parse_head(sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status and fields of a response, and what follows its head."""
+    match = _HEAD.match(sent)
+    assert match, sent
+    headers = {}
+    for line in match[2].decode().splitlines():
+        name, value = line.split(": ", 1)
+        assert name not in headers
+        headers[name] = value
+    return int(match[1]), headers, sent[match.end() :]
+
+
+def parse_chunks(sent: bytes) -> tuple[bytes, bytes, bool]:
+    """A chunked body, what follows it, and whether it has an end."""
+    pieces: list[bytes] = []
+    while sent:
+        size, _, sent = sent.partition(b"\r\n")
+        length = int(size, 16)
+        if not length:
+            assert sent.startswith(b"\r\n")
+            return b"".join(pieces), sent[2:], True
+        pieces.append(sent[:length])
+        assert sent[length : length + 2] == b"\r\n"
+        sent = sent[length + 2 :]
+    return b"".join(pieces), b"", False
 
 
 class TurningClock(Clock):
@@ -203,6 +229,7 @@ class Server:
         client: ClientSettings = ClientSettings(),
         api: ApiSettings = ApiSettings(),
         resolver: Resolver | None = None,
+        begin_exchange: Begin | None = None,
     ) -> None:
         """:param resolver: asks others about addresses without a record; by default, nobody."""
         self.clock = TurningClock()
@@ -224,6 +251,7 @@ class Server:
             self.lane,
             monotonic=lambda: self.monotonic,
             forwarding=client.forwarding,
+            begin_exchange=begin_exchange or Batches(self.v1, api.batch_addresses).begin,
         )
         self.monotonic = 0.0
         """What the clock says that runs while requests are answered."""

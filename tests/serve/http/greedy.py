@@ -29,6 +29,8 @@ def kept_bytes(connection: Connection) -> int:
         id(connection.transport),
     }
     seen |= {id(site.limits), id(connection.server), id(connection)}
+    begin: Any = site.begin_exchange
+    seen |= {id(begin.__self__), id(site.exchanging)}
     total, pending = 0, [connection.channel.__dict__]
     while pending:
         one: Any = pending.pop()

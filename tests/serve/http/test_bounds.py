@@ -1,5 +1,6 @@
 """What one connection may cost the others: turns of the reactor, and memory."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from ipquery.serve.http.channel import most_kept_bytes
+from ipquery.serve.http.codings import CODING_BYTES
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.turns import TURN_SECONDS
 from tests.serve.http.connection import KNOWN, Server, get, post
@@ -208,6 +210,45 @@ def test_a_connection_keeps_no_more_than_is_stated(name: str, cut: int, answered
     assert most <= most_kept_bytes(HttpLimits())
 
 
+def _batch(body: bytes, kind: str = "text/plain", *headers: str) -> bytes:
+    return post(body, f"Content-Type: {kind}", *headers, target="/v1/batch")
+
+
+BATCHES = {
+    "addresses": _batch(b"1.2.3.4\n" * 10_000),
+    "empty lines": _batch(b"\n" * 300_000),
+    "a line without end": _batch(b"1" * 300_000),
+    "an element without end": _batch(b'["' + b"1" * 300_000, "application/json"),
+    "deep JSON": _batch(b"[" * 300_000, "application/json"),
+    "short elements": _batch(b"[" + b"1," * 150_000, "application/json"),
+    "objects": _batch(b'{"ip":"1.2.3.4","fields":"city"}\n' * 10_000, "application/x-ndjson"),
+    "a gzip bomb": _batch(gzip.compress(b"\n" * 5_000_000), "text/plain", "Content-Encoding: gzip"),
+    "gzip answers": _batch(b"1.2.3.4\n" * 10_000, "text/plain", "Accept-Encoding: gzip"),
+    "small chunks": get("/v1/batch", "Content-Type: text/plain", "Transfer-Encoding: chunked",
+                        method="POST") + b"2\r\n1\n\r\n" * (READ // 7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("cut", [READ, 1000])
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "not read"])
+def test_an_exchange_keeps_no_more_than_is_stated(name: str, cut: int, reads: bool) -> None:
+    server = Server()
+    connection = server.connect()
+    stream = BATCHES[name]
+    connection.queue(*(stream[at : at + cut] for at in range(0, len(stream), cut)))
+    most = 0
+    for turn in range(3000):
+        if not server.turn():
+            break
+        if not reads and turn == 5 and connection.transport.producer is not None:
+            connection.transport.producer.pauseProducing()
+        if turn < 20 or turn % 50 == 0:
+            most = max(most, kept_bytes(connection))
+    # What zlib and zstd keep isn't seen here.
+    assert most <= most_kept_bytes(HttpLimits(), in_exchange=True) - CODING_BYTES
+
+
 def test_a_client_that_does_not_read_is_given_one_portion_more() -> None:
     server = Server()
     connection = server.connect()
@@ -226,6 +267,8 @@ def test_the_handbook_states_what_a_connection_keeps() -> None:
     text = Path("conf/ipquery.toml").read_text("utf-8")
     stated = most_kept_bytes(HttpLimits())
     assert f"{stated / 1e6:.1f} MB" in text
+    stated = most_kept_bytes(HttpLimits(), in_exchange=True)
+    assert f"{stated / 1e6:.0f} MB while" in text
 
 
 # Sizes, to the byte, however the stream is cut

@@ -6,8 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ipquery.serve.http.limits import HttpLimits
-from ipquery.serve.http.message import Incoming, Refused
+from ipquery.serve.http.message import Incoming
 from ipquery.serve.http.plain import PlainReader
+from ipquery.serve.http.refused import Refused
 from tests.serve.http.connection import get, post
 from tests.serve.strategies import requests
 
