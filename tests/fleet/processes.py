@@ -261,6 +261,7 @@ class Daemon:
         binds: Sequence[Bind] = (),
         tls: TlsSettings | None = None,
         environment: Mapping[str, str] = MappingProxyType({}),
+        moves_callers: bool = False,
     ) -> None:
         self.folder = folder
         self.reactor = FakeReactor()
@@ -292,6 +293,7 @@ class Daemon:
                 self.reactor,
                 lambda address, state: self.told.append(state.decode()),
             ),
+            lambda: moves_callers,
         )
         self.stopped: list[None] = []
 

@@ -70,6 +70,16 @@ def _are_answered(callers: list[socket.socket]) -> None:
             assert exchange(one, b"").body == ANSWER
 
 
+def _is_answered(caller: socket.socket) -> bool:
+    """Whether an answer comes within a tenth of a second."""
+    with caller:
+        caller.settimeout(0.1)
+        try:
+            return exchange(caller, b"").body == ANSWER
+        except TimeoutError:
+            return False
+
+
 def test_a_reload_to_fewer_workers_resets_nobody(tmp_path: Path, host: Host) -> None:
     with _start(tmp_path, host, 3) as daemon:
         daemon.wait_until_up()
@@ -85,3 +95,25 @@ def test_a_reload_to_fewer_workers_resets_nobody(tmp_path: Path, host: Host) -> 
         until(lambda: not set(before) & set(daemon.children))
         _are_answered(callers)
         assert len(daemon.workers) == 2
+
+
+def test_callers_in_the_queue_of_a_killed_worker_go_to_the_others_at_once(
+    tmp_path: Path, host: Host
+) -> None:
+    with _start(tmp_path, host, 2) as daemon:
+        daemon.wait_until_up()
+        before = daemon.workers
+        os.kill(before[0], signal.SIGSTOP)
+        callers = _callers(host, 40)
+        os.kill(before[0], signal.SIGKILL)
+        # The one that takes its place is kept from starting, so that it can't be who answers.
+        until(lambda: set(daemon.children) - set(before))
+        (new,) = set(daemon.children) - set(before)
+        os.kill(new, signal.SIGSTOP)
+        _are_answered(callers)
+        _are_answered(_callers(host, 40))
+        os.kill(new, signal.SIGCONT)
+        # It takes part again: of so many callers some are its own.
+        os.kill(before[1], signal.SIGSTOP)
+        until(lambda: sum(map(_is_answered, _callers(host, 20))))
+        os.kill(before[1], signal.SIGCONT)
