@@ -45,7 +45,7 @@ from ipquery.messages import MessageError, Reader
 from ipquery.net.accept import Entrance
 from ipquery.net.endpoint import make_endpoint
 from ipquery.net.opening import Openings
-from ipquery.net.proxy import parse_balancers
+from ipquery.net.peers import parse_peers
 from ipquery.net.sockets import BindError, listen
 from ipquery.net.tls import Contexts, TlsSettings, make_context
 from ipquery.serve.service import HttpService
@@ -170,7 +170,7 @@ class Worker(Protocol):
         http = start.settings.http
         plain = Entrance(
             Openings(self._reactor, http.connections, http.header_seconds),
-            parse_balancers(start.settings.proxy),
+            parse_peers(start.settings.proxy),
         )
         secure = attrs.evolve(plain, tls=self._contexts)
         return [
