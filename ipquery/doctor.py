@@ -53,6 +53,8 @@ class Finding:
     why: str
     mend: str
     """A command or a line of configuration."""
+    is_hint: bool = False
+    """Whether the load is carried all the same."""
 
 
 def check(proc: Path, needs: Needs, open_files: int) -> list[Finding]:
@@ -66,6 +68,7 @@ def check(proc: Path, needs: Needs, open_files: int) -> list[Finding]:
     return [
         *_open_files(proc, needs, open_files),
         *_queues(proc, needs),
+        *_moved_queues(proc, needs),
         *_ports(proc, needs),
         *_tracked(proc, needs),
         *_memory(proc, needs),
@@ -158,6 +161,23 @@ def _listen_queues(proc: Path, needs: Needs) -> Iterator[Finding]:
                 "net.ipv4.tcp_max_syn_backlog",
                 wanted * 4 // 3,
                 "without SYN cookies this bounds half-open connections",
+            )
+
+
+def _moved_queues(proc: Path, needs: Needs) -> Iterator[Finding]:
+    if not needs.listens or needs.workers == 1:
+        return
+    name = "net.ipv4.tcp_migrate_req"  # Linux 5.14 or later
+    for found in _read(proc, name)[:1]:
+        if not found:
+            yield Finding(
+                name,
+                "0",
+                "1",
+                "each worker has a queue of callers; when one is closed, as by a reload to fewer "
+                "workers, the kernel then moves them to the others instead of resetting them",
+                f"sysctl -w {name}=1",
+                is_hint=True,
             )
 
 

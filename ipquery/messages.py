@@ -14,15 +14,21 @@ def _exactly(kind: type, value: object, _: object) -> object:
     return value
 
 
+class MessageError(Exception):
+    """A line that is no message: who wrote it is of another version."""
+
+
 class Codec:
     """The messages that two processes know, each an attrs class."""
 
     def __init__(self, *types: type) -> None:
         self._types = {one.__name__: one for one in types}
-        # A process of another version may have other fields: that must not pass.
+        # After an upgrade, one process may be of another version than the other. A message with
+        # fields that the reader doesn't know is refused, so that neither guesses what the other
+        # means.
         self._converter = Converter(forbid_extra_keys=True)
         for kind in (int, bool, str):
-            # Without this, "1" would pass for 1.
+            # cattrs alone would convert: "1" would pass for 1.
             self._converter.register_structure_hook(kind, partial(_exactly, kind))
 
     def encode(self, message: Any) -> bytes:
@@ -33,20 +39,23 @@ class Codec:
     def decode(self, line: bytes) -> Any:
         """The message of a line.
 
-        :raises ValueError: it isn't JSON, not one of these messages, or its members
+        :raises MessageError: it isn't JSON, not one of these messages, or its members
             aren't those of its type.
         """
-        content = json.loads(line)
+        try:
+            content = json.loads(line)
+        except ValueError:
+            raise MessageError("not JSON") from None
         if not isinstance(content, dict):
-            raise ValueError("not an object")
+            raise MessageError("not an object")
         name = content.pop("is", None)
         kind = self._types.get(name) if isinstance(name, str) else None
         if kind is None:
-            raise ValueError("unknown message")
+            raise MessageError(f"no such message: {name}")
         try:
             return self._converter.structure(content, kind)
         except BaseValidationError as error:
-            raise ValueError("; ".join(transform_error(error, kind.__name__))) from None
+            raise MessageError("; ".join(transform_error(error, kind.__name__))) from None
 
 
 class Reader:
@@ -59,7 +68,7 @@ class Reader:
     def feed(self, data: bytes) -> Iterator[Any]:
         """The messages that are complete with this piece.
 
-        :raises ValueError: a line is no message.
+        :raises MessageError: a line is no message.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:

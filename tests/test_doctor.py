@@ -28,6 +28,7 @@ HEALTHY = {
     "net.core.netdev_max_backlog": "4096",
     "net.ipv4.tcp_max_syn_backlog": "8192",
     "net.ipv4.tcp_syncookies": "1",
+    "net.ipv4.tcp_migrate_req": "1",
     "net.ipv4.ip_local_port_range": "10240\t65535",
     "net.netfilter.nf_conntrack_max": "262144",
 }
@@ -76,6 +77,15 @@ def test_what_is_too_low_for_a_server(tmp_path: Path, setting: str, found: str, 
     finding = _only(check(_machine(tmp_path, {setting: found}), SERVER, 65536))
     assert (finding.what, finding.found, finding.mend) == (setting, found, mend)
     assert finding.wanted in mend
+
+
+def test_that_queues_are_not_moved_is_a_hint(tmp_path: Path) -> None:
+    machine = _machine(tmp_path, {"net.ipv4.tcp_migrate_req": "0"})
+    finding = _only(check(machine, SERVER, 65536))
+    assert finding.is_hint
+    assert finding.mend == "sysctl -w net.ipv4.tcp_migrate_req=1"
+    assert check(machine, CLIENT, 65536) == []
+    assert check(machine, Needs(connections=10), 65536) == [], "one worker has no others"
 
 
 def test_the_limit_on_open_files_is_of_one_process(tmp_path: Path) -> None:
@@ -179,12 +189,13 @@ def test_the_command_asks_for_what_is_configured(tmp_path: Path) -> None:
 
 def test_the_command_looks_at_this_machine(tmp_path: Path) -> None:
     config = tmp_path / "ipquery.toml"
-    config.write_text("workers = 1\n[http]\nconnections = 10\n")
-    findings = check(Path("/proc"), Needs(10), open_files_limit())
+    config.write_text("workers = 2\n[http]\nconnections = 10\n")
+    findings = check(Path("/proc"), Needs(10, workers=2), open_files_limit())
     done = _doctor("--config", config)
     assert done.stderr == ""
-    assert done.returncode == bool(findings)
-    assert f"{len(findings) or 'Nothing'} to mend" in done.stdout
+    faults = [finding for finding in findings if not finding.is_hint]
+    assert done.returncode == bool(faults)
+    assert f"{len(faults) or 'Nothing'} to mend" in done.stdout
     for finding in findings:
         assert finding.mend in done.stdout
 

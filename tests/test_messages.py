@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipquery.messages import Codec, Reader
+from ipquery.messages import Codec, MessageError, Reader
 
 
 @attrs.frozen
@@ -66,5 +66,5 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
     ],
 )
 def test_what_is_no_message_is_refused(line: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(MessageError):
         CODEC.decode(line)

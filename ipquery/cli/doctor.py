@@ -22,18 +22,21 @@ from ipquery.net.limits import open_files_limit
 def doctor_command(config_path: Path | None, outgoing: int) -> None:
     """Say which of this machine's settings are too low for the configured load.
 
-    Each is followed by the line that mends it. Exit status 1 if there is any.
+    Each is followed by the line that mends it. Exit status 1 if there is any. What the load
+    can do without, but would be better, is said, too, and doesn't count.
     Run it as the service's user, under the limits that the service has.
     """
     config = load_config(config_path)
     needs = doctor.Needs(config.connections, config.workers, outgoing)
     findings = doctor.check(Path("/proc"), needs, open_files_limit())
     for finding in findings:
-        click.echo(f"{finding.what} is {finding.found}, should be {finding.wanted}: {finding.why}")
+        should = "would better be" if finding.is_hint else "should be"
+        click.echo(f"{finding.what} is {finding.found}, {should} {finding.wanted}: {finding.why}")
         click.echo(f"    {finding.mend}\n")
     connections = config.settings.http.connections
     load_text = f"workers = {needs.workers}, http.connections = {connections}"
-    if findings:
-        click.echo(f"{len(findings)} to mend for {load_text}.")
+    faults = [finding for finding in findings if not finding.is_hint]
+    if faults:
+        click.echo(f"{len(faults)} to mend for {load_text}.")
         raise SystemExit(1)
     click.echo(f"Nothing to mend for {load_text}.")

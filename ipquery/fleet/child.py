@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 
 from ipquery.fleet.control import (
     BEAT_SECONDS,
+    CODEC,
     FIRST_SOCKET,
     OUTPUT,
     READ_FROM,
@@ -38,8 +39,6 @@ from ipquery.fleet.control import (
     Failed,
     Forget,
     Log,
-    MessageError,
-    Messages,
     NotPrepared,
     Prepare,
     Prepared,
@@ -47,9 +46,9 @@ from ipquery.fleet.control import (
     Start,
     Switch,
     Switched,
-    encode,
 )
 from ipquery.fleet.state import State
+from ipquery.messages import MessageError, Reader
 from ipquery.net.tls import TlsSettings
 
 _log = Logger()
@@ -121,7 +120,7 @@ class WorkerProcess(Child):
         self._number = number
         self._changed = changed
         self._started = self._heard = reactor.seconds()
-        self._messages = Messages()
+        self._messages = Reader(CODEC)
         self._complaint = b""
         self._order = 0
         self._late: Any = None
@@ -142,7 +141,7 @@ class WorkerProcess(Child):
     def say(self, message: Any) -> None:
         """Tell the worker."""
         if self.transport is not None:
-            self.transport.writeToChild(READ_FROM, encode(message))
+            self.transport.writeToChild(READ_FROM, CODEC.encode(message))
 
     def prepare(self, snapshot: Path, tls: TlsSettings | None) -> None:
         """Have it map a snapshot, and try certificates.

@@ -1,13 +1,8 @@
 """What supervisor and workers say to each other: one JSON object a line, over pipes."""
 
-import json
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
-
 import attrs
-from cattrs import BaseValidationError, Converter, transform_error
 
+from ipquery.messages import Codec
 from ipquery.net.tls import TlsSettings
 from ipquery.serve.settings import Settings
 
@@ -140,71 +135,7 @@ class Log:
     text: str
 
 
-_KINDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        Start, Prepare, Switch, Forget, Drain, Reopen, TicketKey,
-        Ready, Failed, Prepared, NotPrepared, Switched, Beat, Log,
-    )
-}  # fmt: skip
-
-
-def _exactly(kind: type, value: object, _: object) -> object:
-    if type(value) is not kind:
-        raise ValueError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-# After an upgrade, a worker may be of another version than its supervisor. A message with
-# fields that the reader doesn't know is refused, so that neither guesses what the other means.
-_converter = Converter(forbid_extra_keys=True)
-for _kind in (int, bool, str):
-    # cattrs alone would convert: "1" would pass for 1.
-    _converter.register_structure_hook(_kind, partial(_exactly, _kind))
-
-
-def encode(message: Any) -> bytes:
-    """A message as a line, with its end."""
-    content = {"is": type(message).__name__, **_converter.unstructure(message)}
-    return json.dumps(content).encode() + b"\n"
-
-
-class MessageError(Exception):
-    """A line that is no message: who wrote it is of another version of ipquery."""
-
-
-def decode(line: bytes) -> Any:
-    """The message of a line.
-
-    :raises MessageError: it is none.
-    """
-    try:
-        content = json.loads(line)
-    except ValueError:
-        raise MessageError("not JSON") from None
-    if not isinstance(content, dict):
-        raise MessageError("not an object")
-    name = content.pop("is", None)
-    kind = _KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise MessageError(f"no such message: {name}")
-    try:
-        return _converter.structure(content, kind)
-    except BaseValidationError as error:
-        raise MessageError("; ".join(transform_error(error, kind.__name__))) from None
-
-
-class Messages:
-    """Takes a stream apart into messages."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[Any]:
-        """The messages that are complete with this piece.
-
-        :raises MessageError: a line is no message.
-        """
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            yield decode(line)
+CODEC = Codec(
+    Start, Prepare, Switch, Forget, Drain, Reopen, TicketKey,
+    Ready, Failed, Prepared, NotPrepared, Switched, Beat, Log,
+)  # fmt: skip

@@ -141,19 +141,28 @@ class Slot:
             return
         self._failures = 0 if ready_seconds >= _STABLE_SECONDS else self._failures + 1
         _log.warn("worker {number} {how}; starting another", number=self.number, how=how)
-        if self._failures <= 1:
-            self.start()
-        else:
+        if self._failures > 1:
             self._wait(_pause(self._failures))
+            return
+        # Another takes 0.3 s to listen, and more on a busy machine. If nobody can answer
+        # meanwhile, or who waits here would be reset, they had better wait for it.
+        if self._fleet.has_others(self) and self._fleet.moves_callers():
+            self._stop_listening()
+        self.start()
 
     def _wait(self, pause: float) -> None:
         self._retry = self._fleet.reactor.callLater(pause, self.start)
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """Leave callers to the other slots until a worker listens here again.
+
+        The kernel shares them out among the sockets of an address that listen.
+        """
         if self._shared:
             return
         for one in self.listening:
-            # Nobody accepts here until the pause is over. The kernel shares callers out among
-            # the sockets of an address that listen, so the others get them. Not for a UNIX
-            # socket, which can't be made to listen again.
+            # A UNIX socket can't be made to listen again.
             if one.family != AF_UNIX and not self._fleet.is_accepted_on(one):
                 sockets.stop_listening(one)
 
@@ -168,12 +177,20 @@ def _pause(failures: int) -> float:
 class Fleet:
     """All slots and all processes, and the one state that the slots are in."""
 
-    def __init__(self, reactor: Any, state: State, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        state: State,
+        on_change: Callable[[], None],
+        moves_callers: Callable[[], bool],
+    ) -> None:
         """
         :param reactor: time and processes.
         :param on_change: called after each change of a worker or a slot.
+        :param moves_callers: see :func:`ipquery.net.sockets.moves_callers`.
         """
         self.reactor = reactor
+        self.moves_callers = moves_callers
         self.current = state
         self.slots = self.make_slots(state)
         self.candidates: list[Slot] = []
@@ -222,6 +239,10 @@ class Fleet:
     def workers(self) -> list[WorkerProcess]:
         """Every worker that lives, those that drain and a candidate's included."""
         return [child for child in self.living if isinstance(child, WorkerProcess)]
+
+    def has_others(self, slot: Slot) -> bool:
+        """Whether another slot than this one answers callers."""
+        return any(other.answers for other in self.slots if other is not slot)
 
     def is_accepted_on(self, one: socket) -> bool:
         """Whether a worker is to accept on a socket, of a candidate's slot or another."""

@@ -1,7 +1,8 @@
 """The supervisor: holds the sockets, starts the workers, watches them, and stops them.
 
-A worker that dies loses only what it was answering: the connections that wait
-in its socket's queue wait for the next one, as the socket is the supervisor's.
+A worker that dies loses only what it was answering: the connections that wait in its
+socket's queue are moved to the other workers if the kernel does that, or wait for the
+next one, as the socket is the supervisor's.
 
 What is said to the service manager:
 
@@ -54,12 +55,14 @@ class Supervisor(Service):
         listeners: Listeners,
         snapshot: Path,
         notifier: Notifier,
+        moves_callers: Callable[[], bool] = sockets.moves_callers,
     ) -> None:
         """
         :param reactor: time, processes and signals.
         :param load_config: reads the configuration again; raises ConfigError.
         :param listeners: the bound sockets; they are closed when the service stops.
         :param snapshot: what the workers answer from, verified and in the cache.
+        :param moves_callers: see :func:`ipquery.net.sockets.moves_callers`.
         :raises OSError: the snapshot is gone.
         """
         self.up: Deferred[None] = Deferred()
@@ -67,7 +70,8 @@ class Supervisor(Service):
         self._reactor = reactor
         self._load_config = load_config
         self._notifier = notifier
-        self._fleet = Fleet(reactor, hold_state(config, listeners, snapshot), self._changed)
+        state = hold_state(config, listeners, snapshot)
+        self._fleet = Fleet(reactor, state, self._changed, moves_callers)
         self._was_tried = False
         self._was_ready = False
         self._status = ""

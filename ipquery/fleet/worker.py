@@ -25,13 +25,12 @@ from ipquery.data.snapshot import Snapshot
 from ipquery.errors import ConfigError
 from ipquery.fleet.control import (
     BEAT_SECONDS,
+    CODEC,
     Beat,
     Drain,
     Failed,
     Forget,
     Log,
-    MessageError,
-    Messages,
     NotPrepared,
     Prepare,
     Prepared,
@@ -41,12 +40,12 @@ from ipquery.fleet.control import (
     Switch,
     Switched,
     TicketKey,
-    encode,
 )
+from ipquery.messages import MessageError, Reader
 from ipquery.net.accept import Entrance
 from ipquery.net.endpoint import make_endpoint
 from ipquery.net.opening import Openings
-from ipquery.net.proxy import parse_balancers
+from ipquery.net.peers import parse_peers
 from ipquery.net.sockets import BindError, listen
 from ipquery.net.tls import Contexts, TlsSettings, make_context
 from ipquery.serve.service import HttpService
@@ -66,7 +65,7 @@ class Worker(Protocol):
         """
         self._reactor = reactor
         self._make_service = make_service
-        self._messages = Messages()
+        self._messages = Reader(CODEC)
         self._service: HttpService | None = None
         self._prepared: tuple[int, Snapshot, TlsSettings | None] | None = None
         self._contexts: Contexts | None = None
@@ -114,7 +113,7 @@ class Worker(Protocol):
     def say(self, message: Any) -> None:
         """Tell the supervisor."""
         if self.transport is not None and not (self._congested and isinstance(message, Log)):
-            self.transport.write(encode(message))
+            self.transport.write(CODEC.encode(message))
 
     def _act(self, message: Any) -> None:
         match message:
@@ -171,7 +170,7 @@ class Worker(Protocol):
         http = start.settings.http
         plain = Entrance(
             Openings(self._reactor, http.connections, http.header_seconds),
-            parse_balancers(start.settings.proxy),
+            parse_peers(start.settings.proxy),
         )
         secure = attrs.evolve(plain, tls=self._contexts)
         return [

@@ -20,7 +20,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ipquery.net.opening import Openings
-from ipquery.net.proxy import Balancers, ProxyError, read_header
+from ipquery.net.peers import Peers
+from ipquery.net.proxy import ProxyError, read_header
 from ipquery.net.proxy_stream import ProxyStream
 from ipquery.net.quiet import QuietConnections
 from ipquery.net.tls import Contexts
@@ -84,7 +85,7 @@ class Entrance:
     """
 
     openings: Openings
-    balancers: Balancers = Balancers()
+    balancers: Peers = Peers()
     tls: Contexts | None = None
 
 
@@ -109,7 +110,7 @@ class LoopPort:
         self._listening = listening
         self._factory: Any = factory
         self._entrance = entrance
-        self._balancers = entrance.balancers if entrance else Balancers()
+        self._balancers = entrance.balancers if entrance else Peers()
         self._answer_first: Callable[[bytes, Any], tuple[bytes, bool] | None] | None = None
         self._quiet: QuietConnections | None = None
         if (entrance is None or entrance.tls is None) and hasattr(factory, "answer_first"):

@@ -7,20 +7,12 @@ list of peers, which section 2 asks for ("the receiver MUST be configured to onl
 protocol ... and MUST not try to guess").
 """
 
-import functools
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import attrs
-
-from ipquery.errors import ConfigError
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-UNIX = "unix"
-"""Stands for every caller on a UNIX socket in a list of networks."""
 
 # Section 2.1: the longest line of version 1 takes 107 bytes, its end included.
 _LONGEST_LINE = 107
@@ -207,64 +199,3 @@ def crc32c(data: bytes) -> int:
     for byte in data:
         value = value >> 8 ^ _CRC32C_TABLE[(value ^ byte) & 0xFF]
     return value ^ 0xFFFFFFFF
-
-
-@attrs.frozen
-class Balancers:
-    """The peers whose connections must begin with a header. From others it isn't taken."""
-
-    networks: tuple[Network, ...] = ()
-    unix: bool = False
-
-    def include(self, peer: object) -> bool:
-        """Whether a peer is one of them.
-
-        :param peer: its name, as accept(2) gave it.
-        """
-        if isinstance(peer, tuple):
-            return _is_in(self.networks, peer[0])
-        return self.unix
-
-    def __bool__(self) -> bool:
-        return self.unix or bool(self.networks)
-
-
-# Balancers are few, and each connects often; to parse an address takes 2 us.
-@functools.lru_cache(1024)
-def _is_in(networks: tuple[Network, ...], host: str) -> bool:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
-
-
-def _usual(network: Network) -> Network:
-    """A network of IPv4 addresses mapped into IPv6 as IPv4: so peers in it are looked for."""
-    first = network.network_address
-    if (
-        isinstance(first, ipaddress.IPv6Address)
-        and first.ipv4_mapped is not None
-        and network.prefixlen >= 96
-    ):
-        return ipaddress.IPv4Network((first.ipv4_mapped, network.prefixlen - 96))
-    return network
-
-
-def parse_balancers(texts: Iterable[str]) -> Balancers:
-    """Read a list of addresses, networks such as ``10.0.0.0/8``, and ``unix``.
-
-    :raises ConfigError: one is neither.
-    """
-    networks: list[Network] = []
-    unix = False
-    for text in texts:
-        if text == UNIX:
-            unix = True
-            continue
-        try:
-            networks.append(_usual(ipaddress.ip_network(text)))
-        except ValueError as error:
-            raise ConfigError(
-                f"{text}: not an address, a network such as 10.0.0.0/8, or unix ({error})"
-            ) from None
-    return Balancers(tuple(networks), unix)

@@ -7,6 +7,7 @@ import re
 import socket
 import stat
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -163,8 +164,22 @@ def _resized(group: tuple[socket.socket, ...], size: int) -> tuple[socket.socket
     return (*group[:size], *more)
 
 
+def moves_callers(proc: Path = Path("/proc")) -> bool:
+    """Whether those who wait at a socket that stops listening are moved to its group's others.
+
+    Linux does so if net.ipv4.tcp_migrate_req is set; else they are reset.
+
+    :param proc: where proc(5) is mounted.
+    """
+    try:
+        return (proc / "sys/net/ipv4/tcp_migrate_req").read_text().strip() == "1"
+    except OSError:
+        return False  # before 5.14
+
+
 def stop_listening(one: socket.socket) -> None:
-    """Take no more connections, and drop those not accepted; it may listen again later.
+    """Take no more connections; those not accepted are moved or reset, see
+    :func:`moves_callers`. It may listen again later.
 
     On Linux, shutdown(2) turns a listening socket back into a bound one.
     """

@@ -3,7 +3,7 @@
 import attrs
 
 from ipquery.errors import ConfigError
-from ipquery.net.proxy import parse_balancers
+from ipquery.net.peers import parse_peers
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
@@ -12,7 +12,7 @@ from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 
 def _check_proxy(settings: "Settings", field: object, texts: tuple[str, ...]) -> None:
     try:
-        parse_balancers(texts)
+        parse_peers(texts)
     except ConfigError as error:
         raise ConfigError(f"proxy: {error}") from None
 

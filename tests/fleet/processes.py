@@ -21,12 +21,12 @@ from twisted.python.failure import Failure
 from ipquery.config import Config, ConfigError
 from ipquery.data.sources import Source
 from ipquery.fleet.control import (
+    CODEC,
     WRITE_TO,
     Beat,
     Drain,
     Failed,
     Forget,
-    Messages,
     NotPrepared,
     Prepare,
     Prepared,
@@ -36,9 +36,9 @@ from ipquery.fleet.control import (
     Switch,
     Switched,
     TicketKey,
-    encode,
 )
 from ipquery.fleet.supervisor import Supervisor
+from ipquery.messages import Reader
 from ipquery.net.sockets import Bind, open_listeners
 from ipquery.net.systemd import Notifier
 from ipquery.net.tls import TlsSettings
@@ -97,7 +97,7 @@ class FakeWorker(FakeProcess):
         self.prepared: tuple[int, str] | None = None
         self.prepared_tls: TlsSettings | None = None
         self.ticket_keys: list[str | None] = []
-        self._messages = Messages()
+        self._messages = Reader(CODEC)
 
     def writeToChild(self, descriptor: int, data: bytes) -> None:
         """The supervisor says something."""
@@ -105,7 +105,7 @@ class FakeWorker(FakeProcess):
 
     def say(self, message: Any) -> None:
         """Say something to the supervisor."""
-        self.say_bytes(encode(message))
+        self.say_bytes(CODEC.encode(message))
 
     def say_bytes(self, data: bytes) -> None:
         """Write to the supervisor's pipe."""
@@ -261,6 +261,7 @@ class Daemon:
         binds: Sequence[Bind] = (),
         tls: TlsSettings | None = None,
         environment: Mapping[str, str] = MappingProxyType({}),
+        moves_callers: bool = False,
     ) -> None:
         self.folder = folder
         self.reactor = FakeReactor()
@@ -292,6 +293,7 @@ class Daemon:
                 self.reactor,
                 lambda address, state: self.told.append(state.decode()),
             ),
+            lambda: moves_callers,
         )
         self.stopped: list[None] = []
 

@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.fleet.control import (
+    CODEC,
     Beat,
     Drain,
     Failed,
     Log,
-    MessageError,
-    Messages,
     NotPrepared,
     Prepare,
     Prepared,
@@ -20,9 +19,8 @@ from ipquery.fleet.control import (
     Start,
     Switch,
     Switched,
-    decode,
-    encode,
 )
+from ipquery.messages import MessageError, Reader
 from ipquery.net.tls import Certificate, TlsSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
@@ -98,9 +96,9 @@ def _start(settings: bytes) -> bytes:
 def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
     messages: list[object], data: st.DataObject
 ) -> None:
-    stream = b"".join(map(encode, messages))
+    stream = b"".join(map(CODEC.encode, messages))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)))))
-    received = Messages()
+    received = Reader(CODEC)
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     assert [message for piece in pieces for message in received.feed(piece)] == messages
 
@@ -131,16 +129,16 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(
 )
 def test_nonsense_is_refused(line: bytes) -> None:
     with pytest.raises(MessageError):
-        decode(line)
+        CODEC.decode(line)
 
 
 def test_what_is_said_of_nonsense_holds_no_secret() -> None:
     """It goes to the log."""
     with pytest.raises(MessageError) as caught:
-        decode(_start(b'{"cache":{"redis":["secret"]}}'))
+        CODEC.decode(_start(b'{"cache":{"redis":["secret"]}}'))
     assert "secret" not in str(caught.value)
 
 
 def test_what_is_left_out_has_its_default() -> None:
-    start = decode(_start(b'{"http":{"body_bytes":1}}'))
+    start = CODEC.decode(_start(b'{"http":{"body_bytes":1}}'))
     assert start.settings == Settings(http=HttpLimits(body_bytes=1))

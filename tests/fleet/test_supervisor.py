@@ -18,9 +18,14 @@ def make(tmp_path: Path) -> Iterator[Start]:
     made: list[Daemon] = []
 
     def call(
-        workers: int = 2, binds: tuple[Bind, ...] = (), environment: Mapping[str, str] = {}
+        workers: int = 2,
+        binds: tuple[Bind, ...] = (),
+        environment: Mapping[str, str] = {},
+        moves_callers: bool = False,
     ) -> Daemon:
-        made.append(Daemon(tmp_path, workers, binds, environment=environment))
+        made.append(
+            Daemon(tmp_path, workers, binds, environment=environment, moves_callers=moves_callers)
+        )
         return made[-1]
 
     yield call
@@ -239,6 +244,45 @@ def test_the_pause_of_an_old_worker_leaves_the_socket_to_a_new_one(make: Start) 
     daemon.reactor.workers[0].end(KILL)
     daemon.reactor.workers[2].give_up()
     assert is_listening(listening), "the new worker accepts on it"
+
+
+def _listen(daemon: Daemon) -> None:
+    for one in daemon.listening():
+        one.listen()
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_the_callers_of_a_dead_worker_go_to_the_others_if_the_kernel_moves_them(
+    make: Start, moves: bool
+) -> None:
+    daemon = make(2, moves_callers=moves).start()
+    _listen(daemon)
+    daemon.reactor.workers[0].end(KILL)
+    assert len(daemon.reactor.alive) == 2, "another is started at once"
+    assert [is_listening(one) for one in daemon.listening()] == [not moves, True]
+
+
+@pytest.mark.parametrize("why", ["one worker", "the other isn't ready", "the other can't accept"])
+def test_where_nobody_else_answers_the_callers_of_a_dead_worker_wait(make: Start, why: str) -> None:
+    daemon = make(1 if why == "one worker" else 2, moves_callers=True).start()
+    _listen(daemon)
+    if why != "one worker":
+        other = daemon.reactor.workers[1]
+        if why == "the other isn't ready":
+            other.end(KILL)
+            _listen(daemon)
+        else:
+            other.can_accept = False
+            other.beat()
+    daemon.reactor.workers[0].end(KILL)
+    assert all(map(is_listening, daemon.listening()))
+
+
+def test_a_unix_socket_goes_on_listening_when_a_worker_dies(make: Start, tmp_path: Path) -> None:
+    daemon = make(2, (Bind(path=str(tmp_path / "s")),), moves_callers=True).start()
+    _listen(daemon)
+    daemon.reactor.workers[0].end(KILL)
+    assert all(map(is_listening, daemon.listening()))
 
 
 # A build

@@ -34,9 +34,11 @@ class Supervised(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory()
         self.reloaded = 0
 
-    @initialize(workers=st.sampled_from([2, 2, 1, 3]), is_up=MOSTLY, refuses=SELDOM)
-    def begin(self, workers: int, is_up: bool, refuses: bool) -> None:
-        self.daemon = Daemon(Path(self._folder.name), workers)
+    @initialize(
+        workers=st.sampled_from([2, 2, 1, 3]), is_up=MOSTLY, refuses=SELDOM, moves=st.booleans()
+    )
+    def begin(self, workers: int, is_up: bool, refuses: bool, moves: bool) -> None:
+        self.daemon = Daemon(Path(self._folder.name), workers, moves_callers=moves)
         self.reactor = self.daemon.reactor
         self.expected = ("1.ipq", self.daemon.config.settings.http.body_bytes)
         self.reactor.refuses = refuses

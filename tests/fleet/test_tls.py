@@ -7,7 +7,7 @@ import attrs
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
-from ipquery.fleet.control import Start, TicketKey, decode, encode
+from ipquery.fleet.control import CODEC, Start, TicketKey
 from ipquery.fleet.state import in_place
 from ipquery.fleet.ticket_keys import TicketKeys
 from ipquery.net.sockets import Bind
@@ -119,7 +119,7 @@ def test_keys_are_shown_by_no_message(tmp_path: Path) -> None:
     tls = _settings(tmp_path)
     start = Start(1, [6], None, "x.ipq", Settings(), [6], tls, "00ff" * 40)
     for message in (start, TicketKey("00ff" * 40)):
-        assert decode(encode(message)) == message
+        assert CODEC.decode(CODEC.encode(message)) == message
         assert "00ff" not in repr(message)
         assert "PRIVATE" not in repr(message)
 

@@ -12,11 +12,11 @@ from twisted.internet.testing import StringTransport
 
 from ipquery.data.snapshot import Snapshot
 from ipquery.fleet.control import (
+    CODEC,
     Beat,
     Drain,
     Failed,
     Forget,
-    Messages,
     NotPrepared,
     Prepare,
     Prepared,
@@ -24,9 +24,9 @@ from ipquery.fleet.control import (
     Start,
     Switch,
     Switched,
-    encode,
 )
 from ipquery.fleet.worker import Worker
+from ipquery.messages import Reader
 from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.settings import Settings
 from tests.certificates import self_signed
@@ -66,7 +66,7 @@ class Running:
             write_snapshot(folder / f"{number}.ipq", [], [], []) for number in range(3)
         ]
         self.pipe = StringTransport()
-        self._messages = Messages()
+        self._messages = Reader(CODEC)
         self.services: list[FakeService] = []
         self.worker = Worker(self.clock, self._make_service)  # type: ignore[arg-type] # a fake
         self.worker.makeConnection(self.pipe)
@@ -97,7 +97,7 @@ class Running:
     def tell(self, *messages: object) -> None:
         """As the supervisor."""
         for message in messages:
-            self.worker.dataReceived(encode(message))
+            self.worker.dataReceived(CODEC.encode(message))
 
     def said(self) -> list[object]:
         """What it has said since the last time."""

@@ -7,14 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipquery.errors import ConfigError
 from ipquery.net.proxy import (
-    Balancers,
     Header,
     ProxyError,
     SocketName,
     crc32c,
-    parse_balancers,
     read_header,
 )
 
@@ -207,26 +204,3 @@ def test_crc32c_is_castagnolis() -> None:
     assert crc32c(b"123456789") == 0xE3069283
     assert crc32c(bytes(32)) == 0x8A9136AA
     assert crc32c(b"\xff" * 32) == 0x62A8AB43
-
-
-# Whose headers are taken
-
-
-def test_balancers_are_told_by_their_network() -> None:
-    balancers = parse_balancers(["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"])
-    for host in ("10.1.2.3", "192.0.2.1", "::ffff:10.9.9.9", "2001:db8::5", "2001:db8::5%eth0"):
-        name = (host, 1) if "." in host and ":" not in host else (host, 1, 0, 0)
-        assert balancers.include(name), host
-    for host in ("11.0.0.1", "192.0.2.2", "::ffff:11.0.0.1", "2001:db9::1"):
-        assert not balancers.include((host, 1)), host
-    assert not balancers.include("")
-    assert parse_balancers(["unix"]).include("")
-    assert not parse_balancers(["unix"]).include(("10.0.0.1", 1))
-    assert not Balancers()
-    assert balancers
-
-
-@pytest.mark.parametrize("text", ["10.0.0.1/8", "10.0.0.0/33", "everybody", "", "10.0.0.0/x"])
-def test_what_is_no_network_is_named(text: str) -> None:
-    with pytest.raises(ConfigError, match="not an address, a network such as"):
-        parse_balancers(["10.0.0.0/8", text])

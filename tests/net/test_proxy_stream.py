@@ -17,7 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 from ipquery.net.accept import Entrance
 from ipquery.net.endpoint import make_endpoint
 from ipquery.net.opening import Openings
-from ipquery.net.proxy import parse_balancers
+from ipquery.net.peers import parse_peers
 from ipquery.net.proxy_stream import ProxyStream
 from ipquery.net.sockets import Bind
 from tests.net.streams import (
@@ -35,7 +35,7 @@ from tests.net.tls_client import TlsClient
 
 LINE = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n"
 CLIENT = IPv4Address("TCP", "192.0.2.7", 4711)
-FROM_HERE = parse_balancers(["127.0.0.0/8", "::1"])
+FROM_HERE = parse_peers(["127.0.0.0/8", "::1"])
 
 
 class Port:
@@ -253,7 +253,7 @@ async def test_balancers_that_leave_before_the_end_leave_nothing(port: Port) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_from_others_a_header_is_not_taken(port: Port) -> None:
-    port.use(entrance(balancers=parse_balancers(["10.0.0.0/8", "unix"])))
+    port.use(entrance(balancers=parse_peers(["10.0.0.0/8", "unix"])))
     made = port.expect()
     client = await port.client(LINE + b"request")
     server = await made
@@ -264,7 +264,7 @@ async def test_from_others_a_header_is_not_taken(port: Port) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_callers_on_unix_sockets_may_be_balancers(port: Port, tmp_path: Any) -> None:
-    port.use(entrance(balancers=parse_balancers(["unix"])), Bind(path=str(tmp_path / "s")))
+    port.use(entrance(balancers=parse_peers(["unix"])), Bind(path=str(tmp_path / "s")))
     made = port.expect()
     await port.client(LINE + b"request")
     await made

@@ -177,6 +177,17 @@ def test_one_that_stops_listening_may_listen_again(group: Listeners) -> None:
     assert _accepts(group, 0) == 30
 
 
+@pytest.mark.parametrize(("setting", "moves"), [("1\n", True), ("0\n", False), (None, False)])
+def test_the_kernel_says_whether_it_moves_callers(
+    tmp_path: Path, setting: str | None, moves: bool
+) -> None:
+    folder = tmp_path / "sys/net/ipv4"
+    folder.mkdir(parents=True)
+    if setting is not None:
+        (folder / "tcp_migrate_req").write_text(setting)
+    assert sockets.moves_callers(tmp_path) is moves
+
+
 def test_a_second_daemon_is_refused_although_the_port_is_shared(group: Listeners) -> None:
     sockets.listen(group.all())
     with pytest.raises(BindError, match="already in use"):

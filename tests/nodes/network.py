@@ -102,6 +102,12 @@ class Host:
         """Put the cable back."""
         self._network.plug(self, "up")
 
+    def set(self, name: str, value: str) -> None:
+        """Change a kernel setting of this host, such as ``net.ipv4.tcp_syncookies``."""
+        path = f"/proc/sys/{name.replace('.', '/')}"
+        command = [*self.within, "sh", "-c", f"echo {value} > {path}"]
+        subprocess.run(command, check=True, capture_output=True)
+
     def enter(self) -> None:
         """Move the calling thread onto this host, for good.
 

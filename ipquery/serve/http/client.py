@@ -22,7 +22,7 @@ from itertools import islice
 from typing import Literal
 
 from ipquery.address import parse, to_text
-from ipquery.net.proxy import Balancers
+from ipquery.net.peers import Peers
 
 Header = Literal["x-forwarded-for", "forwarded"]
 """The field that is read."""
@@ -144,7 +144,7 @@ _READERS: Mapping[str, Callable[[bytes], Iterable[bytes]]] = {
 class Forwarding:
     """Finds clients behind trusted proxies."""
 
-    def __init__(self, proxies: Balancers, header: Header) -> None:
+    def __init__(self, proxies: Peers, header: Header) -> None:
         """:param proxies: those that are trusted."""
         self.field = header.encode()
         """The name of the field that is read, in lower case."""
@@ -152,21 +152,13 @@ class Forwarding:
         self._read = _READERS[header]
         self._lines = re.compile(rb"\r\n(?i:%b):([^\r]*+)" % re.escape(self.field))
         self._known = lru_cache(_KNOWN)(self._client)
-        self._known_peer = lru_cache(_KNOWN)(self._trusts)
-        # Numbers: where clients are many, most answers aren't known yet, and the objects of
-        # ipaddress would take longer than all the rest.
-        self._trusted = [(one.version, int(one[0]), int(one[-1])) for one in proxies.networks]
 
     def trusts(self, peer: str | None) -> bool:
         """Whether a peer is believed.
 
         :param peer: its address; ``None`` for one on a UNIX socket.
         """
-        return self._known_peer(peer)
-
-    def _trusts(self, peer: str | None) -> bool:
-        # As accept(2) has it.
-        return self._proxies.include("" if peer is None else (peer,))
+        return self._proxies.include_host(peer)
 
     def client(self, peer: str | None, told: bytes | None) -> str | None:
         """The client's address behind a peer that is trusted.
@@ -194,12 +186,9 @@ class Forwarding:
             if address is None:
                 break
             known = address
-            if not self._is_proxy(*address):
+            if not self._proxies.include_address(*address):
                 break
         return peer if known is None else to_text(*known)
-
-    def _is_proxy(self, version: int, number: int) -> bool:
-        return any(of == version and first <= number <= last for of, first, last in self._trusted)
 
     def told_in(self, head: bytes) -> bytes | None:
         """The value of :attr:`field` in a plain head, as :func:`framing.fields_of` has it.

@@ -6,7 +6,7 @@ import attrs
 
 from ipquery.errors import ConfigError
 from ipquery.kinds import STANDARD_OUTPUT, OutputFile
-from ipquery.net.proxy import parse_balancers
+from ipquery.net.peers import parse_peers
 from ipquery.serve.http.client import Forwarding, Header
 
 
@@ -31,7 +31,7 @@ class AccessLogSettings:
 
 def _check_proxies(settings: "ClientSettings", field: object, texts: tuple[str, ...]) -> None:
     try:
-        parse_balancers(texts)
+        parse_peers(texts)
     except ConfigError as error:
         raise ConfigError(f"client.trusted_proxies: {error}") from None
 
@@ -49,5 +49,5 @@ class ClientSettings:
     @property
     def forwarding(self) -> Forwarding | None:
         """What finds clients behind them; ``None`` if there are none."""
-        proxies = parse_balancers(self.trusted_proxies)
+        proxies = parse_peers(self.trusted_proxies)
         return Forwarding(proxies, self.forwarded) if proxies else None
