@@ -20,6 +20,7 @@ setup(
     package_data={
         "ipquery": ["py.typed"],
         "ipquery.data.codes": ["*.tsv"],
+        "ipquery.serve.api.page": ["*.css", "*.html", "*.js", "*.svg"],
         "loadgen.tools": ["*"],
         "loadgen.peers": ["nginx.conf.in"],
     },
@@ -87,6 +88,11 @@ setup(
             # 1.20: the first that finds nothing wrong with the annotations as they are.
             "mypy>=1.20",
             "mypy-zope>=1.0.9",
+            # 0.7: knows OpenAPI 3.1.
+            "openapi-spec-validator>=0.7",
+            # Drives Debian's Chromium, without a browser of its own. 1.50: speaks the protocol
+            # of that one.
+            "playwright>=1.50",
             # 1.14: runs on pytest 8 and later.
             "pytest-twisted>=1.14.3",
             "pytest>=8",
@@ -96,8 +102,12 @@ setup(
             "qqwry-py3>=1.2",
             # 8: texts keep their quotes, which tells them from expressions; 8.1.3: typed.
             "python-hcl2>=8.1.3",
+            # An example of docs/api.md.
+            "requests>=2.31",
             # 0.13: the rules of pyproject.toml, as they are now.
             "ruff>=0.13",
+            # 4: OpenAPI 3.1, and requests that a description doesn't allow.
+            "schemathesis>=4",
             # 4.3: works without setuptools, which Python 3.12 doesn't bring.
             "supervisor>=4.3",
             "treq>=24.9",

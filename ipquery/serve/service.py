@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from ipquery.data.snapshot import Snapshot
 from ipquery.serve.api.app import Api, Readiness
 from ipquery.serve.api.batch import Batches
+from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
@@ -52,7 +53,7 @@ class HttpService(Service):
             self._lane = Lane(self._v1)
         self._readiness = Readiness()
         self._access_log = _open_log(reactor, settings.access_log, output)
-        self._api = Api(self._resolver, self._readiness, self._v1)
+        self._api = Api(self._resolver, self._readiness, self._v1, make_documents(settings.page))
         self._site = ApiSite(
             self._api.app.resource(),
             settings.http,

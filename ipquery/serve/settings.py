@@ -32,6 +32,9 @@ class Settings:
     express: bool = True
     """Whether plain look-ups take the short way past the routes."""
 
+    page: bool = True
+    """Whether there is the page at ``/``, and the reference at ``/docs``."""
+
     client: ClientSettings = ClientSettings()
     """Who the client is, where proxies pass requests on."""
 

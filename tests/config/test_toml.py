@@ -102,6 +102,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         proxy = ["10.0.0.0/8", "2001:db8::1", "unix"]
         workers = 3
         express = false
+        page = false
         cache_dir = "cache"
         [client]
         trusted_proxies = ["10.0.0.0/8", "unix"]
@@ -214,6 +215,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         settings=Settings(
             http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 10),
             express=False,
+            page=False,
             client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
             api=ApiSettings(0, ("https://a", "*"), 12),
             access_log=AccessLogSettings("/log", "json", 100),

@@ -10,15 +10,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from ipquery.serve.api import batch, contract, cors, databases, v1
+from ipquery.serve.api import batch, contract, cors, databases, openapi, page, v1
 from ipquery.serve.api.contract import BadRequest
+from ipquery.serve.api.documents import Documents
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.framing import joined
 from ipquery.serve.http.reply import INTERNAL_ERROR, Reply, message, refusal, unavailable
-from ipquery.serve.http.request import send
+from ipquery.serve.http.request import client_of, send
 from ipquery.serve.lookup.resolver import Resolver
 from ipquery.serve.lookup.upstreams import LOOP_HEADER, LOOP_TOKEN
 
@@ -43,10 +44,13 @@ class Api:
     # A path with empty segments is another path, not to be redirected.
     app.url_map.merge_slashes = False
 
-    def __init__(self, resolver: Resolver, readiness: Readiness, v1: V1) -> None:
+    def __init__(
+        self, resolver: Resolver, readiness: Readiness, v1: V1, documents: Documents
+    ) -> None:
         self._resolver = resolver
         self._readiness = readiness
         self._v1 = v1
+        self._documents = documents
 
     @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
     def query(self, request: IRequest) -> bytes | Deferred[bytes]:
@@ -90,39 +94,66 @@ class Api:
         """Answer with one field, as text."""
         return self._describe(request, ip, field.encode())
 
-    def _describe(self, request: IRequest, ip: str, field: bytes | None) -> bytes | Deferred[bytes]:
-        served = cast(Request, request)
-        fields = _fields(request)
-        asked = self._v1.asked(field, served.uri.partition(b"?")[2], fields)
-        none_match = fields.get(b"if-none-match")
-        had = None if none_match is None else none_match.decode("latin-1")
+    def _describe(
+        self, request: IRequest, ip: str, field: bytes | None, is_private: bool = False
+    ) -> bytes | Deferred[bytes]:
+        """
+        :param is_private: whether the answer is for this caller alone.
+        """
+        asked = self._v1.asked(
+            field, cast(Request, request).uri.partition(b"?")[2], _fields(request)
+        )
+        # An ETag is the same for all addresses, and whoever asks may have another one by now.
+        had = None if is_private else _none_match(request)
+
+        def send_it(reply: Reply) -> bytes:
+            return send(request, _private(reply) if is_private else reply)
+
         reply = self._v1.reply(ip, asked, had)
         if reply is not None:
-            return send(request, reply)
+            return send_it(reply)
         # It is an address: else there would have been a problem.
         found = self._resolver.resolve(ip, ask=not _asked_by_node(request))
         if isinstance(found, Deferred):
             return found.addCallback(
-                lambda answer: send(request, self._v1.reply_others(ip, asked, had, answer))
+                lambda answer: send_it(self._v1.reply_others(ip, asked, had, answer))
             )
-        return send(request, self._v1.reply_others(ip, asked, had, found))
+        return send_it(self._v1.reply_others(ip, asked, had, found))
+
+    @app.route(v1.ME_PATH, methods=["GET", "HEAD"])
+    def describe_me(self, request: IRequest) -> bytes | Deferred[bytes]:
+        """Answer with the object of the caller's own address."""
+        ip = client_of(request)
+        if ip is None:
+            raise Problem("unknown-client")
+        # A link-local address comes with the name of our interface.
+        return self._describe(request, ip.partition("%")[0], None, is_private=True)
 
     @app.route(databases.PATH, methods=["GET", "HEAD"])
     def tell_databases(self, request: IRequest) -> bytes:
         """What answers come from."""
-        fields = _fields(request)
-        headers = self._v1.cors_headers(fields.get(b"origin"))
-        none_match = fields.get(b"if-none-match")
-        reply = databases.reply(
-            self._v1.snapshot,
-            self._v1.loaded,
-            self._v1.now(),
-            None if none_match is None else none_match.decode("latin-1"),
-        )
-        return send(request, attrs.evolve(reply, headers={**reply.headers, **headers}))
+        v1 = self._v1
+        reply = databases.reply(v1.snapshot, v1.loaded, v1.now(), _none_match(request))
+        return self._send_shared(request, reply)
+
+    @app.route(openapi.PATH, methods=["GET", "HEAD"])
+    def tell_openapi(self, request: IRequest) -> bytes:
+        """What is described here, for programs."""
+        return self._send_shared(request, self._documents.openapi.reply(_none_match(request)))
+
+    @app.route(openapi.REFERENCE_PATH, methods=["GET", "HEAD"])
+    @app.route(page.PATH, methods=["GET", "HEAD"])
+    @app.route(page.FILES_PATH + "<name>", methods=["GET", "HEAD"])
+    def show(self, request: IRequest, name: str | None = None) -> bytes:
+        """What people look at."""
+        shown = self._documents.people.get(cast(Request, request).path.decode())
+        if shown is None:
+            raise NotFound
+        return send(request, shown.reply(_none_match(request)))
 
     @app.route(v1.PATH + "<ip>", methods=["OPTIONS"])
     @app.route(v1.PATH + "<ip>/<field>", methods=["OPTIONS"])
+    @app.route(v1.ME_PATH, methods=["OPTIONS"])
     @app.route(databases.PATH, methods=["OPTIONS"])
     def options(self, request: IRequest, **parts: str) -> bytes:
         """What may be done, and which pages may do it (CORS)."""
@@ -146,8 +177,11 @@ class Api:
         return self._send_problem(request, cast(Problem, failure.value))
 
     def _send_problem(self, request: IRequest, problem: Problem) -> bytes:
+        return self._send_shared(request, problem.reply())
+
+    def _send_shared(self, request: IRequest, reply: Reply) -> bytes:
+        """Send what scripts of other pages may read, too, where the operator says so."""
         headers = self._v1.cors_headers(_fields(request).get(b"origin"))
-        reply = problem.reply()
         return send(request, attrs.evolve(reply, headers={**reply.headers, **headers}))
 
     @app.handle_errors(BadRequest)
@@ -188,6 +222,16 @@ def _fields(request: IRequest) -> Mapping[bytes, bytes]:
     """Header fields, names in lower case."""
     pairs = cast(Request, request).requestHeaders.getAllRawHeaders()
     return joined([(name, value) for name, values in pairs for value in values])
+
+
+def _none_match(request: IRequest) -> str | None:
+    value = _fields(request).get(b"if-none-match")
+    return None if value is None else value.decode("latin-1")
+
+
+def _private(reply: Reply) -> Reply:
+    headers = {name: value for name, value in reply.headers.items() if name != "ETag"}
+    return attrs.evolve(reply, headers={**headers, "Cache-Control": "private, no-store"})
 
 
 def _asked_by_node(request: IRequest) -> bool:

@@ -25,6 +25,7 @@ from ipquery.serve.http.reply import Reply, field_lines, with_connection
 from ipquery.special import is_special
 
 PATH = "/v1/ip/"
+ME_PATH = "/v1/me"
 
 REMOTE = "remote"
 """What ``sources`` calls a source outside the snapshot."""

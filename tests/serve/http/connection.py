@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from ipquery.serve.api.app import Api, Readiness
 from ipquery.serve.api.batch import Batches
+from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import Lane, carrying, without_record
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.api.v1 import V1
@@ -230,6 +231,7 @@ class Server:
         api: ApiSettings = ApiSettings(),
         resolver: Resolver | None = None,
         begin_exchange: Begin | None = None,
+        page: bool = True,
     ) -> None:
         """:param resolver: asks others about addresses without a record; by default, nobody."""
         self.clock = TurningClock()
@@ -237,8 +239,9 @@ class Server:
         self.readiness = Readiness(None)
         snapshot = sample()
         self.v1 = V1(snapshot, api, resolver is None, self.clock.seconds)
+        documents = make_documents(page)
         # Klein keeps only a weak reference to what its routes are bound to.
-        self.api = Api(resolver or Resolver(snapshot), self.readiness, self.v1)
+        self.api = Api(resolver or Resolver(snapshot), self.readiness, self.v1, documents)
         self.lane = None
         if express and resource is None:
             missing = without_record(snapshot.answer_number) if resolver is None else nothing

@@ -1,0 +1,606 @@
+"""The API as programs read it: OpenAPI 3.1, at ``/openapi.json``.
+
+It is made of the lists that the routes themselves use, so that it has the same names as they.
+That every route is described, and nothing that isn't there, is held by a test; so are the
+examples. HEAD is described where GET is: the same without a body.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ipquery.data.snapshot.layout import LANGUAGES
+from ipquery.serve.api import batch, contract, databases, v1
+from ipquery.serve.api.batch_forms import ARRAYS, CSV, JSON, NDJSON
+from ipquery.serve.api.negotiation import Media
+from ipquery.serve.api.problems import KINDS, PROBLEM_JSON
+from ipquery.serve.api.selection import MEMBERS, NESTED, SOURCED
+from ipquery.special import V4_BLOCKS, V6_BLOCKS
+
+PATH = "/openapi.json"
+REFERENCE_PATH = "/docs"
+
+Json = dict[str, Any]
+
+EXPLANATIONS: Mapping[str, str] = {
+    "not-an-address": "What stands where the address should isn't one.",
+    "unknown-field": "``fields`` names one that isn't there; ``detail`` lists those that are.",
+    "unknown-language": f"``lang`` is neither {' nor '.join(f'``{one}``' for one in LANGUAGES)}.",
+    "unknown-client": "You came by a UNIX socket, and no trusted proxy says who you are.",
+    "bad-request": "The request isn't HTTP as it should be.",
+    "bad-batch": "The body isn't what its Content-Type says; ``detail`` says where.",
+    "not-found": "There is no such path under ``/v1``, or no such field in it.",
+    "method-not-allowed": "``Allow`` says what may be done.",
+    "not-acceptable": "``Accept`` takes none of the forms that there are; ``detail`` lists them.",
+    "timed-out": "The body didn't come in time.",
+    "too-large": "The body is larger than a batch may be, or becomes so when it is unpacked.",
+    "too-many-addresses": "``detail`` says how many there may be: send several batches.",
+    "unsupported-media-type": "``Accept-Post`` lists the forms that a body may have.",
+    "unsupported-coding": "``Accept-Encoding`` lists the codings that a body may have.",
+    "unknown-expectation": "``Expect`` may be ``100-continue``.",
+    "unavailable": "Come back when ``Retry-After`` says so.",
+    "internal-error": "A fault of the service; its log has details.",
+}
+"""Of each problem, what it means for who is told it."""
+
+_MESSAGE = {"$ref": "#/components/schemas/Message"}
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+_JSON = "application/json"
+
+_ADDRESS = "123.12.23.45"
+
+# Of HTTP, before anybody knows what is asked for; the shape is the contract's everywhere.
+_REFUSALS = {
+    "400": "The request isn't HTTP as it should be.",
+    "404": "There is nothing under this path.",
+    "408": "The request didn't come in time.",
+    "413": "The body is too large.",
+    "414": "The request target is too long.",
+    "417": "There is no such expectation.",
+    "431": "The header fields are too large.",
+    "501": "There is no such transfer coding.",
+    "503": "There is too much to do just now, or the process starts or stops.",
+    "505": "There is no such version of HTTP.",
+}
+
+
+def openapi(with_page: bool) -> Json:
+    """The document.
+
+    :param with_page: whether there is the page, and the reference.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ipquery",
+            # Of the API, which only grows; not of the program.
+            "version": "1",
+            "summary": "Where is this IP address, and whose is it?",
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        # Where the document is, also behind a proxy's prefix.
+        "servers": [{"url": "."}],
+        "tags": [
+            {"name": "v1", "description": "Objects"},
+            {"name": "array", "description": "The array, for callers of the old service"},
+            {"name": "node", "description": "This node, and what describes it"},
+        ],
+        "paths": {**_v1_paths(), **_contract_paths(), **_node_paths(with_page)},
+        "components": {
+            "schemas": _schemas(),
+            "responses": {_response_name(one): _refused(text) for one, text in _REFUSALS.items()},
+        },
+        "x-problems": {
+            name: {"status": kind.status, "title": kind.title, "description": EXPLANATIONS[name]}
+            for name, kind in KINDS.items()
+        },
+    }
+
+
+_ABOUT = """\
+Every address has an object; what isn't known of it is ``null``. Answers may be kept for as long \
+as ``Cache-Control`` says, and for the whole ``network`` that they name. HEAD is answered wherever \
+GET is, and OPTIONS under ``/v1``.
+
+What can't be answered under ``/v1`` is told as a problem (RFC 9457); the other routes say \
+``{"message": …}``, and so does whatever is wrong with HTTP itself, before anybody knows what is \
+asked for: 400, 408, 413, 414, 417, 431, 501, 503 and 505."""
+
+
+# Paths
+
+
+def _v1_paths() -> Json:
+    ip = _parameter("ip", "path", "IPv4 or IPv6.", {"$ref": "#/components/schemas/Address"})
+    ip["example"] = _ADDRESS
+    field = _parameter("field", "path", "A member, or one below after a dot.", {"enum": _leaves()})
+    field["example"] = "country_code"
+    language = _parameter(
+        "lang",
+        "query",
+        "Name country, province and city in this language wherever their codes tell which they "
+        "are.",
+        {"enum": list(LANGUAGES)},
+    )
+    fields = _parameter(
+        "fields",
+        "query",
+        "The members to answer, with commas between; those below ``range`` and ``sources`` after a "
+        "dot. All by default.",
+        {"type": "array", "items": {"enum": _leaves()}, "minItems": 1},
+        style="form",
+        explode=False,
+    )
+    selected = [fields, language]
+    form = ["not-acceptable"]
+    choice = ["unknown-field", "unknown-language"]
+    described = _ok(
+        "What is known of the address.", _forms("Object", _OBJECT), _KEPT, _OBJECT_LINKS
+    )
+    me = _ok("What is known of it.", _forms("Object"), ("Cache-Control", "Vary"), _OBJECT_LINKS)
+    text = {Media.TEXT.range: {"schema": {"type": "string"}, "example": "CN\n"}}
+    return {
+        v1.PATH + "{ip}": _readable(
+            "describe",
+            "v1",
+            "All about an address",
+            [ip, *selected],
+            {**described, **_UNCHANGED, **_problems("not-an-address", *choice, *form)},
+        ),
+        v1.PATH + "{ip}/{field}": _readable(
+            "describeField",
+            "v1",
+            "One field of it, as text: an empty line if it isn't known",
+            [ip, field, language],
+            {
+                **_ok("The value.", text, _KEPT),
+                **_UNCHANGED,
+                **_problems("not-an-address", "unknown-language", "not-found"),
+            },
+        ),
+        v1.ME_PATH: _readable(
+            "describeMe",
+            "v1",
+            "All about your own address, behind proxies that the service trusts",
+            selected,
+            {**me, **_problems("unknown-client", *choice, *form)},
+        ),
+        batch.PATH: _batch(selected),
+        databases.PATH: _readable(
+            "listDatabases",
+            "v1",
+            "What answers come from",
+            [],
+            {
+                **_ok("The databases.", _json("Databases"), ("ETag", "Cache-Control")),
+                **_UNCHANGED,
+            },
+        ),
+    }
+
+
+def _batch(parameters: Sequence[Json]) -> Json:
+    addresses = [_ADDRESS, "10.0.0.1", "1.2.3"]
+    text = {"schema": {"type": "string"}}
+    lines = "\n".join(addresses)
+    body = {
+        JSON.media: {
+            "schema": {"type": "array", "items": {"$ref": "#/components/schemas/Asked"}},
+            "example": addresses,
+        },
+        NDJSON.media: {**text, "example": "".join(f"{json.dumps(one)}\n" for one in addresses)},
+        "text/plain": {**text, "example": f"{lines}\n"},
+    }
+    entries = {"type": "array", "items": {"$ref": "#/components/schemas/Entry"}}
+    arrays = {"type": "array", "items": {"$ref": "#/components/schemas/ArrayOrNull"}}
+    answer = {
+        JSON.media: {"schema": entries},
+        NDJSON.media: text,
+        CSV.media: text,
+        ARRAYS.media: {"schema": arrays},
+    }
+    problems = _problems(
+        "bad-batch",
+        "bad-request",
+        "unknown-field",
+        "unknown-language",
+        "not-acceptable",
+        "timed-out",
+        "too-large",
+        "too-many-addresses",
+        "unsupported-media-type",
+        "unsupported-coding",
+        "unknown-expectation",
+        "unavailable",
+        "internal-error",
+    )
+    post = _operation(
+        "answerBatch",
+        "v1",
+        "Many addresses at once, answered in order; what can't be answered is told in its place",
+        parameters,
+        {**_ok("All of them.", answer, ("Vary",)), **problems},
+    )
+    options = _options("answerBatch", "v1", [])
+    return {"post": {**post, "requestBody": {"required": True, "content": body}}, **options}
+
+
+def _contract_paths() -> Json:
+    ip = _parameter("ip", "query", "IPv4 or IPv6.", {"$ref": "#/components/schemas/Address"})
+    ip |= {"required": True, "example": _ADDRESS}
+    responses = {
+        **_ok("It is found.", _json("Array", _ARRAY)),
+        "400": _refused("No ``ip``, not an address, or the body is no JSON object."),
+        "501": _refused("No database has a record for it."),
+        "500": _refused("A fault of the service; its log has details."),
+    }
+    asked = {"$ref": "#/components/schemas/Question"}
+    # Whatever its Content-Type, it is read as JSON.
+    body = {"required": True, "content": {_JSON: {"schema": asked, "example": {"ip": _ADDRESS}}}}
+    get = _operation("query", "array", "The eight fields of an address", [ip], responses)
+    post = _operation("queryBody", "array", "The same, asked with a body", [], responses)
+    return {contract.QUERY_PATH: {**_with_head(get), "post": {**post, "requestBody": body}}}
+
+
+def _node_paths(with_page: bool) -> Json:
+    paths = {
+        contract.HEALTH_PATH: _plain(
+            "health", "200 while the process lives", _json("Status", {"status": "ok"})
+        ),
+        contract.READY_PATH: _plain(
+            "ready", "200 when it should get traffic, else 503", _json("Status")
+        ),
+        PATH: _plain("openapi", "This description", {_JSON: {"schema": {"type": "object"}}}, True),
+    }
+    if not with_page:
+        return paths
+    name = _parameter("name", "path", "A file of the page.", {"enum": _PAGE_FILES})
+    name["example"] = "page.css"
+    page = _plain("page", "A page for people", _documents("text/html"), True)
+    file = _plain("pageFile", "What belongs to it", _documents(*_PAGE_TYPES), True)
+    for operation in file.values():
+        operation["parameters"] = [name]
+    reference = _plain("reference", "This description, for people", _documents("text/html"), True)
+    return {**paths, "/": page, "/page/{name}": file, REFERENCE_PATH: reference}
+
+
+_PAGE_FILES = ["icon.svg", "page.css", "page.js"]
+_PAGE_TYPES = ("image/svg+xml", "text/css", "text/javascript")
+
+
+# Operations
+
+
+def _readable(
+    name: str, tag: str, summary: str, parameters: Sequence[Json], responses: Json
+) -> Json:
+    """GET, HEAD and OPTIONS, of a path under ``/v1``."""
+    told = {"500": _refused("A fault of the service; its log has details.", True), **responses}
+    in_path = [one for one in parameters if one["in"] == "path"]
+    get = _operation(name, tag, summary, parameters, told)
+    return {**_with_head(get), **_options(name, tag, in_path)}
+
+
+def _options(name: str, tag: str, parameters: Sequence[Json]) -> Json:
+    summary = "What may be done, and by which web pages (CORS)"
+    told = {"204": {"description": "See the header fields.", "headers": _headers("Allow")}}
+    return {"options": _operation(f"{name}Options", tag, summary, parameters, told)}
+
+
+def _plain(name: str, summary: str, content: Json, kept: bool = False) -> Json:
+    responses = _ok("Here it is.", content, ("ETag", "Cache-Control") if kept else ())
+    if kept:
+        responses |= _UNCHANGED
+    return _with_head(_operation(name, "node", summary, [], responses))
+
+
+def _operation(
+    name: str, tag: str, summary: str, parameters: Sequence[Json], responses: Json
+) -> Json:
+    for status in _REFUSALS.keys() & responses.keys():
+        # What HTTP refuses by itself has the contract's shape everywhere.
+        content = {**_refused("")["content"], **responses[status]["content"]}
+        responses = {**responses, status: {**responses[status], "content": content}}
+    refusals = {
+        status: {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _REFUSALS
+    }
+    told = dict(sorted({**refusals, **responses}.items()))
+    operation = {"operationId": name, "tags": [tag], "summary": summary}
+    return {**operation, "parameters": list(parameters), "responses": told}
+
+
+def _response_name(status: str) -> str:
+    return f"http-{status}"
+
+
+def _with_head(get: Json) -> Json:
+    head = {
+        **get,
+        "operationId": f"{get['operationId']}Head",
+        "responses": {
+            status: {"description": _REFUSALS[status]}
+            if "$ref" in one
+            else {name: told for name, told in one.items() if name not in ("content", "links")}
+            for status, one in get["responses"].items()
+        },
+    }
+    return {"get": get, "head": head}
+
+
+def _parameter(name: str, where: str, text: str, schema: Json, **more: Any) -> Json:
+    required = {"required": True} if where == "path" else {}
+    return {"name": name, "in": where, **required, "description": text, "schema": schema, **more}
+
+
+# Responses
+
+
+_HEADERS = {
+    "Allow": "The methods that there are.",
+    "Cache-Control": "For how long it may be kept.",
+    "ETag": "Names it, for ``If-None-Match``.",
+    "Vary": "The header fields of a request on which it depends.",
+}
+_KEPT = ("ETag", "Cache-Control", "Vary")
+
+
+def _headers(*names: str) -> Json:
+    return {
+        name: {"description": _HEADERS[name], "required": True, "schema": {"type": "string"}}
+        for name in names
+    }
+
+
+def _ok(
+    text: str, content: Json, headers: Iterable[str] = (), links: Json | None = None
+) -> dict[str, Json]:
+    told: Json = {"description": text, "headers": _headers(*headers), "content": content}
+    return {"200": {**told, "links": links} if links else told}
+
+
+_UNCHANGED: Json = {
+    "304": {"description": "You have it already.", "headers": _headers("ETag", "Cache-Control")}
+}
+
+
+def _json(schema: str, example: Any = None) -> Json:
+    told: Json = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    return {_JSON: told if example is None else {**told, "example": example}}
+
+
+def _forms(schema: str, example: Any = None) -> Json:
+    text = {"schema": {"type": "string"}}
+    others = {media.range: text for media in Media if media is not Media.JSON}
+    return {**_json(schema, example), **others}
+
+
+def _documents(*types: str) -> Json:
+    return {name: {"schema": {"type": "string"}} for name in types}
+
+
+def _refused(text: str, is_problem: bool = False) -> Json:
+    if is_problem:
+        return {"description": text, "content": {PROBLEM_JSON.decode(): {"schema": _PROBLEM}}}
+    return {"description": text, "content": {_JSON: {"schema": _MESSAGE}}}
+
+
+def _problems(*names: str) -> Json:
+    """By status, one response for all problems with it."""
+    by_status: dict[str, list[str]] = {}
+    for name in names:
+        by_status.setdefault(str(KINDS[name].status), []).append(name)
+    return {
+        status: _refused(" Or: ".join(KINDS[name].title + "." for name in some), True)
+        | {"x-problems": some}
+        for status, some in by_status.items()
+    }
+
+
+# Schemas
+
+
+def _leaves() -> list[str]:
+    return [*MEMBERS, *(f"{member}.{name}" for member, names in NESTED.items() for name in names)]
+
+
+_TEXTS: Mapping[str, str] = {
+    "ip": "The address in its usual spelling (RFC 5952); the IPv4 address of an IPv4-mapped one.",
+    "network": "The largest prefix that holds the address and has this answer.",
+    "range": "The first and the last address with this answer.",
+    "country_code": "ISO 3166-1 alpha-2, and XK for Kosovo.",
+    "province_code": "GB/T 2260.",
+    "city_code": "GB/T 2260.",
+    "isp": "The provider.",
+    "continent_code": "AF, AN, AS, EU, NA, OC or SA.",
+    "subdivision_code": "ISO 3166-2.",
+    "time_zone": "A name of the IANA time zone database.",
+    "latitude": "Degrees of WGS 84.",
+    "longitude": "Degrees of WGS 84.",
+    "accuracy_radius": "Kilometres.",
+    "asn": "The number of the autonomous system.",
+    "as_org": "Who holds the autonomous system.",
+    "sources": "The database that each known field comes from.",
+    "snapshot": "Names all databases together; equal on every node that answers from the same.",
+}
+
+_NUMBERS: Mapping[str, Json] = {
+    "latitude": {"type": ["number", "null"], "minimum": -90, "maximum": 90},
+    "longitude": {"type": ["number", "null"], "minimum": -180, "maximum": 180},
+    "accuracy_radius": {"type": ["integer", "null"], "minimum": 0},
+    "asn": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**32 - 1},
+}
+
+
+_PROBLEM_MEMBERS: Json = {
+    "type": {"enum": [f"{REFERENCE_PATH}#problem-{name}" for name in KINDS]},
+    "title": {"type": "string"},
+    "status": {"enum": sorted({kind.status for kind in KINDS.values()})},
+    "detail": {"type": "string"},
+}
+
+
+def _schemas() -> Json:
+    return {
+        "Address": {
+            "type": "string",
+            "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}],
+            "maxLength": 45,
+            "examples": [_ADDRESS, "2400:3200::1"],
+        },
+        "Object": {
+            "description": "All members in this order, or those that were asked for.",
+            **_closed({name: _member(name) for name in MEMBERS}, ()),
+        },
+        "Array": {
+            "description": "country, country_code, province, province_code, city, city_code, org, "
+            'isp. A text that isn\'t known is ``""``, a code that isn\'t known ``"None"``.',
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 8,
+            "maxItems": 8,
+        },
+        "Question": {
+            "type": "object",
+            "properties": {"ip": {"$ref": "#/components/schemas/Address"}},
+            "required": ["ip"],
+        },
+        "ArrayOrNull": {
+            "description": "``null`` stands for what is no address, or has no record.",
+            "anyOf": [{"$ref": "#/components/schemas/Array"}, {"type": "null"}],
+        },
+        "Asked": {
+            "description": "An address, or one with members and a language of its own.",
+            "anyOf": [
+                {"$ref": "#/components/schemas/Address"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "ip": {"$ref": "#/components/schemas/Address"},
+                        "fields": {"type": "string"},
+                        "lang": {"enum": list(LANGUAGES)},
+                    },
+                    "required": ["ip"],
+                },
+            ],
+        },
+        "Entry": {
+            "description": "An object, or why there is none.",
+            "anyOf": [
+                {"$ref": "#/components/schemas/Object"},
+                _closed(
+                    {
+                        "ip": {"type": ["string", "null"]},
+                        "error": _closed(
+                            {name: _PROBLEM_MEMBERS[name] for name in ("type", "title", "detail")},
+                            ("type", "title"),
+                        ),
+                    }
+                ),
+            ],
+        },
+        "Databases": _databases(),
+        "Status": {
+            "type": "object",
+            "properties": {"status": {"type": "string"}},
+            "required": ["status"],
+        },
+        "Message": _closed({"message": {"type": "string"}}),
+        "Problem": {
+            "description": "RFC 9457.",
+            **_closed(_PROBLEM_MEMBERS, ("type", "title", "status")),
+        },
+    }
+
+
+def _closed(properties: Json, required: Iterable[str] | None = None) -> Json:
+    """An object without other members, all required unless it is said which."""
+    needed = list(properties if required is None else required)
+    told = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**told, "required": needed} if needed else told
+
+
+def _member(name: str) -> Json:
+    text = {"description": _TEXTS[name]} if name in _TEXTS else {}
+    return {**(_NUMBERS.get(name) or _member_type(name)), **text}
+
+
+def _member_type(name: str) -> Json:
+    if name == "kind":
+        return {"enum": sorted({block.kind for block in (*V4_BLOCKS, *V6_BLOCKS)})}
+    if name in ("ip", "network", "snapshot"):
+        return {"type": "string"}
+    if name in NESTED:
+        kind = ["string", "null"] if name == "sources" else "string"
+        return _closed({below: {"type": kind} for below in NESTED[name]}, ())
+    return {"type": ["string", "null"]}
+
+
+def _databases() -> Json:
+    text, number = {"type": ["string", "null"]}, {"type": ["integer", "null"]}
+    counts = {"type": ["object", "integer", "null"]}
+    source = {
+        "name": {"type": "string"},
+        "format": text,
+        "date": {**text, "format": "date"},
+        "age_days": {**number, "minimum": 0},
+        "licence": text,
+        "attribution": text,
+        "ranges": counts,
+        "records": number,
+    }
+    return _closed(
+        {
+            "snapshot": {"type": "string", "description": _TEXTS["snapshot"]},
+            "loaded": {
+                "type": "string",
+                "format": "date-time",
+                "description": "When the process that answers began to use them.",
+            },
+            "sources": {"type": "array", "items": _closed(source)},
+            "counts": {"type": "object", "additionalProperties": counts},
+            "coverage": {"type": ["object", "null"]},
+        }
+    )
+
+
+# Examples, from the default database
+
+
+_ARRAY = ["中国", "CN", "河南省", "410000", "商丘市", "411400", "", "联通"]
+
+_KNOWN = {
+    "country": "中国",
+    "country_code": "CN",
+    "province": "河南省",
+    "province_code": "410000",
+    "subdivision_code": "CN-HA",
+    "city": "商丘市",
+    "city_code": "411400",
+    "isp": "联通",
+}
+
+_OBJECT = {
+    **dict.fromkeys(MEMBERS),
+    "ip": _ADDRESS,
+    "kind": "public",
+    "network": "123.12.0.0/18",
+    "range": {"first": "123.12.0.0", "last": "123.12.63.255"},
+    **_KNOWN,
+    "sources": {name: "ip2region" for name in SOURCED if name in _KNOWN},
+    "snapshot": "b20b8bc3ff2a7e72882c960d3879bbd7e4d81dcf4d8cbc0cee0fdbe562c65185",
+}
+
+_OBJECT_LINKS: Json = {
+    "again": {"operationId": "describe", "parameters": {"ip": "$response.body#/ip"}},
+    "array": {"operationId": "query", "parameters": {"ip": "$response.body#/ip"}},
+    "country": {
+        "operationId": "describeField",
+        "parameters": {"ip": "$response.body#/ip", "field": "country_code"},
+    },
+}
+
+
+def to_json(document: Json) -> bytes:
+    """The document as it is sent."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
