@@ -139,7 +139,7 @@ def _v1_paths() -> Json:
         "What is known of the address.", _forms("Object", _OBJECT), _KEPT, _OBJECT_LINKS
     )
     me = _ok("What is known of it.", _forms("Object"), ("Cache-Control", "Vary"), _OBJECT_LINKS)
-    text = {Media.TEXT.range: {"schema": {"type": "string"}, "example": "CN\n"}}
+    text = {Media.TEXT.range: {**_text_of("a line"), "example": "CN\n"}}
     return {
         v1.PATH + "{ip}": _readable(
             "describe",
@@ -182,22 +182,24 @@ def _v1_paths() -> Json:
 
 def _batch(parameters: Sequence[Json]) -> Json:
     addresses = [_ADDRESS, "10.0.0.1", "1.2.3"]
-    text = {"schema": {"type": "string"}}
-    lines = "\n".join(addresses)
+    lines = "".join(f"{one}\n" for one in addresses)
     body = {
         JSON.media: {
             "schema": {"type": "array", "items": {"$ref": "#/components/schemas/Asked"}},
             "example": addresses,
         },
-        NDJSON.media: {**text, "example": "".join(f"{json.dumps(one)}\n" for one in addresses)},
-        "text/plain": {**text, "example": f"{lines}\n"},
+        NDJSON.media: {
+            **_text_of("lines, each an ``Asked``"),
+            "example": "".join(f"{json.dumps(one)}\n" for one in addresses),
+        },
+        "text/plain": {**_text_of("lines, each an address"), "example": lines},
     }
     entries = {"type": "array", "items": {"$ref": "#/components/schemas/Entry"}}
     arrays = {"type": "array", "items": {"$ref": "#/components/schemas/ArrayOrNull"}}
     answer = {
         JSON.media: {"schema": entries},
-        NDJSON.media: text,
-        CSV.media: text,
+        NDJSON.media: _text_of("lines, each an ``Entry``"),
+        CSV.media: _text_of("a line of names, then one for each address"),
         ARRAYS.media: {"schema": arrays},
     }
     problems = _problems(
@@ -276,7 +278,7 @@ def _readable(
     name: str, tag: str, summary: str, parameters: Sequence[Json], responses: Json
 ) -> Json:
     """GET, HEAD and OPTIONS, of a path under ``/v1``."""
-    told = {"500": _refused("A fault of the service; its log has details.", True), **responses}
+    told = {**_problems("internal-error"), **responses}
     in_path = [one for one in parameters if one["in"] == "path"]
     get = _operation(name, tag, summary, parameters, told)
     return {**_with_head(get), **_options(name, tag, in_path)}
@@ -370,9 +372,15 @@ def _json(schema: str, example: Any = None) -> Json:
 
 
 def _forms(schema: str, example: Any = None) -> Json:
-    text = {"schema": {"type": "string"}}
-    others = {media.range: text for media in Media if media is not Media.JSON}
-    return {**_json(schema, example), **others}
+    return {
+        **_json(schema, example),
+        Media.TEXT.range: _text_of("lines, each a member"),
+        Media.CSV.range: _text_of("a line of names, then one of values"),
+    }
+
+
+def _text_of(what: str) -> Json:
+    return {"schema": {"type": "string", "description": what}}
 
 
 def _documents(*types: str) -> Json:

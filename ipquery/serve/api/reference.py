@@ -14,6 +14,9 @@ Json = Mapping[str, Any]
 # Of those that have examples; in this order where several have the same path.
 _METHODS = ("get", "post")
 
+# More take more room than all else that is said there.
+_MOST_VALUES = 8
+
 _HEAD = """\
 <!doctype html>
 <html lang="en">
@@ -90,17 +93,17 @@ def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
             )
             for one in operation["parameters"]
         ]
-        yield _table("Parameters", ("name", "in", ""), rows)
+        yield _table(name, "Parameters", ("name", "in", ""), rows)
     body = operation.get("requestBody")
     if body:
-        kinds = [(f"<code>{kind}</code>", _kind(one["schema"])) for kind, one in _content(body)]
-        yield _table("Body", ("Content-Type", ""), kinds)
+        kinds = [(f"<code>{kind}</code>", _form(one["schema"])) for kind, one in _content(body)]
+        yield _table(name, "Body", ("Content-Type", ""), kinds)
     answers = [
         (status, _text(one["description"]), _answer(one))
         for status, one in operation["responses"].items()
         if "$ref" not in one
     ]
-    yield _table("Answers", ("status", "", "body"), answers)
+    yield _table(name, "Answers", ("status", "", "body"), answers)
     yield from _example(path, method, operation)
     yield "</article>"
 
@@ -112,7 +115,7 @@ def _content(told: Json) -> Iterable[tuple[str, Json]]:
 def _answer(response: Json) -> str:
     problems = response.get("x-problems", ())
     linked = [f'<a href="#problem-{name}">{name}</a>' for name in problems]
-    forms = [f"<code>{kind}</code>: {_kind(one['schema'])}" for kind, one in _content(response)]
+    forms = [f"<code>{kind}</code>: {_form(one['schema'])}" for kind, one in _content(response)]
     return "<br>".join(linked or forms)
 
 
@@ -166,7 +169,7 @@ def _schemas(schemas: Json) -> Iterator[str]:
             continue
         if about:
             yield f"<p>{about}</p>"
-        yield _table("Members", ("name", "type", ""), list(_members(schema, "")))
+        yield _table(name, "Members", ("name", "type", ""), list(_members(schema, "")))
         yield "</article>"
     yield "</section>"
 
@@ -178,6 +181,11 @@ def _members(schema: Json, before: str) -> Iterator[tuple[str, str, str]]:
         below, dot = (one.get("items", {}), "[].") if one.get("type") == "array" else (one, ".")
         if "properties" in below:
             yield from _members(below, f"{before}{name}{dot}")
+
+
+def _form(schema: Json) -> str:
+    """What a body is like."""
+    return _text(schema["description"]) if "description" in schema else _kind(schema)
 
 
 def _kind(schema: Json) -> str:
@@ -198,14 +206,16 @@ def _values(schema: Json) -> str:
     if not values:
         return ""
     shown = ", ".join(f"<code>{escape(str(value))}</code>" for value in values)
-    return f"One of {shown}." if "enum" in schema else f"Of {shown}."
+    if len(values) > _MOST_VALUES:
+        return f"<details><summary>{len(values)} names</summary>{shown}</details>"
+    return f"One of {shown}."
 
 
-def _table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _table(of: str, caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = "".join(f'<th scope="col">{one}</th>' if one else "<td></td>" for one in columns)
     body = "".join(f"<tr>{''.join(f'<td>{one}</td>' for one in row)}</tr>" for row in rows)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption} of {of}"><table>'
         f"<caption>{caption}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

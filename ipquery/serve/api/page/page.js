@@ -12,13 +12,14 @@ const TEXTS = {
     sources: "Databases", docs: "API reference",
     mapAt: "Map of the world with a mark at {place}",
     asking: "Asking …", noAddress: "There is no address in this text.",
+    notAddress: "This is not an IP address.",
     unreachable: "The service can't be reached.",
-    found: "{ip} is looked up.",
+    found: "{ip} looked up.",
     unknown: "No database knows this address.",
     caption: "{shown} of {all} addresses",
     captionCut: "{shown} of {all} addresses; the first {most} are shown",
     progress: "{done} of {all} addresses …",
-    finished: "{all} addresses are looked up.",
+    finished: "{all} addresses looked up.",
     radius: "within {km} km", days: "{days} days old", from: "from {source}",
     ip: "Address", count: "Count", kind: "Kind", network: "Network", country: "Country",
     country_code: "Country code", province: "Province", province_code: "Province code",
@@ -38,6 +39,7 @@ const TEXTS = {
     sources: "数据库", docs: "API 文档",
     mapAt: "世界地图，标记处为 {place}",
     asking: "查询中……", noAddress: "文本中没有 IP 地址。",
+    notAddress: "这不是 IP 地址。",
     unreachable: "无法连接服务。",
     found: "已查询 {ip}。",
     unknown: "没有数据库收录此地址。",
@@ -136,8 +138,14 @@ async function ask(path, options = {}) {
     throw new Refused(text("unreachable"));
   }
   const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(said.detail || said.title || `HTTP ${answer.status}`);
+  if (!answer.ok) throw new Refused(told(said) || said.message || `HTTP ${answer.status}`);
   return said;
+}
+
+// What a problem says (RFC 9457), of the most frequent one in the reader's language.
+function told(problem) {
+  if (problem.type?.endsWith("#problem-not-an-address")) return text("notAddress");
+  return problem.detail || problem.title;
 }
 
 // One address
@@ -149,9 +157,14 @@ async function lookUp(path) {
     show(found);
     say("one-status", text(found.country_code || found.kind !== "public" ? "found" : "unknown", found));
   } catch (error) {
-    part("found").hidden = true;
-    say("one-status", error.message, true);
+    refuse(error.message);
   }
+}
+
+function refuse(why) {
+  shown = null;
+  part("found").hidden = true;
+  say("one-status", why, true);
 }
 
 function show(found) {
@@ -200,15 +213,19 @@ function isV6(word) {
     && (word.includes("::") || word.split(":").length === (word.includes(".") ? 7 : 8));
 }
 
+// How often each address stands in a text, in the order in which they first do.
 function addressesIn(pasted) {
-  const counts = new Map();
-  const count = (word) => counts.set(word, (counts.get(word) || 0) + 1);
-  const rest = pasted.replace(V6, (word) => {
+  const found = [];
+  const rest = pasted.replace(V6, (word, at) => {
     if (!isV6(word)) return word;
-    count(word);
-    return " ";
+    found.push([at, word]);
+    return " ".repeat(word.length);
   });
-  for (const word of rest.match(V4) || []) count(word);
+  for (const match of rest.matchAll(V4)) found.push([match.index, match[0]]);
+  const counts = new Map();
+  for (const [, word] of found.sort(([one], [other]) => one - other)) {
+    counts.set(word, (counts.get(word) || 0) + 1);
+  }
   return counts;
 }
 
@@ -276,7 +293,7 @@ function draw() {
 }
 
 function errorCell(row) {
-  const cell = element("td", row.error.detail ?? row.error, { className: "bad" });
+  const cell = element("td", told(row.error), { className: "bad" });
   cell.colSpan = COLUMNS.length - 2;
   return cell;
 }
@@ -337,7 +354,10 @@ function linked(said) {
 
 part("one").addEventListener("submit", (event) => {
   event.preventDefault();
-  lookUp(`v1/ip/${encodeURIComponent(part("ip").value.trim())}`);
+  const ip = part("ip").value.trim();
+  // Anything else would be another path.
+  if (/^[\da-f.:]+$/i.test(ip)) lookUp(`v1/ip/${encodeURIComponent(ip)}`);
+  else refuse(text("notAddress"));
 });
 part("me").addEventListener("click", () => lookUp("v1/me"));
 part("many").addEventListener("submit", (event) => {
