@@ -53,10 +53,12 @@ def test_an_example(daemon: tuple[str, Daemon], command: str, answer: str) -> No
         assert told["coverage"]["city"]["ipv4"]["addresses"] > 0
 
 
-def test_every_problem_is_explained() -> None:
+def test_every_problem_is_explained_as_the_service_explains_it() -> None:
+    from ipquery.serve.api.openapi import EXPLANATIONS
     from ipquery.serve.api.problems import KINDS
 
-    rows = re.findall(r"^\| `/docs#problem-([a-z-]+)` \| (\d+) \|", DOCS, re.MULTILINE)
-    assert {name: int(status) for name, status in rows} == {
+    rows = re.findall(r"^\| `/docs#problem-([a-z-]+)` \| (\d+) \| (.*) \|$", DOCS, re.MULTILINE)
+    assert {name: int(status) for name, status, _ in rows} == {
         name: kind.status for name, kind in KINDS.items()
     }
+    assert {name: text.replace("`", "``") for name, _, text in rows} == EXPLANATIONS

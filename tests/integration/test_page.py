@@ -127,7 +127,12 @@ def test_every_address_has_an_answer(page: Page, address: str, ip: str, kind: st
 
 def test_an_address_that_no_database_knows(page: Page) -> None:
     names = ("country_code", "latitude", "longitude", "accuracy_radius")
-    answer = {"ip": "1.2.3.4", "kind": "public", **dict.fromkeys(names), "sources": {}}
+    answer: dict[str, Any] = {
+        "ip": "1.2.3.4",
+        "kind": "public",
+        **dict.fromkeys(names),
+        "sources": {},
+    }
     page.route("**/v1/ip/*", lambda route: route.fulfill(json=answer))
     assert _look_up(page, "1.2.3.4") == "No database knows this address."
     assert _fields(page) == {"Kind": "public"}
@@ -192,11 +197,11 @@ def test_a_table_is_sorted(page: Page) -> None:
     # The most frequent one first, others as they came.
     assert _column(page, 1) == ["10.0.0.1", "9.9.9.9", "1.2.3.4", "10.0.0.10", "10.0.0.9"]
     assert _head(page, "Count").get_attribute("aria-sort") == "descending"
-    page.get_by_role("button", name="Address").click()
+    page.get_by_role("button", name="Address", exact=True).click()
     # By number, not letter by letter.
     assert _column(page, 1) == ["1.2.3.4", "9.9.9.9", "10.0.0.1", "10.0.0.9", "10.0.0.10"]
     assert _head(page, "Address").get_attribute("aria-sort") == "ascending"
-    page.get_by_role("button", name="Address").click()
+    page.get_by_role("button", name="Address", exact=True).click()
     assert _column(page, 1) == ["10.0.0.10", "10.0.0.9", "10.0.0.1", "9.9.9.9", "1.2.3.4"]
     assert _head(page, "Count").get_attribute("aria-sort") == "none"
 
@@ -352,7 +357,17 @@ def test_nothing_hinders_people(
         page.wait_for_selector("#found:not([hidden])")
         assert visiting.violations() == []
         assert not visiting.is_too_wide
-        page.goto(f"{origin}/docs#problem-not-found")
+        assert visiting.complaints == []
+        assert visiting.elsewhere == []
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_in_the_reference_hinders_people(
+    chromium: Browser, origin: str, theme: str, phone: bool
+) -> None:
+    with visit(chromium, origin, theme=theme, phone=phone) as visiting:
+        visiting.page.goto(f"{origin}/docs#problem-not-found")
         assert visiting.violations() == []
         assert not visiting.is_too_wide
         assert visiting.complaints == []

@@ -23,25 +23,26 @@ REFERENCE_PATH = "/docs"
 Json = dict[str, Any]
 
 EXPLANATIONS: Mapping[str, str] = {
-    "not-an-address": "What stands where the address should isn't one.",
-    "unknown-field": "``fields`` names one that isn't there; ``detail`` lists those that are.",
-    "unknown-language": f"``lang`` is neither {' nor '.join(f'``{one}``' for one in LANGUAGES)}.",
-    "unknown-client": "You came by a UNIX socket, and no trusted proxy says who you are.",
-    "bad-request": "The request isn't HTTP as it should be.",
-    "bad-batch": "The body isn't what its Content-Type says; ``detail`` says where.",
-    "not-found": "There is no such path under ``/v1``, or no such field in it.",
-    "method-not-allowed": "``Allow`` says what may be done.",
-    "not-acceptable": "``Accept`` takes none of the forms that there are; ``detail`` lists them.",
-    "timed-out": "The body didn't come in time.",
-    "too-large": "The body is larger than a batch may be, or becomes so when it is unpacked.",
-    "too-many-addresses": "``detail`` says how many there may be: send several batches.",
-    "unsupported-media-type": "``Accept-Post`` lists the forms that a body may have.",
-    "unsupported-coding": "``Accept-Encoding`` lists the codings that a body may have.",
-    "unknown-expectation": "``Expect`` may be ``100-continue``.",
-    "unavailable": "Come back when ``Retry-After`` says so.",
-    "internal-error": "A fault of the service; its log has details.",
+    "not-an-address": "what stands where the address should isn't one",
+    "unknown-field": "``fields`` names one that isn't there; ``detail`` lists those that are",
+    "unknown-language": "``lang`` is neither ``en`` nor ``zh``",
+    "bad-request": "the framing, or the coding, of a batch is broken",
+    "bad-batch": "a batch isn't an array in JSON; of one item: it isn't JSON, neither an address "
+    "nor an object, or has a member twice",
+    "unknown-client": "you came by a UNIX socket, and no trusted proxy says who you are",
+    "not-found": "no such path under ``/v1``, or no such field in it",
+    "method-not-allowed": "``Allow`` says what may be done",
+    "not-acceptable": "none of the forms is accepted",
+    "timed-out": "the rest of a batch didn't come",
+    "too-large": "the body of a batch is too large, as it is sent or as it is decoded",
+    "too-many-addresses": "a batch has more addresses than it may",
+    "unsupported-media-type": "``Accept-Post`` says what a batch may be",
+    "unsupported-coding": "``Accept-Encoding`` says in what a batch may be sent",
+    "unknown-expectation": "``Expect`` of a batch says something else than ``100-continue``",
+    "unavailable": "too many batches at the same time; ``Retry-After``",
+    "internal-error": "a fault of ours; the log has details",
 }
-"""Of each problem, what it means for who is told it."""
+"""Of each problem, what it means, as ``docs/api.md`` has it."""
 
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -92,7 +93,11 @@ def openapi(with_page: bool) -> Json:
             "responses": {_response_name(one): _refused(text) for one, text in _REFUSALS.items()},
         },
         "x-problems": {
-            name: {"status": kind.status, "title": kind.title, "description": EXPLANATIONS[name]}
+            name: {
+                "status": kind.status,
+                "title": kind.title,
+                "description": _sentence(EXPLANATIONS[name]),
+            }
             for name, kind in KINDS.items()
         },
     }
@@ -106,6 +111,10 @@ GET is, and OPTIONS under ``/v1``.
 What can't be answered under ``/v1`` is told as a problem (RFC 9457); the other routes say \
 ``{"message": …}``, and so does whatever is wrong with HTTP itself, before anybody knows what is \
 asked for: 400, 408, 413, 414, 417, 431, 501, 503 and 505."""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 # Paths
@@ -485,7 +494,12 @@ def _schemas() -> Json:
                     "type": "object",
                     "properties": {
                         "ip": {"$ref": "#/components/schemas/Address"},
-                        "fields": {"type": "string"},
+                        "fields": {
+                            "anyOf": [
+                                {"type": "string"},
+                                {"type": "array", "items": {"enum": _leaves()}},
+                            ]
+                        },
                         "lang": {"enum": list(LANGUAGES)},
                     },
                     "required": ["ip"],
