@@ -144,10 +144,8 @@ def _v1_paths() -> Json:
     selected = [fields, language]
     form = ["not-acceptable"]
     choice = ["unknown-field", "unknown-language"]
-    described = _ok(
-        "What is known of the address.", _forms("Object", _OBJECT), _KEPT, _OBJECT_LINKS
-    )
-    me = _ok("What is known of it.", _forms("Object"), ("Cache-Control", "Vary"), _OBJECT_LINKS)
+    described = _ok("What is known of the address.", _forms("Object", _OBJECT), _KEPT)
+    me = _ok("What is known of it.", _forms("Object"), ("Cache-Control", "Vary"))
     text = {Media.TEXT.range: {**_text_of("a line"), "example": "CN\n"}}
     return {
         v1.PATH + "{ip}": _readable(
@@ -198,7 +196,8 @@ def _batch(parameters: Sequence[Json]) -> Json:
             "example": addresses,
         },
         NDJSON.media: {
-            **_text_of("lines, each an ``Asked``"),
+            # Whatever it is, each line of it is answered.
+            "schema": {"description": "lines, each an ``Asked``"},
             "example": "".join(f"{json.dumps(one)}\n" for one in addresses),
         },
         "text/plain": {**_text_of("lines, each an address"), "example": lines},
@@ -249,7 +248,8 @@ def _contract_paths() -> Json:
     asked = {"$ref": "#/components/schemas/Question"}
     # Whatever its Content-Type, it is read as JSON.
     body = {"required": True, "content": {_JSON: {"schema": asked, "example": {"ip": _ADDRESS}}}}
-    get = _operation("query", "array", "The eight fields of an address", [ip], responses)
+    linked = {**responses, "200": {**responses["200"], "links": _LINKS}}
+    get = _operation("query", "array", "The eight fields of an address", [ip], linked)
     post = _operation("queryBody", "array", "The same, asked with a body", [], responses)
     return {contract.QUERY_PATH: {**_with_head(get), "post": {**post, "requestBody": body}}}
 
@@ -288,7 +288,8 @@ def _readable(
 ) -> Json:
     """GET, HEAD and OPTIONS, of a path under ``/v1``."""
     told = {**_problems("internal-error"), **responses}
-    in_path = [one for one in parameters if one["in"] == "path"]
+    # Answered for whatever stands there.
+    in_path = [{**one, "schema": {"type": "string"}} for one in parameters if one["in"] == "path"]
     get = _operation(name, tag, summary, parameters, told)
     return {**_with_head(get), **_options(name, tag, in_path)}
 
@@ -363,11 +364,8 @@ def _headers(*names: str) -> Json:
     }
 
 
-def _ok(
-    text: str, content: Json, headers: Iterable[str] = (), links: Json | None = None
-) -> dict[str, Json]:
-    told: Json = {"description": text, "headers": _headers(*headers), "content": content}
-    return {"200": {**told, "links": links} if links else told}
+def _ok(text: str, content: Json, headers: Iterable[str] = ()) -> dict[str, Json]:
+    return {"200": {"description": text, "headers": _headers(*headers), "content": content}}
 
 
 _UNCHANGED: Json = {
@@ -487,7 +485,8 @@ def _schemas() -> Json:
             "anyOf": [{"$ref": "#/components/schemas/Array"}, {"type": "null"}],
         },
         "Asked": {
-            "description": "An address, or one with members and a language of its own.",
+            "description": "An address, or one with members and a language of its own. Anything "
+            "else is told in its place, too.",
             "anyOf": [
                 {"$ref": "#/components/schemas/Address"},
                 {
@@ -504,6 +503,7 @@ def _schemas() -> Json:
                     },
                     "required": ["ip"],
                 },
+                {},
             ],
         },
         "Entry": {
@@ -613,13 +613,12 @@ _OBJECT = {
     "snapshot": "b20b8bc3ff2a7e72882c960d3879bbd7e4d81dcf4d8cbc0cee0fdbe562c65185",
 }
 
-_OBJECT_LINKS: Json = {
-    "again": {"operationId": "describe", "parameters": {"ip": "$response.body#/ip"}},
-    "array": {"operationId": "query", "parameters": {"ip": "$response.body#/ip"}},
-    "country": {
-        "operationId": "describeField",
-        "parameters": {"ip": "$response.body#/ip", "field": "country_code"},
-    },
+_LINKS: Json = {
+    name: {"operationId": operation, "parameters": {"ip": "$request.query.ip", **more}}
+    for name, operation, more in (
+        ("object", "describe", {}),
+        ("country", "describeField", {"field": "country_code"}),
+    )
 }
 
 

@@ -194,7 +194,7 @@ def _kind(schema: Json) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#schema-{name}">{name}</a>'
     if "anyOf" in schema and "type" not in schema:
-        return " or ".join(map(_kind, schema["anyOf"]))
+        return " or ".join(map(_kind, filter(None, schema["anyOf"])))
     kinds = schema.get("type", "string")
     if kinds == "array":
         return f"array of {_kind(schema.get('items', {}))}"
