@@ -10,6 +10,7 @@
 # make bench-nodes         two nodes against one, and what nginx costs
 # make bench-tools         the load tools there are, side by side
 # make accuracy   get the databases to compare with, and write docs/accuracy.md
+# make screenshots   make the pictures of the page in docs/ anew
 #
 # BIND and DB may hold several, separated by blanks. BENCH holds options of the
 # benchmark, as in make bench BENCH='--rounds 9 --only ipquery'.
@@ -28,7 +29,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy clean
+.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -88,6 +89,9 @@ bench-tools: $(VENV)/ready-to-bench-tools
 # Some come by npm, which the tests need, too.
 accuracy: $(VENV)/ready-to-test
 	$(VENV)/bin/python -m loadgen.measure.accuracy
+
+screenshots: $(VENV)/ready-to-test
+	$(VENV)/bin/python -m tests.screenshots
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

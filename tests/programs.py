@@ -21,6 +21,13 @@ def require(program: str, package: str) -> str:
     return path
 
 
+def require_file(path: str, package: str) -> str:
+    """A file that a program needs; without it a user's run skips, and CI fails."""
+    if not os.path.exists(path):
+        _missing(f"{path} is missing: apt-get install {package}")
+    return path
+
+
 def require_namespaces() -> None:
     """Network namespaces can be made; without them a user's run skips, and CI fails."""
     why_not = _no_namespaces(require("ip", "iproute2"))

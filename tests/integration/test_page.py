@@ -192,6 +192,11 @@ def test_addresses_are_found_in_a_text(page: Page, text: str, addresses: list[st
     assert _column(page, 1) == addresses
 
 
+def test_there_may_be_no_address_among_those_pasted(page: Page) -> None:
+    assert _paste(page, "999.1.1.1 999.1.1.2") == "2 addresses looked up."
+    assert page.locator("td.bad").all_inner_texts() == ["This is not an IP address."] * 2
+
+
 def test_a_table_is_sorted(page: Page) -> None:
     _paste(page, "9.9.9.9 10.0.0.1 10.0.0.1 1.2.3.4 10.0.0.10 10.0.0.9")
     # The most frequent one first, others as they came.
@@ -236,7 +241,10 @@ def test_what_a_spreadsheet_would_run_is_saved_as_text(page: Page) -> None:
     _paste(page, "1.2.3.4")
     (row,) = csv.DictReader(io.StringIO(_saved(page, "Download CSV")[1:]))
     assert row["country"] == '\'=1+"1"'
-    assert _column(page, 6) == ["<b>"]
+    # What nobody knows has no column.
+    heads = page.get_by_role("columnheader").all_inner_texts()
+    assert [head.rstrip(" ▼") for head in heads] == ["Address", "Count", "Kind", "Country", "City"]
+    assert _column(page, 5) == ["<b>"]
 
 
 def test_the_service_may_be_out_of_reach(visiting: Visit) -> None:

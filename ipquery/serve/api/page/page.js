@@ -270,9 +270,15 @@ function chosenRows() {
   });
 }
 
+// Columns in which there is something.
+function shownColumns() {
+  return COLUMNS.filter((column) => rows.all.some((row) => (row[column] ?? "") !== ""));
+}
+
 function draw() {
   const chosen = chosenRows();
-  const heads = COLUMNS.map((column) => {
+  const columns = shownColumns();
+  const heads = columns.map((column) => {
     const button = element("button", text(column), { type: "button" });
     button.addEventListener("click", () => sortBy(column));
     const head = element("th", button, { scope: "col" });
@@ -282,8 +288,8 @@ function draw() {
     return head;
   });
   const lines = chosen.slice(0, MOST_ROWS).map((row) => element("tr", row.error
-    ? [element("td", row.ip), element("td", String(row.count)), errorCell(row)]
-    : COLUMNS.map((column) => element("td", String(row[column] ?? "")))));
+    ? [element("td", row.ip), element("td", String(row.count)), errorCell(row, columns.length - 2)]
+    : columns.map((column) => element("td", String(row[column] ?? "")))));
   const table = part("table");
   table.tHead.replaceChildren(element("tr", heads));
   table.tBodies[0].replaceChildren(...lines);
@@ -292,9 +298,10 @@ function draw() {
   });
 }
 
-function errorCell(row) {
+function errorCell(row, width) {
   const cell = element("td", told(row.error), { className: "bad" });
-  cell.colSpan = COLUMNS.length - 2;
+  // There may be nothing but addresses that are none.
+  cell.colSpan = Math.max(width, 1);
   return cell;
 }
 
