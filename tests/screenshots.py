@@ -59,6 +59,7 @@ def _take(chromium: Browser, origin: str, address: str, name: str, is_other: boo
         page.wait_for_selector("#found:not([hidden])")
         page.wait_for_selector("#table-part:not([hidden])")
         # A phone's whole page would be five screens.
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=DOCS / name, full_page=not is_other)
         print(DOCS / name)
 

@@ -21,7 +21,7 @@ from tests.serve.http.connection import get
 FOLDER = Path(__file__).parent
 
 # Of the fuzzing phase, for each operation.
-FEW, MANY = 12, 750
+FEW, MANY = 12, 1500
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,8 @@ def test_it_works_outside_the_repository(
     with Daemon(tmp_path, *flags, environment=cache, twistd=installed / "twistd") as running:
         response = running.wait_until_up().ask(get("/api/ip_query?ip=1.2.3.4"))
         assert response.json[:2] == ["美国", "US"]
+        for path in ("/", "/page/page.js", "/page/page.css", "/page/icon.svg", "/docs"):
+            assert running.ask(get(path)).status == 200
 
 
 def test_it_builds_with_its_own_tables(installed: Path, tmp_path: Path, dat_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 
 from ipquery import Snapshot, open_snapshot
@@ -22,6 +23,7 @@ from ipquery.serve.api.negotiation import Media, choose, is_unchanged
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.selection import MEMBERS, NESTED, SOURCED, parse_selection
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.lookup.resolver import Cached, Opinion, Resolver
 from ipquery.special import is_special
 from tests.data.builder import write, write_snapshot
@@ -564,3 +566,54 @@ def test_others_are_asked_about_what_has_no_record(asking: Connection) -> None:
 
 def test_the_sources_are_of_all_fields() -> None:
     assert sorted(SOURCED) == sorted(FIELDS)
+
+
+# The caller's own address
+
+
+def test_my_object_is_that_of_my_address_and_for_nobody_else(connection: Connection) -> None:
+    mine = connection.ask(get("/v1/me"))
+    assert (mine.status, mine.json) == (200, _object(sample(), "192.0.2.7"))
+    assert mine.headers["Cache-Control"] == "private, no-store"
+    assert "ETag" not in mine.headers
+    # There is nothing to compare with, whatever the caller has.
+    assert connection.ask(get("/v1/me", "If-None-Match: *")).status == 200
+
+
+def test_my_object_can_be_asked_for_in_every_way(connection: Connection) -> None:
+    assert connection.ask(get("/v1/me?fields=ip,kind")).json == {
+        "ip": "192.0.2.7", "kind": "documentation",
+    }  # fmt: skip
+    text = connection.ask(get("/v1/me?fields=ip", "Accept: text/plain"))
+    assert text.body == b"192.0.2.7\n"
+    assert connection.ask(get("/v1/me?fields=x")).status == 400
+    assert connection.ask(get("/v1/me", "Accept: image/png")).status == 406
+    assert connection.ask(get("/v1/me", method="OPTIONS")).headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_behind_a_trusted_proxy_my_address_is_what_it_says(express: bool) -> None:
+    server = Server(express=express, client=ClientSettings(trusted_proxies=("192.0.2.0/24",)))
+    told = server.connect().ask(get("/v1/me", "X-Forwarded-For: 9.9.9.9, 1.2.3.4"))
+    assert told.json == _object(sample(), "1.2.3.4")
+    untrusted = Server(express=express).connect()
+    assert untrusted.ask(get("/v1/me", "X-Forwarded-For: 1.2.3.4")).json["ip"] == "192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    ("peer", "ip"),
+    [
+        (IPv6Address("TCP", "fe80::1%eth0", 4711), "fe80::1"),
+        (IPv6Address("TCP", "::ffff:1.2.3.4", 4711), "1.2.3.4"),
+        (IPv6Address("TCP", "2001:470::1", 4711), "2001:470::1"),
+    ],
+)
+def test_my_address_is_told_as_everywhere(express: bool, peer: IPv6Address, ip: str) -> None:
+    answer = Server(express=express).connect(peer).ask(get("/v1/me"))
+    assert answer.json == _object(sample(), ip)
+
+
+def test_nobody_may_know_my_address(express: bool) -> None:
+    server = Server(express=express)
+    answer = server.connect(UNIXAddress("/run/caller")).ask(get("/v1/me"))
+    assert (answer.status, answer.json["type"]) == (404, "/docs#problem-unknown-client")
+    assert answer.headers["Content-Type"] == "application/problem+json"
