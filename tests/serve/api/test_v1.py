@@ -24,10 +24,9 @@ from ipquery.serve.api.selection import MEMBERS, NESTED, SOURCED, parse_selectio
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.lookup.resolver import Cached, Opinion, Resolver
 from ipquery.special import is_special
+from tests.data.all_answers import all_answers
 from tests.data.builder import write, write_snapshot
-from tests.data.tables import addresses_of_interest
-from tests.data.test_snapshot import RECORDS
-from tests.data.test_snapshot_answers import all_answers
+from tests.data.tables import RECORDS, addresses_of_interest
 from tests.serve.http.connection import Connection, Response, Server, get
 from tests.serve.sample import PLACES, sample
 
