@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share."""
+"""Fixtures for more than one folder of tests."""
 
 import importlib.metadata
 import os

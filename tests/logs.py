@@ -1,5 +1,8 @@
 """What is logged while a test looks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import attrs
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
@@ -28,3 +31,21 @@ class Log:
     def count(self, text: str) -> int:
         """How many lines hold a text."""
         return sum(text in line for line in self.lines)
+
+
+@contextmanager
+def no_faults() -> Iterator[None]:
+    """Nothing may be logged as a failure meanwhile."""
+    seen: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: dict[str, object]) -> None:
+        if "log_failure" in event:
+            seen.append(str(event["log_failure"]))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert seen == []

@@ -119,7 +119,7 @@ def _connected(server: Server) -> socket.socket:
 
 def _write_configurations(folder: Path) -> None:
     """What some of ipquery's servers read, and the certificate that it and nginx have."""
-    (folder / "logged.toml").write_text(f'access_log = "{folder}/ipquery.access.log"\n')
+    (folder / "logged.toml").write_text(f'[access_log]\npath = "{folder}/ipquery.access.log"\n')
     write_certificate(folder / "tls.crt", folder / "tls.key")
     (folder / "tls.toml").write_text(
         f'[[tls.certificates]]\nchain = "{folder}/tls.crt"\nkey = "{folder}/tls.key"\n'

@@ -5,11 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract import h1spec, smuggling
 from tests.contract.wire import LOOK_UP, Outcome, Wire
+from tests.contract.wire_cases import CASES
 from tests.serve.http.connection import PEER, Connection, Server, get, parse_responses
-
-CASES = [*h1spec.CASES, *smuggling.GARDEN, *smuggling.KINDS, *smuggling.NAMED]
 
 _REQUEST_LINE = re.compile(rb"\A[\r\n]*[^\r\n]*\r\n")
 

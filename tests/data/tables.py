@@ -2,6 +2,8 @@
 
 from hypothesis import strategies as st
 
+from ipquery import Record
+
 LAST = {4: 2**32 - 1, 6: 2**128 - 1}
 
 Rows = list[tuple[int, int, int]]
@@ -53,3 +55,7 @@ def addresses_of_interest(version: int, *tables: Rows) -> set[int]:
     for rows in tables:
         ends.update(end for first, last, _ in rows for end in (first, last))
     return {near for end in ends for near in _near(end, version)}
+
+
+# Without codes of their own, so that what goes in comes out.
+RECORDS = [Record(isp=f"isp {k}", city="城" * k) for k in range(10)]

@@ -19,9 +19,9 @@ from ipquery.data.formats.reading import read_files
 from ipquery.data.ranges import RangeTable
 from ipquery.data.record import DataError, Record
 from tests.data.files import ipip_dat
+from tests.data.geoip2_files import BLOCKS_V4, BLOCKS_V6, EN, ZH
 from tests.data.mmdb_files import mmdb, networks_of
 from tests.data.reading import mutations
-from tests.data.test_csv_file import BLOCKS_V4, BLOCKS_V6, EN, ZH
 
 Tables = dict[str, bytes]
 """Files by name."""

@@ -13,7 +13,7 @@ from ipquery.data.blend.policy import LANGUAGES, METHODS, Policy
 from ipquery.data.record import FIELDS_OF, Record
 from tests.data.blending import Given, Lookup, everywhere, given_of, prepared, source
 from tests.data.tables import addresses_of_interest
-from tests.data.test_blend import CHINESE, ENGLISH, FORMS, World, worlds
+from tests.data.worlds import CHINESE, ENGLISH, FORMS, World, worlds
 
 
 @given(worlds(), st.sampled_from(METHODS))

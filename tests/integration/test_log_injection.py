@@ -10,7 +10,7 @@ import pytest
 from tests.data.files import xdb
 from tests.integration.daemon import Daemons, receive
 from tests.serve.http.connection import parse_responses
-from tests.serve.http.test_log_injection import (
+from tests.serve.http.log_lines import (
     EVIL,
     LOOK_UP,
     TOLD,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.test_wire import CASES
 from tests.contract.wire import FOLLOWING, Outcome, Wire
+from tests.contract.wire_cases import CASES
 from tests.data.files import xdb
 from tests.integration.daemon import Daemon, exchange
 from tests.serve.http.connection import parse_responses

@@ -20,6 +20,7 @@ from ipquery.net.opening import Openings
 from ipquery.net.peers import parse_peers
 from ipquery.net.proxy_stream import ProxyStream
 from ipquery.net.sockets import Bind
+from tests.net.proxy_headers import BAD, GOOD
 from tests.net.streams import (
     LOOPBACK,
     First,
@@ -30,7 +31,6 @@ from tests.net.streams import (
     tls,
     until,
 )
-from tests.net.test_proxy import BAD, GOOD
 from tests.net.tls_client import TlsClient
 
 LINE = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n"

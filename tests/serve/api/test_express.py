@@ -20,7 +20,7 @@ from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.reply import after_date
 from tests.data.builder import write_snapshot
-from tests.data.test_snapshot import RECORDS
+from tests.data.tables import RECORDS
 from tests.serve.http.connection import KNOWN, Connection, Server, get, post
 from tests.serve.strategies import BODIES, chunked, requests, series, streams
 

@@ -26,10 +26,9 @@ from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.lookup.resolver import Cached, Opinion, Resolver
 from ipquery.special import is_special
+from tests.data.all_answers import all_answers
 from tests.data.builder import write, write_snapshot
-from tests.data.tables import addresses_of_interest
-from tests.data.test_snapshot import RECORDS
-from tests.data.test_snapshot_answers import all_answers
+from tests.data.tables import RECORDS, addresses_of_interest
 from tests.serve.http.connection import Connection, Response, Server, get
 from tests.serve.sample import PLACES, sample
 

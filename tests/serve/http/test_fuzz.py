@@ -6,15 +6,12 @@ raised, no connection is left, and none keeps more memory than is stated.
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from twisted.logger import ILogObserver, globalLogPublisher
-from zope.interface import implementer
 
 from ipquery.serve.http.channel import most_kept_bytes
 from ipquery.serve.http.limits import HttpLimits
+from tests.logs import no_faults
 from tests.serve.http.connection import Connection, Server, get, post
 from tests.serve.http.greedy import GREEDY, kept_bytes
 from tests.serve.http.requests import SMUGGLED
@@ -122,24 +119,6 @@ class Pair:
     def verify(self, seed: int) -> None:
         one, other = (self.state(end) for end in self.ends)
         assert one == other, seed
-
-
-@contextmanager
-def no_faults() -> Iterator[None]:
-    """Nothing may be logged as a failure meanwhile."""
-    seen: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: dict[str, object]) -> None:
-        if "log_failure" in event:
-            seen.append(str(event["log_failure"]))
-
-    globalLogPublisher.addObserver(observe)
-    try:
-        yield
-    finally:
-        globalLogPublisher.removeObserver(observe)
-    assert seen == []
 
 
 LIMITS = HttpLimits(requests_per_connection=120)

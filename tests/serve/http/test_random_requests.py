@@ -19,11 +19,11 @@ from twisted.internet.task import Clock
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.log_formats import JSON_LINES
+from tests.logs import no_faults
 from tests.serve.http.callers import METHODS, stream
 from tests.serve.http.connection import PEER, Connection, Server, get
 from tests.serve.http.logged import Elsewhere, MemoryFile
 from tests.serve.http.stock import Ours, Read, Reading, Stock
-from tests.serve.http.test_fuzz import no_faults
 
 LIMITS = HttpLimits(requests_per_connection=60)
 CLIENT = (PEER.host, PEER.port)
