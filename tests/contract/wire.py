@@ -5,7 +5,7 @@ What is ambiguous is refused, and nothing after it is read (RFC 9112 section 11.
 request can go.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -51,6 +51,20 @@ class Wire:
         assert outcome.is_open is self.is_kept
         if not self.is_kept and outcome.responses:
             assert outcome.responses[-1].headers["Connection"] == "close"
+
+
+def failed(cases: Iterable[Wire], try_out: Callable[[Wire], None]) -> list[str]:
+    """The cases that don't come out as they must, each with what happened.
+
+    One test tries hundreds: as a test each, pytest would take twice as long as they do.
+    """
+    found = []
+    for case in cases:
+        try:
+            try_out(case)
+        except Exception as error:
+            found.append(f"{case.name}: {type(error).__name__}: {error}")
+    return found
 
 
 def refused(name: str, sent: bytes, status: int = 400) -> Wire:
