@@ -228,11 +228,11 @@ class PullProducer:
 @pytest_twisted.ensureDeferred
 async def test_a_pull_producer_is_asked_for_more(harness: Harness) -> None:
     server, client = await harness.connect()
-    producer = PullProducer(server.transport, 3000)
+    producer = PullProducer(server.transport, 1500)
     server.transport.registerProducer(producer, False)
     await soon(0.2)
     assert producer.pieces > 0, "the client has read nothing yet"
-    assert len(await deferToThread(read_all, client)) == 30_000_000
+    assert len(await deferToThread(read_all, client)) == 15_000_000
     assert producer.stopped == 0
 
 
