@@ -29,23 +29,28 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-programs test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots clean
+.PHONY: serve test test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
 		$(foreach bind,$(BIND),-b '$(bind)') $(foreach db,$(DB),--db '$(db)')
 
-# Two at a time: what runs real programs waits for them more than it works.
+# Three at a time: what runs real programs waits for them more than it works.
 test: $(VENV)/ready-to-test
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-programs lint test-rooms
+	@$(MAKE) --no-print-directory -j3 --output-sync=target \
+		test-programs test-rooms test-serve lint
 
 PROGRAMS := tests/integration
+SERVE := tests/serve tests/contract tests/net
 
 test-programs: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q $(PROGRAMS)
 
+test-serve: $(VENV)/ready-to-test
+	$(VENV)/bin/pytest -q $(SERVE)
+
 test-rooms: $(VENV)/ready-to-test
-	$(VENV)/bin/pytest -q $(PROGRAMS:%=--ignore=%)
+	$(VENV)/bin/pytest -q $(PROGRAMS:%=--ignore=%) $(SERVE:%=--ignore=%)
 
 lint: $(VENV)/ready-to-test
 	$(VENV)/bin/ruff check

@@ -141,7 +141,7 @@ CASES = [
     _body("lone surrogate", rb'{"ip":"\ud800"}', "not an IP address"),
     Case("healthz", get("/healthz"), 200, OK),
     Case("readyz", get("/readyz"), 200, READY),
-    Case("404", get("/"), 404, NOT_FOUND),
+    Case("404", get("/nothing"), 404, NOT_FOUND),
     Case("404 below", get(f"{QUERY}/"), 404, NOT_FOUND),
     Case("404 above", get("/api"), 404, NOT_FOUND),
     Case("404 not UTF-8", get("/%ff"), 404, NOT_FOUND),

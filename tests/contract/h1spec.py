@@ -55,7 +55,7 @@ CASES = [
     Wire("CR before a name", _HEAD + b"\rSome-Header: Test\r\n\r\n", [_BAD]),
     Wire(
         "valid POST",
-        b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST /nothing HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\nhello",
         [404],
         is_kept=True,
         why="nothing is to be posted there; h1spec allows for that",

@@ -793,7 +793,10 @@ import attrs
 @attrs.frozen
 class Start:
     greeting: str
-_KINDS["Start"] = Start
+CODEC = Codec(
+    Start, Prepare, Switch, Forget, Drain, Reopen, TicketKey,
+    Ready, Failed, Prepared, NotPrepared, Switched, Beat, Log,
+)
 """
 OTHER_ORDER = """
 class Order:
