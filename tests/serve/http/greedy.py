@@ -8,7 +8,7 @@ from typing import Any
 from tests.serve.http.connection import Connection, get, post
 from tests.serve.http.requests import QUERY
 
-ROOT = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
+ROOT = b"GET /nothing HTTP/1.1\r\nHost:\r\n\r\n"
 READ = 1 << 18
 """What one read brings at most, in bytes."""
 
