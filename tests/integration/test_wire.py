@@ -23,10 +23,7 @@ def daemon(
     folder = tmp_path_factory.mktemp("daemon")
     database = folder / "db.xdb"
     database.write_bytes(xdb([(1 << 24, (2 << 24) - 1, "中国|0|河南省|商丘市|联通")]))
-    # As the servers in memory, without the page at "/".
-    (folder / "c.toml").write_text("page = false\n")
-    flags = ("--config", "c.toml", "--db", database, *request.param)
-    with Daemon(folder, *flags, environment=cached) as running:
+    with Daemon(folder, "--db", database, *request.param, environment=cached) as running:
         yield running.wait_until_up()
 
 
