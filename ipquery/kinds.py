@@ -14,6 +14,7 @@ class Kind(enum.Enum):
 
     SECRET = enum.auto()
     INPUT = enum.auto()
+    AUTHORITIES = enum.auto()
     OUTPUT = enum.auto()
     NATURAL = enum.auto()
 
@@ -28,6 +29,9 @@ Secret = Annotated[str, Kind.SECRET]
 
 InputFile = Annotated[Path, Kind.INPUT]
 """A file that must be readable as soon as it is named."""
+
+AuthoritiesFile = Annotated[Path, Kind.AUTHORITIES]
+"""The same, of a file of certificates in PEM: whom to trust."""
 
 OutputFile = Annotated[str, Kind.OUTPUT]
 """The path of a file to write, or :data:`STANDARD_OUTPUT`."""

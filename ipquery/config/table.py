@@ -11,7 +11,8 @@ what may be given.
 | ``Literal["a", "b"]``                        | one of these texts                           |
 | ``Path``                                     | a path, relative to the file's folder        |
 | :data:`~ipquery.kinds.InputFile`             | the same, of a file that can be read now     |
-| :data:`~ipquery.kinds.OutputFile`            | the same, or ``-``                           |
+| :data:`~ipquery.kinds.AuthoritiesFile`       | the same, of certificates in PEM             |
+| :data:`~ipquery.kinds.OutputFile`            | a path of a file to write, or ``-``             |
 | :data:`~ipquery.kinds.Secret`                | a text, in which secrets are put             |
 | ``tuple[str, ...]``                          | a list of texts                              |
 | ``tuple[tuple[str, str], ...]``              | a table of texts                             |
@@ -32,6 +33,7 @@ import attrs
 from ipquery.config.secrets import expand
 from ipquery.errors import ConfigError
 from ipquery.kinds import STANDARD_OUTPUT, Kind
+from ipquery.net.tls import read_authorities
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
@@ -161,12 +163,15 @@ class Table:
         if kind is not Path:
             return text
         path = self._folder / text
-        if mark is Kind.INPUT:
+        if mark is Kind.INPUT or mark is Kind.AUTHORITIES:
             # Workers open it later: what is wrong with it is said now, before anything changes.
             try:
                 path.open("rb").close()
             except OSError as error:
                 raise ConfigError(f"{path}: can't read this {key}: {error.strerror}") from None
+        if mark is Kind.AUTHORITIES:
+            # Of an empty file nobody would be trusted, and a damaged one ends each worker.
+            read_authorities(path)
         return path
 
 

@@ -75,6 +75,11 @@ from tests.config.files import complaint_about
         ("[api]\ncors = ['https://a.example/']", "api.cors: https://a.example/ is no origin"),
         ("[cache]\nentries = 0", "cache.entries must be more than 0"),
         ("[cache]\nca_file = '/missing'", "/missing: can't read this ca_file: No such file"),
+        ("[cache]\nca_file = 'ipquery.toml'", "ipquery.toml: no certificates in PEM"),
+        (
+            "[[fallback]]\nurl = 'https://a/{ip}'\nca_file = 'ipquery.toml'",
+            "ipquery.toml: no certificates in PEM",
+        ),
         ("[client]\ntrusted_proxies = '::1'", "client.trusted_proxies must be a list"),
         ("[client]\ntrusted_proxies = ['a']", "client.trusted_proxies: a: not an address, a"),
         ("[client]\ntrusted_proxies = ['10.0.0.1/8']", "10.0.0.1/8 has host bits set"),

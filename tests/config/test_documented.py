@@ -4,6 +4,7 @@ import ast
 import inspect
 import itertools
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,8 @@ def test_the_example_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every commented-out key switched on, it is still valid, and nothing is missing."""
     monkeypatch.setenv("GEO_TOKEN", "secret")
-    (tmp_path / "ca.pem").touch()
     certificate, key = self_signed(tmp_path, "localhost")
+    shutil.copy(certificate, tmp_path / "ca.pem")
     text = re.sub(r"^# (\w+ = |\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     text = text.replace("/etc/ipquery/ca.pem", "ca.pem")
     text = text.replace("/etc/ipquery/fullchain.pem", certificate.name)

@@ -9,7 +9,7 @@ import attrs
 
 from ipquery.data.record import CONTRACT_FIELDS
 from ipquery.errors import ConfigError
-from ipquery.kinds import InputFile, Secret
+from ipquery.kinds import AuthoritiesFile, Secret
 
 # RFC 8586: a node that is asked by another doesn't ask on, so that two nodes that
 # name each other don't ask for ever.
@@ -135,7 +135,7 @@ class CacheSettings:
     entries: int = 50_000
     """That a process keeps itself where there is no Redis."""
 
-    ca_file: InputFile | None = None
+    ca_file: AuthoritiesFile | None = None
     """Whom to trust for ``rediss://``, in PEM; without it, whom the system trusts."""
 
     @redis.validator
@@ -171,7 +171,7 @@ class FallbackSettings:
     response_bytes: int = 65_536
     """Of a body at most."""
 
-    ca_file: InputFile | None = None
+    ca_file: AuthoritiesFile | None = None
     """Whom to trust for ``https://``, in PEM; without it, whom the system trusts."""
 
     def __attrs_post_init__(self) -> None:
