@@ -103,16 +103,17 @@ def order_command() -> list[str]:
     return [sys.executable, "-P", "-m", "ipquery.data.build"]
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Path, what: str = "database") -> str:
     """SHA-256 of a file, hexadecimal.
 
+    :param what: how a message calls it.
     :raises DataError: it can't be read.
     """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(path, error, what) from None
 
 
 def source_digest(source: Source) -> str:
@@ -126,9 +127,9 @@ def source_digest(source: Source) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def unreadable(path: Path, error: OSError) -> DataError:
-    """The one line for a source that can't be read."""
-    return DataError(f"{path}: can't read this database: {error.strerror}")
+def unreadable(path: Path, error: OSError, what: str = "database") -> DataError:
+    """The one line for a file that can't be read."""
+    return DataError(f"{path}: can't read this {what}: {error.strerror}")
 
 
 def names_snapshot(source: Source) -> bool:

@@ -206,7 +206,8 @@ def _cache_key(
     parts = [
         LAYOUT_VERSION,
         *(importlib.metadata.version(name) for name in ("babel", "numpy", "pycountry")),
-        *(file_digest(path) for path in (*code, *lists.paths())),
+        *(file_digest(path) for path in code),
+        *(file_digest(path, "list of codes") for path in lists.paths()),
         lists,
         policy,
         *digests,
