@@ -29,18 +29,17 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from ipquery.config import Config, ConfigError, expand, load, parse_workers
-from ipquery.data.build import served_snapshot
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.sources import DEFAULT, parse_sources
+from ipquery.data.sources import parse_sources
 from ipquery.data.update.age import dated, outdated
+from ipquery.fleet.start import build_snapshot, check_access_log, check_databases, warnings
 from ipquery.fleet.state import State, check_tls
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net import sockets
 from ipquery.net.limits import OTHER_FILES, raise_open_files
 from ipquery.net.sockets import Bind, BindError, parse_bind
 from ipquery.net.systemd import Notifier, take_sockets
-from ipquery.net.tls import expiry_warnings
 from ipquery.progress import reporter
 from ipquery.serve.api import contract
 from ipquery.serve.http.settings import AccessLogSettings
@@ -134,11 +133,7 @@ class Options(usage.Options):
             settings = attrs.evolve(settings, express=False)
         config = attrs.evolve(config, settings=settings)
         self._check_output(settings.access_log)
-        if not config.databases:
-            raise ConfigError(
-                "no database configured; name one with --db FILE or in the configuration; "
-                f"--db {DEFAULT} is one, once `pip install 'ipquery[default-data]'` got it"
-            )
+        check_databases(config)
         return config
 
     def _check_output(self, settings: AccessLogSettings | None) -> None:
@@ -197,28 +192,15 @@ def make_service(
     )
     try:
         check_tls(config, listeners)
-        _check_access_log(config.settings.access_log)
-        path = served_snapshot(
-            config.databases,
-            config.cache_dir,
-            reporter(terminal),
-            config.codes,
-            config.build_limits,
-            config.blend,
-        )
+        check_access_log(config.settings.access_log)
+        path = build_snapshot(config, reporter(terminal))
         _about(path)
         notifier = Notifier(os.environ, reactor)
         supervisor = Supervisor(reactor, config, load_config, listeners, path, notifier)
     except BaseException:
         sockets.close_all(listeners)
         raise
-    settings = config.settings
     _check_open_files(config.connections, raise_open_files())
-    if settings.cache.redis and settings.cache.scope == "fallback" and not settings.fallback:
-        _log.warn(
-            "a cache is named, but nothing is kept in it: it is for what remote sources say, "
-            "and there is no [[fallback]]"
-        )
     supervisor.up.addCallback(lambda _: _announce(supervisor.state, today()))
     reactor.callWhenRunning(_answer_signals, supervisor, reactor)
     return supervisor
@@ -234,17 +216,6 @@ def _about(path: Path) -> Any:
             return snapshot.about
     except OSError as error:
         raise DataError(f"{path}: can't read this snapshot: {error.strerror}") from None
-
-
-def _check_access_log(settings: AccessLogSettings | None) -> None:
-    """The workers open it; what is wrong with it is better said before they start."""
-    if settings is None or settings.is_output:
-        return
-    path = Path(settings.path)
-    try:
-        path.open("a").close()
-    except OSError as error:
-        raise ConfigError(f"{path}: can't write this access log: {error.strerror}") from None
 
 
 class _InterruptedError(BaseException):
@@ -357,10 +328,7 @@ def _announce(state: State, today: datetime.date) -> None:
         )
     for line in outdated(sources, today):
         _log.warn("{line}", line=line)
-    for database in state.config.databases:
-        if database.notice:
-            _log.warn("{notice}", notice=database.notice)
-    for line in expiry_warnings(state.config.tls, time.time()):
+    for line in warnings(state.config, time.time()):
         _log.warn("{line}", line=line)
     binds = state.listeners.bound
     for bind in binds:

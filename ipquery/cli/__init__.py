@@ -1,6 +1,7 @@
 """The ``ipquery`` command: a module for each of its commands."""
 
 from ipquery.cli.build import build_command
+from ipquery.cli.check import check_command
 from ipquery.cli.compare import compare_command
 from ipquery.cli.diff import diff_command
 from ipquery.cli.doctor import doctor_command
@@ -18,6 +19,7 @@ for _command in (
     compare_command,
     diff_command,
     fetch_command,
+    check_command,
     doctor_command,
 ):
     main.add_command(_command)

@@ -23,6 +23,10 @@ class BindError(Exception):
     """An address that can't be listened on. The message is one line for the user."""
 
 
+class InUseError(BindError):
+    """An address that somebody listens on already."""
+
+
 @attrs.frozen
 class Bind:
     """An address to listen on: ``host`` and ``port``, or ``path`` of a UNIX socket.
@@ -160,7 +164,7 @@ def _resized(group: tuple[socket.socket, ...], size: int) -> tuple[socket.socket
     except OSError as error:
         for one in more:
             one.close()
-        raise BindError(f"{bind}: {_explain(error)}") from None
+        raise _refusal(bind, error) from None
     return (*group[:size], *more)
 
 
@@ -196,7 +200,7 @@ def listen(opened: Sequence[socket.socket]) -> None:
         try:
             one.listen(BACKLOG)
         except OSError as error:
-            raise BindError(f"{bound_to(one)}: {_explain(error)}") from None
+            raise _refusal(bound_to(one), error) from None
 
 
 def close(bound: socket.socket) -> None:
@@ -232,7 +236,7 @@ def _open_group(bind: Bind, size: int) -> tuple[socket.socket, ...]:
         first.close()
         return tuple(_open_tcp(taken, shared=True) for _ in range(size))
     except OSError as error:
-        raise BindError(f"{bind}: {_explain(error)}") from None
+        raise _refusal(bind, error) from None
 
 
 def _open_tcp(bind: Bind, shared: bool) -> socket.socket:
@@ -286,6 +290,11 @@ def _is_stale(path: str) -> bool:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def _refusal(bind: Bind, error: OSError) -> BindError:
+    kind = InUseError if error.errno == errno.EADDRINUSE else BindError
+    return kind(f"{bind}: {_explain(error)}")
 
 
 def _explain(error: OSError) -> str:

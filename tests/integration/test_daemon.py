@@ -289,6 +289,35 @@ def test_no_database(tmp_path: Path, cached: dict[str, str]) -> None:
     assert "pip install 'ipquery[default-data]'" in line
 
 
+def test_what_the_check_accepts_it_starts_with(
+    tmp_path: Path, database: Path, cached: dict[str, str]
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(f"bind = ['127.0.0.1:0']\n[[database]]\npath = '{database}/v4.xdb'\n")
+
+    def check() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [TWISTD.with_name("ipquery"), "check", "--config", config],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **cached},
+            check=False,
+        )
+
+    accepted = check()
+    assert accepted.returncode == 0, accepted.stderr
+    snapshot = accepted.stdout.split()[-1]
+    with Daemon(tmp_path, "--config", config, environment=cached, bind=None) as running:
+        running.wait_until_up()
+        assert any(path.endswith(snapshot) for path in opened_by(running.process.pid))
+        assert "reading v4.xdb" not in running.log, "the check has built it"
+        config.write_text(config.read_text().replace("v4", "v5"))
+        refused = check()
+        assert refused.returncode == 1
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_for_log(f"reload refused.*{re.escape(refused.stdout.strip())}")
+
+
 def test_an_address_in_use(daemon: Daemon, tmp_path: Path, cached: dict[str, str]) -> None:
     bind = f"127.0.0.1:{daemon.port}"
     line = _fails(tmp_path, "--db", "default", bind=bind, environment=cached)

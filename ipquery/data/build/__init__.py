@@ -15,7 +15,7 @@ from ipquery.data.build.job import (
     file_digest,
     order_command,
 )
-from ipquery.data.build.parent import build, compare, explain, try_reading
+from ipquery.data.build.parent import build, compare, explain, recognise, try_reading
 from ipquery.data.build.store import default_cache, ensure_snapshot, hold, served_snapshot
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "file_digest",
     "hold",
     "order_command",
+    "recognise",
     "served_snapshot",
     "try_reading",
 ]

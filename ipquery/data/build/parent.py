@@ -262,6 +262,31 @@ def compare(
     return found
 
 
+def recognise(
+    sources: Sequence[Source],
+    report: Report,
+    limits: Limits = Limits(),  # frozen
+) -> list[str | DataError]:
+    """Which format each source is of, as a build would see it, or why it is of none.
+
+    Nothing is read but what tells formats apart; archives are unpacked. Of a snapshot it is
+    ``snapshot``.
+
+    :raises DataError: a limit was reached.
+    """
+    with tempfile.TemporaryDirectory(prefix="ipquery-") as folder:
+        task = Task(
+            sources=sources,
+            digests=[],
+            lists=ListPaths(),
+            limits=limits,
+            policy=Policy(),
+            folder=Path(folder, "sources"),
+        )
+        found = _have_done("recogniser", task, report, [])["recognised"]
+    return [DataError(one["error"]) if one["error"] is not None else one["format"] for one in found]
+
+
 def command(module: str) -> list[str]:
     """How a child is started; it reads the pickled :class:`Task` from its input."""
     # -P: a file in the folder one happens to be in can't pose as a library.

@@ -46,6 +46,40 @@ def read_files(
         common with another.
     :raises OSError: one can't be read.
     """
+    inputs = _inputs(paths, format_name, folder, limit)
+    if {*(options.columns or ())} & {*RANGE_COLUMNS} and any(
+        one.format is not csv_file for one in inputs
+    ):
+        raise DataError(
+            f"{paths[0]}: only {csv_file.NAME} files have columns {', '.join(RANGE_COLUMNS)}"
+        )
+    try:
+        return _names(inputs), _read(inputs, options)
+    except DataError as error:
+        told = str(error)
+        for one in inputs:
+            told = told.replace(str(one.path), one.shown)
+        raise DataError(told) from None
+
+
+def recognise_files(
+    paths: Sequence[Path], format_name: str | None, folder: Path, limit: int
+) -> str:
+    """Which format the files of a source are of, without reading them; archives are unpacked.
+
+    It takes, returns and raises what :func:`read_files` does, but for what is deeper inside
+    the files.
+    """
+    return _names(_inputs(paths, format_name, folder, limit))
+
+
+def _names(inputs: Sequence[_Input]) -> str:
+    return "+".join(dict.fromkeys(one.format.NAME for one in inputs))
+
+
+def _inputs(
+    paths: Sequence[Path], format_name: str | None, folder: Path, limit: int
+) -> list[_Input]:
     given = FORMATS[format_name] if format_name else None
     inputs = []
     for number, path in enumerate(paths):
@@ -56,19 +90,7 @@ def read_files(
         inside = folder / str(number)
         inside.mkdir()
         inputs += _members(path, archive.unpack(path, kind, inside, limit), given)
-    if {*(options.columns or ())} & {*RANGE_COLUMNS} and any(
-        one.format is not csv_file for one in inputs
-    ):
-        raise DataError(
-            f"{paths[0]}: only {csv_file.NAME} files have columns {', '.join(RANGE_COLUMNS)}"
-        )
-    try:
-        return "+".join(dict.fromkeys(one.format.NAME for one in inputs)), _read(inputs, options)
-    except DataError as error:
-        told = str(error)
-        for one in inputs:
-            told = told.replace(str(one.path), one.shown)
-        raise DataError(told) from None
+    return inputs
 
 
 def _members(path: Path, members: Sequence[archive.Member], given: Format | None) -> list[_Input]:
