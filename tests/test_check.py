@@ -30,7 +30,7 @@ cache_dir = "CACHE"
 [tls]
 certificates = [{ chain = "localhost.crt", key = "localhost.key" }]
 [codes]
-countries = "countries.txt"
+countries = "CACHE/countries.txt"
 [access_log]
 path = "access.log"
 [[fallback]]
@@ -52,7 +52,6 @@ class Machine:
         self._text = GOOD.replace("CACHE", str(cache))
         self.config.write_text(self._text)
         (folder / "db.xdb").write_bytes(xdb(ROWS))
-        (folder / "countries.txt").write_text("中国\tCN\n", "utf-8")
         (folder / "token").write_text("secret")
         self_signed(folder, "localhost")
         self_signed(folder, "other.example")
@@ -84,8 +83,13 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder in which the snapshot is there from the first test on."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache folder in which the snapshot is there from the first test on.
+
+    The list is in it, too: snapshots are named after paths of lists, among other things.
+    """
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "countries.txt").write_text("中国\tCN\n", "utf-8")
+    return folder
 
 
 @pytest.fixture
@@ -133,11 +137,12 @@ def _no_folder_for_the_log(machine: Machine) -> None:
 
 
 def _no_list(machine: Machine) -> None:
-    (machine.folder / "countries.txt").unlink()
+    machine.change("countries.txt", "missing.txt")
 
 
 def _bad_list(machine: Machine) -> None:
-    (machine.folder / "countries.txt").write_text("CN\n")
+    (machine.folder / "bad.txt").write_text("CN\n")
+    machine.change('countries = "', f'countries = "{machine.folder}/bad.txt" # ')
 
 
 def _no_database(machine: Machine) -> None:
@@ -203,8 +208,8 @@ def _give_snapshot(machine: Machine) -> None:
         (_tls_without_certificate, "tls:127.0.0.1:0: TLS needs a certificate"),
         (_another_machine, "192.0.2.1:0: not an address of this machine"),
         (_no_folder_for_the_log, "missing/access.log: can't write this access log"),
-        (_no_list, "countries.txt: "),
-        (_bad_list, "countries.txt: "),
+        (_no_list, "missing.txt: can't read this list of codes: No such file"),
+        (_bad_list, "bad.txt: line 1 needs 2 tab-separated columns"),
         (_no_database, "no database configured; "),
         (_nothing_fetched, "asn-2026: not in "),
         (_missing_database, "db.xdb: can't read this database: No such file"),
@@ -276,7 +281,7 @@ def test_all_faults_are_said_at_once(machine: Machine) -> None:
         (
             "TLS needs a certificate",
             "can't write this access log",
-            "countries.txt: ",
+            "bad.txt: line 1 ",
             "the file is empty",
             "gone.xdb: can't read this database",
         ),
@@ -290,7 +295,7 @@ def test_it_leaves_nothing_but_the_snapshot(machine: Machine, kept: Path) -> Non
     before = sorted(machine.folder.iterdir())
     machine.check()
     assert sorted(machine.folder.iterdir()) == [machine.folder / "access.log", *before]
-    assert [path.name for path in kept.iterdir()] == ["snapshots"]
+    assert sorted(path.name for path in kept.iterdir()) == ["countries.txt", "snapshots"]
 
 
 def test_quick_does_not_read_databases(machine: Machine, tmp_path: Path) -> None:
@@ -303,11 +308,17 @@ def test_quick_does_not_read_databases(machine: Machine, tmp_path: Path) -> None
     assert machine.check("--quick").exit_code == 1
 
 
-@pytest.fixture
-def busy() -> Iterator[str]:
+@pytest.fixture(params=["tcp", "unix"])
+def busy(request: pytest.FixtureRequest, machine: Machine) -> Iterator[str]:
     """An address at which somebody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
+    if request.param == "tcp":
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+    else:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("busy")
+            listening.listen()
+            yield "unix:busy"
 
 
 def test_an_address_of_the_running_daemon_is_no_problem(machine: Machine, busy: str) -> None:

@@ -365,7 +365,7 @@ def test_usage(run: Run, arguments: list[str], complaint: str) -> None:
 def test_help_and_version(run: Run) -> None:
     assert "SOURCE is a database file" in run("--help").stdout
     assert run("--version").stdout.startswith("ipquery, version 0.")
-    for command in ("build", "lookup", "explain", "info", "diff", "fetch"):
+    for command in ("build", "lookup", "explain", "info", "diff", "fetch", "check"):
         assert run(command, "--help").returncode == 0
 
 

@@ -12,7 +12,7 @@ what may be given.
 | ``Path``                                     | a path, relative to the file's folder        |
 | :data:`~ipquery.kinds.InputFile`             | the same, of a file that can be read now     |
 | :data:`~ipquery.kinds.AuthoritiesFile`       | the same, of certificates in PEM             |
-| :data:`~ipquery.kinds.OutputFile`            | a path of a file to write, or ``-``             |
+| :data:`~ipquery.kinds.OutputFile`            | a path of a file to write, or ``-``          |
 | :data:`~ipquery.kinds.Secret`                | a text, in which secrets are put             |
 | ``tuple[str, ...]``                          | a list of texts                              |
 | ``tuple[tuple[str, str], ...]``              | a table of texts                             |
