@@ -49,7 +49,14 @@ def check(config: Config, report: Report, quick: bool = False) -> Findings:
             snapshot = build_snapshot(config, report)
         except DataError as error:
             wrong = [str(error)]
-    return Findings((*problems, *wrong), tuple(in_use), tuple(formats), snapshot)
+    notes = [*in_use, *_output(config)]
+    return Findings((*problems, *wrong), tuple(notes), tuple(formats), snapshot)
+
+
+def _output(config: Config) -> Iterator[str]:
+    log = config.settings.access_log
+    if log is not None and log.is_output:
+        yield "the access log goes to standard output: start `twistd -n`, else it is refused"
 
 
 def _refusal(look: Callable[[], object]) -> Iterator[str]:

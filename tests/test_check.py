@@ -333,8 +333,10 @@ def test_an_address_of_the_running_daemon_is_no_problem(machine: Machine, busy: 
 
 def test_what_is_amiss_but_no_problem_is_a_note(machine: Machine) -> None:
     self_signed(machine.folder, "localhost", hours=-1)
+    machine.change("access.log", "-")
     said = machine.check()
     assert said.exit_code == 0
+    assert "Note: the access log goes to standard output: start `twistd -n`" in said.stderr
     assert "localhost.crt: this certificate is valid until" in said.stderr
 
 
