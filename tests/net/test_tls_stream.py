@@ -23,6 +23,7 @@ from zope.interface.verify import verifyObject
 from ipquery.net.accept import Entrance
 from ipquery.net.endpoint import make_endpoint
 from ipquery.net.opening import Openings
+from ipquery.net.tls_records import Records
 from ipquery.net.tls_stream import TlsStream, TlsTransport
 from tests.net.streams import (
     ENDPOINTS,
@@ -329,7 +330,7 @@ def _that_was_given(size: int) -> TlsStream:
     """An open stream that so many bytes have come in on, in one read."""
     above: Any = Above()
     below: Any = Below()
-    stream = TlsStream(tls()[0].context, above, Openings(Clock(), 1000, 60))
+    stream = TlsStream(Records(tls()[0].context), above, Openings(Clock(), 1000, 60))
     stream.connection_made(below)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = tls()[1].wrap_bio(incoming, outgoing, server_hostname="localhost")
