@@ -25,6 +25,8 @@ from ipquery.net.proxy import ProxyError, read_header
 from ipquery.net.proxy_stream import ProxyStream
 from ipquery.net.quiet import QuietConnections
 from ipquery.net.tls import Contexts
+from ipquery.net.tls_first import TlsFirst
+from ipquery.net.tls_records import Records
 from ipquery.net.tls_stream import TlsStream, TlsTransport
 from ipquery.net.transport import LoopTransport, address_of
 
@@ -36,6 +38,8 @@ _log = Logger()
 # and the last of 5,000 callers wait for seconds.
 _LEAST_ACCEPTED, _MOST_ACCEPTED = 4, 256
 _SECONDS_FOR_ONE_MORE = 0.0002
+# Half of a handshake is made where a connection is accepted: 0.3 ms.
+_SECONDS_FOR_ONE_MORE_HANDSHAKE = 0.0006
 
 # What net.core.somaxconn allows at most by default; more come in faster than they go.
 _LONGEST_QUEUE = 4096
@@ -113,11 +117,22 @@ class LoopPort:
         self._balancers = entrance.balancers if entrance else Peers()
         self._answer_first: Callable[[bytes, Any], tuple[bytes, bool] | None] | None = None
         self._quiet: QuietConnections | None = None
-        if (entrance is None or entrance.tls is None) and hasattr(factory, "answer_first"):
+        self._tls_first: TlsFirst | None = None
+        self._seconds_for_one_more = _SECONDS_FOR_ONE_MORE
+        if entrance is not None and entrance.tls is not None:
+            self._seconds_for_one_more = _SECONDS_FOR_ONE_MORE_HANDSHAKE
+        if hasattr(factory, "answer_first"):
             answers: Any = factory
-            self._answer_first = answers.answer_first
             self._answered: Any = _Answered(answers.build_answered)
-            self._quiet = QuietConnections(loop, answers.quiet_seconds, answers.quiet, self._go_on)
+            if entrance is not None and entrance.tls is not None:
+                self._tls_first = TlsFirst(
+                    loop, entrance.tls, entrance.openings, answers, self._open_tls
+                )
+            else:
+                self._answer_first = answers.answer_first
+                self._quiet = QuietConnections(
+                    loop, answers.quiet_seconds, answers.quiet, self._go_on
+                )
         self._host = address_of(listening.getsockname())
         self._opening: set[asyncio.Task[Any]] = set()
         self._is_stopping = False
@@ -145,7 +160,7 @@ class LoopPort:
     def _accept(self) -> None:
         turn = 0.0 if self._left_at is None else self._now() - self._left_at
         self._left_at = None
-        count = min(_LEAST_ACCEPTED + int(turn / _SECONDS_FOR_ONE_MORE), _MOST_ACCEPTED)
+        count = min(_LEAST_ACCEPTED + int(turn / self._seconds_for_one_more), _MOST_ACCEPTED)
         for _ in range(count):
             if not self._accept_one():
                 return
@@ -177,7 +192,7 @@ class LoopPort:
         """
         is_proxied = bool(self._balancers) and self._balancers.include(peer)
         first = b""
-        if is_proxied or self._answer_first is not None:
+        if is_proxied or self._answer_first is not None or self._tls_first is not None:
             first = self._read_first(connection)
         if is_proxied:
             assert self._entrance is not None
@@ -193,6 +208,9 @@ class LoopPort:
                 self._open(connection, stream)
                 return
             peer, first = header.source or peer, first[header.size :]
+        if self._tls_first is not None:
+            self._tls_first.enter(connection, peer, first)
+            return
         if first and self._answer_first is not None and self._is_answered(connection, first, peer):
             return
         self._open(connection, self._make_protocol(peer, first))
@@ -207,7 +225,24 @@ class LoopPort:
         if entrance is None or entrance.tls is None:
             return LoopTransport(self._loop, self._factory, peer, first)
         transport = TlsTransport(self._loop, self._factory, peer)
-        return TlsStream(entrance.tls.context, transport, entrance.openings, first)
+        return TlsStream(Records(entrance.tls.context), transport, entrance.openings, first)
+
+    def _open_tls(
+        self,
+        connection: socket.socket,
+        peer: Any,
+        records: Records,
+        data: bytes = b"",
+        *,
+        peer_is_done: bool = False,
+        is_answered: bool = False,
+    ) -> None:
+        """A connection over TLS says more than one plain request."""
+        assert self._entrance is not None
+        factory = self._answered if is_answered else self._factory
+        transport = TlsTransport(self._loop, factory, peer, data)
+        openings = self._entrance.openings
+        self._open(connection, TlsStream(records, transport, openings, peer_is_done=peer_is_done))
 
     def _open(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         # Not when it is accepted: most are gone before they need it, and it is a system call.
@@ -294,10 +329,13 @@ class LoopPort:
         self._listening.close()
         if self._quiet is not None:
             self._quiet.stop()
-        if self._opening:
-            await asyncio.wait(self._opening)
+        if self._tls_first is not None:
+            self._tls_first.stop()
         if self._entrance is not None:
             await Deferred.fromCoroutine(self._entrance.openings.drain()).asFuture(self._loop)
+        # Last, as what isn't open yet may be handed over in the end.
+        if self._opening:
+            await asyncio.wait(self._opening)
         self._factory.doStop()
 
     def stopListening(self) -> Deferred[None]:

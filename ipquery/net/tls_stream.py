@@ -3,7 +3,8 @@
 The loop has a TLS of its own, and so has Twisted. Measured in one run beside nginx, processor
 time for a request on a kept connection: nginx 12.0 us, this 11.8, the loop's 14.0, Twisted's 27.8;
 a handshake takes about as long with all three (450 to 500 us, of which OpenSSL has 250 and up;
-nginx 330). What decided is that this one lets us say who waits for what: handshakes are bounded in
+nginx 330), so that what is asked first is answered without any (:mod:`ipquery.net.tls_first`).
+What decided is that this one lets us say who waits for what: handshakes are bounded in
 number and time by :mod:`ipquery.net.opening`, no timer is kept for each, nobody waits for a peer's
 close_notify, and what has been read from the socket before can be given to it (the first record
 may come in one read with a PROXY header).
@@ -31,7 +32,6 @@ answered.
 """
 
 import asyncio
-import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +39,11 @@ from twisted.internet.interfaces import ISSLTransport
 from zope.interface import implementer
 
 from ipquery.net.opening import Openings
+from ipquery.net.tls_records import RECORD_BYTES, Records, handshake_fault
 from ipquery.net.transport import LoopTransport
 
 if TYPE_CHECKING:
     from cryptography import x509
-
-# The plain text of one record at most (RFC 8446 section 5.1).
-_RECORD_BYTES = 1 << 14
 
 # What OpenSSL is given to decrypt at once, and what it may have encrypted before it is sent.
 _PIECE_BYTES = 1 << 15
@@ -69,34 +67,48 @@ class TlsStream(asyncio.Protocol):
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        records: Records,
         transport: LoopTransport,
         openings: Openings,
         first: bytes = b"",
+        peer_is_done: bool = False,
     ) -> None:
         """
+        :param records: new, or those of a connection that was begun without this.
         :param transport: is told that it is connected once the handshake is done.
         :param openings: keeps it until then.
-        :param first: what has been read from the stream already.
+        :param first: what has been read from the stream already, and isn't in the records.
+        :param peer_is_done: whether the peer has said close_notify already.
         """
         self._transport: Any = transport
         self._openings = openings
         self._first = first
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._peer_was_done = peer_is_done
+        self._records = records
+        self._incoming, self._outgoing = records.incoming, records.outgoing
+        self._tls = records.tls
         self._stream: Any = None
         self._deliver: Any = None
-        self._is_open = False
+        self._is_open = records.is_open
         self._is_written = False
-        openings.add(self)
+        if not self._is_open:
+            openings.add(self)
 
     # The loop's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake, which is the client's to open."""
+        """Begin the handshake, which is the client's to open, or go on with it."""
         self._stream = transport
         if self._is_written:
             self.abort()
+        unsent = self._records.take()
+        if unsent:
+            self._stream.write(unsent)
+        if self._is_open:
+            self._transport.connection_made(self)
+            if self._peer_was_done and not self._is_written:
+                self._peer_is_done()
+            return
         first, self._first = self._first, b""
         if first:
             self.data_received(first)
@@ -114,7 +126,7 @@ class TlsStream(asyncio.Protocol):
         if not self._is_open and not (self._shake_hands() and incoming.pending):
             return
         try:
-            data = self._tls.read(_RECORD_BYTES)
+            data = self._tls.read(RECORD_BYTES)
         except ssl.SSLWantReadError:
             self._flush()  # less than a record, or one of TLS itself
             return
@@ -123,7 +135,7 @@ class TlsStream(asyncio.Protocol):
             return
         if not data:
             self._peer_is_done()
-        elif incoming.pending or len(data) == _RECORD_BYTES:
+        elif incoming.pending or len(data) == RECORD_BYTES:
             records = [data]
             self._hand_on(records, self._read_records(records))
         else:
@@ -143,7 +155,7 @@ class TlsStream(asyncio.Protocol):
     def _read_records(self, records: list[bytes]) -> bool:
         """Decrypt what there is. Whether more may come."""
         try:
-            while record := self._tls.read(_RECORD_BYTES):
+            while record := self._tls.read(RECORD_BYTES):
                 records.append(record)
         except ssl.SSLWantReadError:
             return True
@@ -167,15 +179,13 @@ class TlsStream(asyncio.Protocol):
     def _shake_hands(self) -> bool:
         """Whether the handshake is done, and the stream is to be read."""
         try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            self._flush()
-            return False
+            self._is_open = self._records.shake_hands()
         except ssl.SSLError as error:
             self._fail(error)
             return False
         self._flush()
-        self._is_open = True
+        if not self._is_open:
+            return False
         self._openings.done(self)
         self._transport.connection_made(self)
         return not self._is_written
@@ -187,8 +197,7 @@ class TlsStream(asyncio.Protocol):
     def _fail(self, error: ssl.SSLError) -> None:
         """Tell the peer what is wrong, in the words that OpenSSL has for it, and close."""
         if not self._is_open:
-            what = (error.reason or "unknown error").lower().replace("_", " ")
-            self._openings.refuse(f"the TLS handshake failed: {what}", self._transport.peer_name)
+            self._openings.refuse(handshake_fault(error), self._transport.peer_name)
         self._is_written = True
         self._flush()
         self._stream.close()
@@ -261,9 +270,7 @@ class TlsStream(asyncio.Protocol):
         if self._is_written:
             return
         self._is_written = True
-        # It would say whether the peer has closed, too, which nobody waits for.
-        with contextlib.suppress(ssl.SSLError):
-            self._tls.unwrap()
+        self._records.say_close()
         self._flush()
 
     def abort(self) -> None:

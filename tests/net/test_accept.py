@@ -30,8 +30,10 @@ from tests.net.streams import (
     open_descriptors,
     read_all,
     soon,
+    tls,
     until,
 )
+from tests.net.tls_client import TlsClient
 
 
 @pytest_twisted.ensureDeferred
@@ -68,26 +70,35 @@ async def test_a_factory_may_refuse_a_connection(plain_harness: Harness) -> None
 
 
 class OneShot:
-    """Such a factory on the loop's own endpoint; what clients send is there before it accepts."""
+    """Such a factory on the loop's own endpoint, bare or over TLS.
 
-    def __init__(self) -> None:
-        self.harness = Harness(ENDPOINTS["loop"])
+    What bare clients send is there before it accepts.
+    """
+
+    def __init__(self, is_secure: bool) -> None:
+        self.harness = Harness(ENDPOINTS["tls" if is_secure else "loop"], is_secure)
+        self.is_secure = is_secure
         self.factory = First()
 
-    async def client(self, data: bytes) -> socket.socket:
+    async def client(self, data: bytes) -> Any:
         if not self.harness.ports:
             await self.harness.serve(self.factory)
         host: Any = self.harness.ports[0].getHost()
-        client = socket.create_connection((host.host, host.port))
-        client.settimeout(10)
-        self.harness.clients.append(client)
-        client.sendall(data)
+        plain = socket.create_connection((host.host, host.port))
+        plain.settimeout(10)
+        self.harness.clients.append(plain)
+        client: Any = plain
+        if self.is_secure:
+            client = TlsClient(plain, tls()[1])
+            await deferToThread(client.shake_hands)
+        if data:
+            client.sendall(data)
         return client
 
 
-@pytest.fixture
-def one_shot() -> Iterator[OneShot]:
-    made = OneShot()
+@pytest.fixture(params=[False, True], ids=["bare", "tls"])
+def one_shot(request: pytest.FixtureRequest) -> Iterator[OneShot]:
+    made = OneShot(request.param)
     yield made
     made.harness.close()
 
@@ -210,10 +221,11 @@ async def test_who_closes_or_resets_without_a_word_costs_nothing(one_shot: OneSh
     reset = await one_shot.client(b"once")
     reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     reset.close()
-    # The first has sent nothing yet: it gets a protocol, as one that may still ask.
-    made: Deferred[Recorder] = Deferred()
-    one_shot.factory.waiting.append(made)
-    assert (await made).received == b""
+    if not one_shot.is_secure:
+        # The first has sent nothing yet: it gets a protocol, as one that may still ask.
+        made: Deferred[Recorder] = Deferred()
+        one_shot.factory.waiting.append(made)
+        assert (await made).received == b""
     assert await deferToThread(read_all, await one_shot.client(b"once")) == b"done"
 
 
