@@ -5,6 +5,7 @@ import errno
 import socket
 import time
 from collections.abc import Callable
+from socket import SocketType
 from typing import Any, Protocol
 
 import attrs
@@ -50,10 +51,34 @@ _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SHORTAGE_SECONDS = 1
 
 
+Accept = Callable[[], tuple[SocketType, Any]]
+"""Accepts a connection: its socket, and the peer's name.
+
+:raises OSError: see accept(2).
+"""
+
+
+def _accepter(listening: socket.socket) -> Accept:
+    """What accepts bare connections.
+
+    ``socket.socket.accept`` makes a ``socket.socket`` of each, in Python: 6 us of the 30 that one
+    takes which is used once. Of the others, :meth:`LoopPort._open` makes it.
+    """
+    # Its own accept calls this, too; no public name does.
+    accept: Callable[[], tuple[int, Any]] = listening._accept  # type: ignore[attr-defined]
+    kind = int(listening.family), int(listening.type), listening.proto
+
+    def accept_bare() -> tuple[SocketType, Any]:
+        descriptor, peer = accept()
+        return SocketType(*kind, descriptor), peer
+
+    return accept_bare
+
+
 class AnswersFirst(Protocol):
     """What a protocol factory may be, too: one that can do without a protocol."""
 
-    quiet: set[socket.socket]
+    quiet: set[SocketType]
     """Connections that are kept after their first answer, without a protocol."""
     quiet_seconds: float
     """How long one is kept so."""
@@ -112,6 +137,7 @@ class LoopPort:
     ) -> None:
         self._loop = loop
         self._listening = listening
+        self._accept_bare = _accepter(listening)
         self._factory: Any = factory
         self._entrance = entrance
         self._balancers = entrance.balancers if entrance else Peers()
@@ -169,7 +195,7 @@ class LoopPort:
     def _accept_one(self) -> bool:
         """Whether there may be another to accept now."""
         try:
-            connection, peer = self._listening.accept()
+            connection, peer = self._accept_bare()
         except BlockingIOError:
             self._say_enough()
             return False
@@ -185,7 +211,7 @@ class LoopPort:
             connection.close()  # the peer has gone already
         return True
 
-    def _enter(self, connection: socket.socket, peer: Any) -> None:
+    def _enter(self, connection: SocketType, peer: Any) -> None:
         """Answer a connection here and now, or open it.
 
         :raises OSError: the peer has gone.
@@ -229,7 +255,7 @@ class LoopPort:
 
     def _open_tls(
         self,
-        connection: socket.socket,
+        connection: SocketType,
         peer: Any,
         records: Records,
         data: bytes = b"",
@@ -244,15 +270,16 @@ class LoopPort:
         openings = self._entrance.openings
         self._open(connection, TlsStream(records, transport, openings, peer_is_done=peer_is_done))
 
-    def _open(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
+    def _open(self, connection: SocketType, protocol: asyncio.Protocol) -> None:
         # Not when it is accepted: most are gone before they need it, and it is a system call.
         connection.setblocking(False)
-        opening = self._loop.create_task(self._hand_over(connection, protocol))
+        opened = socket.socket(fileno=connection.detach())
+        opening = self._loop.create_task(self._hand_over(opened, protocol))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
 
     @staticmethod
-    def _read_first(connection: socket.socket) -> bytes:
+    def _read_first(connection: SocketType) -> bytes:
         """What has come in already.
 
         :raises OSError: nothing more will: the peer has closed.
@@ -265,7 +292,7 @@ class LoopPort:
             raise ConnectionResetError
         return first
 
-    def _is_answered(self, connection: socket.socket, first: bytes, peer: Any) -> bool:
+    def _is_answered(self, connection: SocketType, first: bytes, peer: Any) -> bool:
         """Answer on the socket, if that can be done."""
         assert self._answer_first is not None
         assert self._quiet is not None
@@ -288,7 +315,7 @@ class LoopPort:
             self._quiet.add(connection, peer)
         return True
 
-    def _go_on(self, connection: socket.socket, peer: Any, data: bytes) -> None:
+    def _go_on(self, connection: SocketType, peer: Any, data: bytes) -> None:
         """A connection that was answered on its socket says more, or is to be drained."""
         self._open(connection, LoopTransport(self._loop, self._answered, peer, data))
 

@@ -8,9 +8,10 @@ nothing but to be closed, it costs twice as much.
 import asyncio
 import socket
 from collections.abc import Callable
+from socket import SocketType
 from typing import Any
 
-GoOn = Callable[[socket.socket, Any, bytes], None]
+GoOn = Callable[[SocketType, Any, bytes], None]
 """Takes a connection over: the socket, the peer's name, and what it has said meanwhile."""
 
 _READ_BYTES = 1 << 16
@@ -23,7 +24,7 @@ class QuietConnections:
         self,
         loop: asyncio.AbstractEventLoop,
         seconds: float,
-        counted: set[socket.socket],
+        counted: set[SocketType],
         go_on: GoOn,
     ) -> None:
         """
@@ -35,10 +36,10 @@ class QuietConnections:
         self._counted = counted
         self._go_on = go_on
         # In the order in which they came, which is that in which they are late.
-        self._waiting: dict[socket.socket, tuple[Any, float]] = {}
+        self._waiting: dict[SocketType, tuple[Any, float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
-    def add(self, connection: socket.socket, peer: Any) -> None:
+    def add(self, connection: SocketType, peer: Any) -> None:
         """Watch a connection."""
         self._counted.add(connection)
         self._waiting[connection] = peer, self._loop.time() + self._seconds
@@ -46,12 +47,12 @@ class QuietConnections:
         if self._alarm is None:
             self._alarm = self._loop.call_later(self._seconds, self._close_late)
 
-    def _take(self, connection: socket.socket) -> Any:
+    def _take(self, connection: SocketType) -> Any:
         self._loop.remove_reader(connection)
         self._counted.discard(connection)
         return self._waiting.pop(connection)[0]
 
-    def _read(self, connection: socket.socket) -> None:
+    def _read(self, connection: SocketType) -> None:
         try:
             data = connection.recv(_READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:

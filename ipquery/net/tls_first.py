@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from socket import SocketType
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -41,7 +42,7 @@ class HandOver(Protocol):
 
     def __call__(
         self,
-        connection: socket.socket,
+        connection: SocketType,
         peer: Any,
         records: Records,
         data: bytes = b"",
@@ -80,7 +81,7 @@ class TlsFirst:
         self.is_stopping = False
         self._contexts = contexts
 
-    def enter(self, connection: socket.socket, peer: Any, first: bytes) -> None:
+    def enter(self, connection: SocketType, peer: Any, first: bytes) -> None:
         """Begin with a connection.
 
         :param first: what has been read from it already.
@@ -96,7 +97,7 @@ class TlsFirst:
         self.is_stopping = True
         self.quiet.stop()
 
-    def _go_on(self, connection: socket.socket, told: tuple[Any, Records], data: bytes) -> None:
+    def _go_on(self, connection: SocketType, told: tuple[Any, Records], data: bytes) -> None:
         """A connection that was answered says more, or is to be drained."""
         peer, records = told
         records.incoming.write(data)
@@ -113,7 +114,7 @@ class TlsFirst:
             return
         records.say_close()
         # It may have gone already.
-        with connection, contextlib.suppress(OSError):
+        with contextlib.closing(connection), contextlib.suppress(OSError):
             connection.send(records.take(), socket.MSG_DONTWAIT)
 
 
@@ -123,7 +124,7 @@ class _Opening:
     __slots__ = ("_connection", "_first", "_peer", "_records")
 
     def __init__(
-        self, first: TlsFirst, connection: socket.socket, peer: Any, records: Records
+        self, first: TlsFirst, connection: SocketType, peer: Any, records: Records
     ) -> None:
         self._first = first
         self._connection = connection

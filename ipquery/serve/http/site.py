@@ -1,9 +1,9 @@
 """ApiSite: what all connections of a worker share."""
 
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from socket import SocketType
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -64,7 +64,7 @@ class ApiSite(Site):
         super().__init__(resource, parsePOSTFormSubmission=False, reactor=reactor)
         self.limits = limits
         self.connections: set[Channel] = set()
-        self.quiet: set[socket.socket] = set()
+        self.quiet: set[SocketType] = set()
         self.quiet_seconds = limits.idle_seconds
         self.exchanging: set[Channel] = set()
         """Those in the middle of an exchange."""
