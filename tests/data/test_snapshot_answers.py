@@ -26,7 +26,7 @@ from ipquery.data.record import FIELDS, FIELDS_OF
 from ipquery.data.snapshot import Describer, layout
 from ipquery.data.snapshot.encode import sections
 from ipquery.data.snapshot.finder import network_length
-from ipquery.data.snapshot.objects import Frame
+from ipquery.data.snapshot.objects import OF_ADDRESS, Kept, Template
 from ipquery.special import kind_of
 from tests.data.all_answers import SOURCES, all_answers
 from tests.data.builder import write
@@ -232,6 +232,9 @@ def test_a_match_refuses_what_is_no_address() -> None:
         db.match("1.2.3")
 
 
+TEMPLATE = Template(b" ".join([b"%b"] * (len(OF_ADDRESS) + 1)), tuple(range(len(OF_ADDRESS) + 1)))
+
+
 def _numbers(sections: dict[str, Any], name: str, fill: int) -> dict[str, Any]:
     return {**sections, name: bytes([fill]) * memoryview(sections[name]).nbytes}
 
@@ -249,7 +252,9 @@ def test_numbers_that_lead_nowhere(tmp_path: Path, name: str, fill: int) -> None
         layout.write(file, {**views, name: damaged.data}, {"sources": []})
     with open_snapshot(path) as db:
         find = db.finder(bytes)
-        find_object = db.object_finder(Frame(b"", b""))
+        kept = Kept(1 << 20)
+        find_text = db.text_finder(TEMPLATE, lambda answer: (bytes(db.members(answer)),), kept)
+        find_part = db.part_finder(db.members, kept)
         describer = Describer(db)
         for ip in ("0.0.0.0", "1.2.3.4", "255.255.255.255", "::", "2001::1", "ffff::"):
             for look_up in (db.find, db.match, lambda ip: describer.describe(*parse(ip))):
@@ -259,8 +264,9 @@ def test_numbers_that_lead_nowhere(tmp_path: Path, name: str, fill: int) -> None
                     assert "bad.ipq: the snapshot contradicts itself; build it again" in str(error)
             with suppress(DataError):
                 find(ip.encode())
-            # An object, or nothing.
-            find_object(ip.encode())
+            # Something, or nothing.
+            find_text(ip.encode())
+            find_part(ip.encode())
 
 
 @pytest.mark.parametrize(

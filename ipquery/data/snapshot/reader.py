@@ -8,7 +8,7 @@ from json.scanner import make_scanner
 from pathlib import Path
 from socket import AF_INET, inet_pton
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ipquery.address import V4_LAST, V6_LAST, parse, to_text, unpack_number
 from ipquery.data.record import FIELDS, DataError, Record
@@ -17,13 +17,12 @@ from ipquery.data.snapshot.mapped import MappedFile
 from ipquery.data.snapshot.match import Match
 from ipquery.data.snapshot.objects import (
     Around,
-    Frame,
+    Find,
     Kept,
-    Objects,
+    Template,
     around,
-    make_bare_object_finder,
-    make_object_finder,
     make_part_finder,
+    make_text_finder,
 )
 from ipquery.special import kind_of
 
@@ -35,6 +34,29 @@ _KEPT_SOURCES = 1000
 
 # typeshed has a scanner where the decoder goes.
 _scan = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
+
+
+POOLS: Mapping[str, tuple[str, ...]] = {
+    "region.names": FIELDS[:4],
+    "city.names": FIELDS[4:6],
+    "owner.names": FIELDS[6:8],
+    "region.details": FIELDS[8:10],
+    "city.details": FIELDS[10:12],
+    "place.details": FIELDS[12:16],
+    "owner.details": FIELDS[16:],
+}
+"""The fields that stand together in a snapshot: what they are of is before the dot."""
+
+
+class Parts(NamedTuple):
+    """Numbers of the parts that an answer is made of, which others have, too."""
+
+    region: int
+    city: int
+    place: int
+    owner: int
+    sources: tuple[int, int]
+    """Of the place, and of the owner."""
 
 
 def members_values(members: bytes | memoryview) -> tuple[Any, ...]:
@@ -90,7 +112,6 @@ class Snapshot:
         self._records: dict[int, Record] = {}
         self._sources: dict[bytes, dict[str, str]] = {}
         self._names: dict[str, Mapping[str, str]] = {}
-        self._objects: Objects | None = None
         # Most answers that aren't kept are of a region, a city or an owner that others have,
         # too. Those are read once: 6 us instead of 8 for a record.
         self._region_values = lru_cache(_KEPT_RECORDS)(self._reader("region"))
@@ -193,6 +214,23 @@ class Snapshot:
         except IndexError:
             raise self._damaged() from None
 
+    def parts(self, number: int) -> Parts:
+        """What an answer is made of."""
+        columns = self._columns
+        try:
+            place, owner = self._place[number], self._owner[number]
+            sources = columns["place.sources"][place], columns["owner.sources"][owner]
+            return Parts(self._region[place], self._city[place], place, owner, sources)
+        except IndexError:
+            raise self._damaged() from None
+
+    def pool_text(self, name: str) -> Callable[[int], memoryview]:
+        """What reads the members of a JSON object that a part has in one of :data:`POOLS`.
+
+        It raises an ``IndexError`` for numbers that lead nowhere.
+        """
+        return self._pools[name].text
+
     def finder(self, prepare: Callable[[bytes], bytes]) -> Callable[[bytes], bytes | None]:
         """A look-up for the hot path: from the bytes of an address to its prepared answer.
 
@@ -204,37 +242,20 @@ class Snapshot:
         return make_finder(self._steps, self.answer, prepare)
 
     def part_finder(
-        self, say: Callable[[int], bytes], kept: Kept
-    ) -> Callable[[bytes], bytes | None]:
-        """A look-up of parts of objects that don't depend on the address, but for its answer.
+        self, say: Callable[[int], bytes], kept: Kept, finds_unknown: bool = True
+    ) -> Find:
+        """See :func:`~ipquery.data.snapshot.objects.make_part_finder`."""
+        return make_part_finder(self._steps, say, kept, finds_unknown)
 
-        :param say: makes what is found of an answer's number; 0 is none.
-        :param kept: where that is kept, perhaps beside what other look-ups find.
-        :returns: a function that returns ``None`` if it was given no address.
-        """
-        return make_part_finder(self._steps, say, kept)
-
-    def object_finder(
-        self, frame: Frame, finds_unknown: bool = True
-    ) -> Callable[[bytes], bytes | None]:
-        """A look-up for the hot path: from the bytes of an address to its object, as
-        :mod:`ipquery.data.snapshot.objects` describes it, in a frame.
-
-        :param finds_unknown: whether public addresses without a record have one, too. Those with
-            a special purpose always have one, in which no field is known.
-        :returns: a function that returns ``None`` where there is none, or it was given no
-            address.
-        """
-        return make_object_finder(self._steps, self._shared_objects(), frame, finds_unknown)
-
-    def bare_object_finder(self) -> Callable[[bytes], bytes | None]:
-        """The same of the object alone, whether there is a record or not."""
-        return make_bare_object_finder(self._steps, self._shared_objects())
-
-    def _shared_objects(self) -> Objects:
-        if self._objects is None:
-            self._objects = Objects(self._steps, self.members, self.source_members, self.identity)
-        return self._objects
+    def text_finder(
+        self,
+        template: Template,
+        pieces_of: Callable[[int], tuple[bytes, ...]],
+        kept: Kept,
+        finds_unknown: bool = True,
+    ) -> Find:
+        """See :func:`~ipquery.data.snapshot.objects.make_text_finder`."""
+        return make_text_finder(self._steps, template, pieces_of, kept, finds_unknown)
 
     def around(self, version: int, number: int) -> Around:
         """The kind of an address, and for how far around it its answer holds."""

@@ -20,7 +20,6 @@ from twisted.logger import Logger
 from ipquery.address import shorten
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.snapshot.objects import Kept
 from ipquery.serve.api.batch_bodies import (
     ArrayReader,
     Bad,
@@ -43,7 +42,6 @@ from ipquery.serve.api.batch_forms import (
 )
 from ipquery.serve.api.negotiation import preferred
 from ipquery.serve.api.problems import PROBLEM_JSON, Problem
-from ipquery.serve.api.rendition import render
 from ipquery.serve.api.selection import ALL, Selection, parse_selection, select
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.fast import Find
@@ -69,9 +67,8 @@ _BODIES: Mapping[str, tuple[Callable[[], Reader], Form]] = {
 }
 """By Content-Type: what reads a body, and the form of its answer if the caller wants no other."""
 
-# Finders that are kept, and bytes of what all of them keep, in a worker that is asked for
-# many selections.
-_KEPT_FINDERS, _KEPT_BYTES = 64, 16 << 20
+# Finders that are kept, in a worker that is asked for many selections.
+_KEPT_FINDERS = 64
 
 # A portion is over after that: less than a turn. An address takes from 1 us to 30 us, if nothing
 # is kept of its answer, so the clock is looked at after a few.
@@ -106,7 +103,6 @@ class Batches:
         self.now = now
         self._v1 = v1
         self._snapshot: Snapshot | None = None
-        self._kept = Kept(_KEPT_BYTES)
         self._finders: dict[tuple[Selection, Form], Find] = {}
         self._plans: dict[tuple[bytes | None, ...], _Plan] = {}
 
@@ -157,24 +153,20 @@ class Batches:
         v1 = self._v1
         if self._snapshot is not v1.snapshot:
             self._snapshot = v1.snapshot
-            self._forget()
+            self._finders.clear()
         found = self._finders.get((selection, form))
         if found is None:
             if len(self._finders) >= _KEPT_FINDERS:
-                self._forget()
+                self._finders.clear()
             found = self._finders[selection, form] = self._make(selection, form)
         return found
-
-    def _forget(self) -> None:
-        self._finders = {}
-        self._kept = Kept(_KEPT_BYTES)
 
     def _make(self, selection: Selection, form: Form) -> Find:
         if form.rendered is None:
             # What has no record isn't told from what is no address: both are null.
             return self._v1.snapshot.finder(lambda answer: answer)
-        rendition = render(selection, form.rendered)
-        return self._v1.entry_finder(rendition.as_row() if form is CSV else rendition, self._kept)
+        rendition = self._v1.rendition(selection, form.rendered)
+        return self._v1.finder(rendition.as_row() if form is CSV else rendition)
 
 
 @attrs.frozen(eq=False)

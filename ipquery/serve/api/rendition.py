@@ -7,32 +7,31 @@ itself and what is around it. So it is compiled to a template, in which these ar
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any
 
 import attrs
 
-from ipquery.data.snapshot.objects import Around
+from ipquery.data.snapshot.objects import OF_ADDRESS, Template
 from ipquery.serve.api.negotiation import Media
 from ipquery.serve.api.selection import NESTED, Selection
 
 _Names = tuple[str, tuple[str, ...] | None]
 """A member, and the names below it, or ``None`` for the whole."""
 
+Run = Sequence[_Names]
+"""Members that follow each other."""
+
 # Made once: json.dumps would make one for each call, which takes as long as the rest.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-# What depends on the address: itself, and what is around it.
-_OF_ADDRESS = ("ip", "kind", "network", "range.first", "range.last")
-
 # What members depend on; the others on the record. Sources are apart from it, as thousands of
 # records have the same.
-_ADDRESS, _RECORD, _SOURCES = "address", "record", "sources"
-_DEPENDS = {
+_ADDRESS, _RECORD, SOURCES = "address", "record", "sources"
+DEPENDS = {
     **dict.fromkeys(("ip", "kind", "network", "range"), _ADDRESS),
-    **dict.fromkeys(("sources", "snapshot"), _SOURCES),
+    **dict.fromkeys(("sources", "snapshot"), SOURCES),
 }
 
 # A value is one line, whatever a database has in it.
@@ -48,42 +47,32 @@ class Rendition:
 
     selection: Selection
     media: Media
-    needs_around: bool
-    """Whether more than the address itself depends on the address."""
-    needs_address: bool
-    """Whether anything does."""
+    template: Template
     opening: bytes
     """What comes before the first value: in CSV the line of names."""
-    _runs: Sequence[Sequence[_Names]]
-    """What depends on the answer, between what depends on the address."""
-    _template: bytes
-    _pick: Callable[[Sequence[bytes]], Any]
+    runs: Sequence[Run]
+    """What depends on the answer, between what depends on the address: a piece each."""
 
     def pieces(self, values: Mapping[str, Any]) -> tuple[bytes, ...]:
         """What is to be said of an answer.
 
         :param values: of all members that don't depend on the address; ``None`` is unknown.
         """
-        return tuple(self._say(run, values).encode() for run in self._runs)
-
-    def body(self, ip: bytes, around: Around | None, pieces: Sequence[bytes]) -> bytes:
-        """The whole.
-
-        :param ip: an address in its usual spelling.
-        :param around: may be ``None`` if it isn't needed.
-        :param pieces: of its answer.
-        """
-        given = [text.encode() for text in around] if around else _NOTHING
-        whole: bytes = self._template % self._pick((ip, *given, *pieces))
-        return whole
+        return tuple([self.say(run, values).encode() for run in self.runs])
 
     def as_row(self) -> "Rendition":
         """The same in CSV without the line of names, for more than one row: before the value
         of a last column, and without the end of the row."""
-        row = self._template[len(self.opening) :].removesuffix(b"\r\n")
-        return attrs.evolve(self, template=row + b",")
+        row = self.template.text[len(self.opening) :].removesuffix(b"\r\n")
+        return attrs.evolve(self, template=Template(row + b",", self.template.order))
 
-    def _say(self, run: Sequence[_Names], values: Mapping[str, Any]) -> str:
+    @property
+    def between(self) -> bytes:
+        """What stands between two values."""
+        return _AROUND[self.media][1].encode()
+
+    def say(self, run: Run, values: Mapping[str, Any]) -> str:
+        """Values as they follow each other: of a run, or of a part of one."""
         if self.media is Media.JSON:
             chosen = {
                 name: values[name]
@@ -99,44 +88,33 @@ class Rendition:
         if self.media is Media.TEXT:
             return "\n".join(texts)
         # A line without anything would be no row to most readers.
-        if texts == [""] and len(self._runs) == 1 and self._template.count(b",") == 0:
+        if texts == [""] and len(self.runs) == 1 and self.template.text.count(b",") == 0:
             return '""'
         return ",".join(map(quoted, texts))
-
-
-_NOTHING = (b"",) * 4
 
 
 def render(selection: Selection, media: Media) -> Rendition:
     """Compile."""
     is_json = media is Media.JSON
     said = selection.members if is_json else [*_leaves(selection)]
-    runs: list[Sequence[_Names]] = []
+    runs: list[Run] = []
     parts: list[str] = []
     order: list[int] = []
-    for depends, names in itertools.groupby(said, lambda one: _DEPENDS.get(one[0], _RECORD)):
+    for depends, names in itertools.groupby(said, lambda one: DEPENDS.get(one[0], _RECORD)):
         if depends is not _ADDRESS:
-            order.append(len(_OF_ADDRESS) + len(runs))
+            order.append(len(OF_ADDRESS) + len(runs))
             runs.append(tuple(names))
             parts.append("%b")
             continue
         for name, below in names:
             leaves = _below(name, below)
-            order += [_OF_ADDRESS.index(_dotted(name, leaf)) for leaf in leaves]
+            order += [OF_ADDRESS.index(leaf or name) for leaf in leaves]
             parts.append(_json_template(name, leaves) if is_json else "%b")
     opening, between, closing = _AROUND[media]
     if media is Media.CSV:
         opening = ",".join(columns(selection)) + "\r\n"
-    return Rendition(
-        selection,
-        media,
-        any(0 < place < len(_OF_ADDRESS) for place in order),
-        any(place < len(_OF_ADDRESS) for place in order),
-        opening.encode(),
-        runs,
-        f"{opening}{between.join(parts)}{closing}".encode(),
-        itemgetter(*order),
-    )
+    template = Template(f"{opening}{between.join(parts)}{closing}".encode(), tuple(order))
+    return Rendition(selection, media, template, opening.encode(), runs)
 
 
 # What is written before, between and behind values.
@@ -195,9 +173,12 @@ def quoted(text: str) -> str:
 def translate(values: dict[str, Any], names: Mapping[str, str]) -> None:
     """Have the places of an answer named otherwise, where their codes have names.
 
+    :param values: of an answer, or of a part of it that has names and their codes.
     :param names: by code, see :meth:`~ipquery.data.snapshot.Snapshot.names`.
     """
-    for name, codes in _CODES_OF.items():
+    for name, codes in CODES_OF.items():
+        if name not in values:
+            continue
         for code in codes:
             known = names.get(values[code] or "")
             if known is not None:
@@ -205,8 +186,9 @@ def translate(values: dict[str, Any], names: Mapping[str, str]) -> None:
                 break
 
 
-_CODES_OF = {
+CODES_OF: Mapping[str, Sequence[str]] = {
     "country": ("country_code",),
     "province": ("subdivision_code", "province_code"),
     "city": ("city_code",),
 }
+"""What names are found by: the first of these that has one. All are of one part."""

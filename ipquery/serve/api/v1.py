@@ -12,16 +12,17 @@ from typing import Any, NamedTuple
 import attrs
 
 from ipquery.address import parse, shorten, to_text
-from ipquery.data.record import FIELDS, DataError, Record
+from ipquery.data.record import FIELDS, Record
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.snapshot.objects import Frame, Kept
+from ipquery.data.snapshot.objects import Kept
 from ipquery.serve.api.negotiation import Media, choose, is_unchanged
+from ipquery.serve.api.pieces import make_pieces_of
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.rendition import Rendition, render, translate
-from ipquery.serve.api.selection import ALL, Selection, parse_selection
+from ipquery.serve.api.selection import Selection, parse_selection
 from ipquery.serve.api.settings import ANY_ORIGIN, ApiSettings
 from ipquery.serve.http.fast import Find
-from ipquery.serve.http.reply import Reply, field_lines, with_connection
+from ipquery.serve.http.reply import Reply, field_lines
 from ipquery.special import is_special
 
 PATH = "/v1/ip/"
@@ -33,9 +34,8 @@ REMOTE = "remote"
 # What is understood once and kept: texts up to so many bytes, and so many of them.
 _LONGEST_KEPT, _KEPT = 512, 512
 
-# Pieces of answers that are kept, as large as those of objects that weren't asked to be
-# anything else.
-_KEPT_BYTES, _ENTRY_BYTES = 8 << 20, 300
+# Of what is said of answers, for all that may be asked of them: whole objects are 0.8 KB each.
+_KEPT_BYTES = 24 << 20
 
 # Another number for another way to say the same: it is a part of every ETag.
 _FORM = "1"
@@ -102,11 +102,8 @@ class V1:
         """When it began to answer, in seconds since the epoch."""
         self._prepared: dict[Asked, Prepared | None] = {}
         self._made: dict[tuple[Rendition, bytes | None], Prepared] = {}
-        self._object_find: Find | None = None
-        self._pieces: dict[tuple[Rendition, int], tuple[bytes, ...]] = {}
-        # Answers have pieces in common: sources, or the country alone.
-        self._shared: dict[bytes, bytes] = {}
-        self._kept = 0
+        self._kept = Kept(_KEPT_BYTES)
+        self._finders: dict[tuple[Rendition, bool], Find] = {}
 
     # What is asked
 
@@ -148,11 +145,7 @@ class V1:
         if media is None:
             offered = ", ".join(one.range for one in Media)
             raise Problem("not-acceptable", f"there are: {offered}")
-        rendition = self._renditions.get((selection, media))
-        if rendition is None:
-            if len(self._renditions) >= _KEPT:
-                self._renditions.clear()
-            rendition = self._renditions[selection, media] = render(selection, media)
+        rendition = self.rendition(selection, media)
         allowed = self._allowed(asked.origin)
         made = self._made.get((rendition, allowed))
         if made is None:
@@ -160,6 +153,15 @@ class V1:
                 self._made.clear()
             made = self._made[rendition, allowed] = self._make(rendition, allowed)
         return made
+
+    def rendition(self, selection: Selection, media: Media) -> Rendition:
+        """How a selection is said in a form: the same one each time, as long as it is kept."""
+        found = self._renditions.get((selection, media))
+        if found is None:
+            if len(self._renditions) >= _KEPT:
+                self._renditions.clear()
+            found = self._renditions[selection, media] = render(selection, media)
+        return found
 
     def _allowed(self, origin: bytes | None) -> bytes | None:
         """The origin whose scripts may read the answer, if that is to be said."""
@@ -188,39 +190,35 @@ class V1:
         form = hashlib.sha256(said.encode()).hexdigest()[:8]
         etag = f'"{self.snapshot.identity[:32]}-{form}"'
         headers = self._headers(etag, allowed)
-        lines = _lines(headers)
         before = b"Content-Type: %b\r\nContent-Length: " % rendition.media.value
-        if rendition.media is Media.JSON and rendition.selection == ALL:
-            find = self._object_finder(before, etag, allowed)
-        else:
-            find = self._finder(rendition, before, b"\r\n%b\r\n" % lines)
+        lines = _lines(headers)
+        find = _framed(self.finder(rendition, self._finds_unknown), before, b"\r\n%b\r\n" % lines)
         return Prepared(rendition, etag, headers, b"%b\r\n" % lines, find)
 
-    def _object_finder(self, before: bytes, etag: str, allowed: bytes | None) -> Find:
-        """One for all origins, as what it keeps is large."""
-        is_common = allowed is None or ANY_ORIGIN in self._settings.cors
-        common = self._object_find
-        if common is None:
-            lines = _lines(self._headers(etag, allowed if is_common else None))
-            common = self._object_find = self.snapshot.object_finder(
-                Frame(before, b"\r\n%b\r\n" % lines), self._finds_unknown
-            )
-        return common if allowed is None or is_common else _with_origin(common, allowed)
+    def finder(self, rendition: Rendition, finds_unknown: bool = True) -> Find:
+        """A look-up of what a rendition says of an address, without a head.
 
-    def _finder(self, rendition: Rendition, before: bytes, after: bytes) -> Find:
-        def find(ip: bytes) -> bytes | None:
-            try:
-                version, number = parse(ip.decode())
-                answer = self._answer(version, number)
-                if answer is None:
-                    return None
-                body = self._body(rendition, version, number, answer)
-            # A file that contradicts itself finds nothing here; the routes say what is wrong.
-            except (ValueError, DataError):
-                return None
-            return b"%b%d%b%b" % (before, len(body), after, body)
+        It goes by the snapshot that is current now.
 
-        return find
+        :param finds_unknown: whether public addresses without a record are told that nothing is
+            known of them, or left to others.
+        """
+        found = self._finders.get((rendition, finds_unknown))
+        if found is None:
+            if len(self._finders) >= _KEPT:
+                self._finders.clear()
+            found = self._make_finder(rendition, finds_unknown)
+            self._finders[rendition, finds_unknown] = found
+        return found
+
+    def _make_finder(self, rendition: Rendition, finds_unknown: bool) -> Find:
+        snapshot, template, kept = self.snapshot, rendition.template, self._kept
+        pieces_of = make_pieces_of(snapshot, rendition, kept)
+        if template.needs_address:
+            return snapshot.text_finder(template, pieces_of, kept, finds_unknown)
+        return snapshot.part_finder(
+            lambda answer: template.fill(b"", None, pieces_of(answer)), kept, finds_unknown
+        )
 
     def _answer(self, version: int, number: int) -> int | None:
         """The number of the answer, 0 if nothing is known; ``None`` if others are to be asked."""
@@ -230,29 +228,19 @@ class V1:
         answer = self.snapshot.answer_number(version, number)
         return answer if answer or self._finds_unknown else None
 
-    def _body(self, rendition: Rendition, version: int, number: int, answer: int) -> bytes:
-        around = self.snapshot.around(version, number) if rendition.needs_around else None
-        pieces = self._pieces.get((rendition, answer))
-        if pieces is None:
-            pieces = self._keep(rendition, answer)
-        return rendition.body(to_text(version, number).encode(), around, pieces)
+    # For the routes, which make everything anew: what is kept is held against them in the tests.
 
-    def _keep(self, rendition: Rendition, answer: int) -> tuple[bytes, ...]:
-        made = rendition.pieces(self._values(rendition, answer))
-        new = sum(len(piece) for piece in made if piece not in self._shared)
-        # All at once: what is asked for often is soon back.
-        self._kept += new + _ENTRY_BYTES
-        if self._kept > _KEPT_BYTES:
-            self._pieces.clear()
-            self._shared.clear()
-            self._kept = sum(map(len, made)) + _ENTRY_BYTES
-        pieces = tuple([self._shared.setdefault(piece, piece) for piece in made])
-        self._pieces[rendition, answer] = pieces
-        return pieces
-
-    def _values(self, rendition: Rendition, answer: int) -> dict[str, Any]:
-        snapshot = self.snapshot
-        return self._completed(rendition, snapshot.values(answer), snapshot.sources(answer))
+    def _body(
+        self,
+        rendition: Rendition,
+        version: int,
+        number: int,
+        values: dict[str, Any],
+        sources: Mapping[str, str],
+    ) -> bytes:
+        pieces = rendition.pieces(self._completed(rendition, values, sources))
+        around = self.snapshot.around(version, number)
+        return rendition.template.fill(to_text(version, number).encode(), around, pieces)
 
     def _completed(
         self, rendition: Rendition, values: dict[str, Any], sources: Mapping[str, str]
@@ -261,36 +249,6 @@ class V1:
         if language is not None:
             translate(values, self.snapshot.names(language))
         return {**values, "sources": sources, "snapshot": self.snapshot.identity}
-
-    def entry_finder(self, rendition: Rendition, kept: Kept) -> Find:
-        """A look-up of what a rendition says of an address, without a head.
-
-        It goes by the snapshot that is current now. It knows of no others that might be asked:
-        of addresses without a record it says that nothing is known.
-
-        :param kept: where that is kept, if it doesn't depend on the address.
-        """
-        snapshot = self.snapshot
-        if rendition.media is Media.JSON and rendition.selection == ALL:
-            return snapshot.bare_object_finder()
-        if not rendition.needs_address:
-            return snapshot.part_finder(
-                lambda answer: rendition.body(
-                    b"", None, rendition.pieces(self._values(rendition, answer))
-                ),
-                kept,
-            )
-
-        def find(ip: bytes) -> bytes | None:
-            try:
-                version, number = parse(ip.decode())
-            except ValueError:
-                return None
-            return self._body(rendition, version, number, self._answer(version, number) or 0)
-
-        return find
-
-    # For the routes
 
     def reply(self, ip: str, asked: Asked, none_match: str | None) -> Reply | None:
         """The answer to a request; ``None`` if others are to be asked about the address.
@@ -305,7 +263,9 @@ class V1:
             return None
         if is_unchanged(none_match, prepared.etag):
             return Reply(304, b"", prepared.headers, None)
-        body = self._body(prepared.rendition, version, number, answer)
+        snapshot = self.snapshot
+        values, sources = snapshot.values(answer), snapshot.sources(answer)
+        body = self._body(prepared.rendition, version, number, values, sources)
         return Reply(200, body, prepared.headers, prepared.rendition.media.value)
 
     def reply_others(
@@ -321,9 +281,7 @@ class V1:
         record = Record() if found is None else Record.from_answer(found)
         values = attrs.asdict(record)
         sources = {name: REMOTE for name in FIELDS if values[name] is not None}
-        pieces = rendition.pieces(self._completed(rendition, values, sources))
-        around = self.snapshot.around(version, number)
-        body = rendition.body(to_text(version, number).encode(), around, pieces)
+        body = self._body(rendition, version, number, values, sources)
         # The snapshot isn't what it depends on.
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = self._headers(etag, self._allowed(asked.origin))
@@ -340,14 +298,14 @@ def _lines(headers: Mapping[str, str]) -> bytes:
     return field_lines((name.encode(), value.encode("latin-1")) for name, value in headers.items())
 
 
-def _with_origin(find: Find, allowed: bytes) -> Find:
-    line = b"Access-Control-Allow-Origin: %b\r\n" % allowed
+def _framed(find: Find, before: bytes, after: bytes) -> Find:
+    """What finds a body with its length before it, in decimal digits, between two texts."""
 
-    def find_with_origin(ip: bytes) -> bytes | None:
-        rest = find(ip)
-        return None if rest is None else with_connection(rest, line)
+    def find_framed(ip: bytes) -> bytes | None:
+        body = find(ip)
+        return None if body is None else b"%b%d%b%b" % (before, len(body), after, body)
 
-    return find_with_origin
+    return find_framed
 
 
 def address_of(ip: str) -> tuple[int, int]:

@@ -17,12 +17,13 @@ from ipquery import Snapshot, open_snapshot
 from ipquery.address import parse, to_text
 from ipquery.data.answers import Answers
 from ipquery.data.record import FIELDS, Record
-from ipquery.data.snapshot.objects import Frame
 from ipquery.data.snapshot.spoken import names_by_code
 from ipquery.serve.api.negotiation import Media, choose, is_unchanged
 from ipquery.serve.api.problems import Problem
-from ipquery.serve.api.selection import MEMBERS, NESTED, SOURCED, parse_selection
+from ipquery.serve.api.selection import MEMBERS, NESTED, SOURCED, Selection, parse_selection
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.api.v1 import V1
+from ipquery.serve.http.fast import Find
 from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.lookup.resolver import Cached, Opinion, Resolver
 from ipquery.special import is_special
@@ -62,6 +63,11 @@ def _object(db: Snapshot, ip: str) -> dict[str, Any]:
     }
 
 
+def _object_finder(db: Snapshot, finds_unknown: bool = True) -> Find:
+    v1 = V1(db)
+    return v1.finder(v1.rendition(Selection(), Media.JSON), finds_unknown)
+
+
 # The object
 
 
@@ -71,7 +77,7 @@ def test_an_object_says_what_match_does(answers: Answers, finds_unknown: bool) -
     path = write(Path(f"/dev/shm/ipquery-v1-{os.getpid()}.ipq"), answers, ["a", "b", "c"])
     try:
         with open_snapshot(path) as db:
-            find = db.object_finder(Frame(b"<", b">"), finds_unknown)
+            find = _object_finder(db, finds_unknown)
             for version in (4, 6):
                 rows = [(first, last, 0) for first, last, _ in db.ranges(version)]
                 for number in addresses_of_interest(version, rows):
@@ -83,9 +89,7 @@ def test_an_object_says_what_match_does(answers: Answers, finds_unknown: bool) -
                             assert found is None
                             continue
                         assert found is not None
-                        length, _, body = found.partition(b">")
-                        assert int(length[1:]) == len(body)
-                        given = json.loads(body)
+                        given = json.loads(found)
                         assert given == _object(db, text)
                         assert list(given) == list(MEMBERS)
                         assert list(given["sources"]) == list(_object(db, text)["sources"])
@@ -95,7 +99,7 @@ def test_an_object_says_what_match_does(answers: Answers, finds_unknown: bool) -
 
 @given(st.binary(max_size=20) | st.sampled_from((b"1.2.3", b"01.2.3.4", b"1.2.3.4\0", b"::g")))
 def test_what_is_no_address_is_not_found(text: bytes) -> None:
-    find = sample().object_finder(Frame(b"", b""))
+    find = _object_finder(sample())
     try:
         parse(text.decode())
     except ValueError:
@@ -103,13 +107,12 @@ def test_what_is_no_address_is_not_found(text: bytes) -> None:
 
 
 def test_objects_kept_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ipquery.data.snapshot.objects._KEPT_BYTES", 1)
-    monkeypatch.setattr("ipquery.data.snapshot.objects._KEPT_NETWORKS", 1)
-    find = sample().object_finder(Frame(b"", b">"))
+    monkeypatch.setattr("ipquery.serve.api.v1._KEPT_BYTES", 1)
+    find = _object_finder(sample())
     for ip in ["1.2.3.4", "1.0.0.0", "9.9.9.9", "1.9.9.9", "2000::1"] * 3:
         found = find(ip.encode())
         assert found is not None
-        assert json.loads(found.partition(b">")[2]) == _object(sample(), ip)
+        assert json.loads(found) == _object(sample(), ip)
 
 
 @pytest.mark.parametrize(
