@@ -194,12 +194,23 @@ class Api:
         """No such path, or not with this method."""
         error = cast(HTTPException, failure.value)
         headers = {}
+        if isinstance(error, MethodNotAllowed) and self._is_for_nobody(request):
+            error = NotFound()
         if isinstance(error, MethodNotAllowed):
             # Sorted: werkzeug gives them in another order in every process.
             headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         if _is_v1(request) and error.code in _PROBLEMS:
             return self._send_problem(request, Problem(_PROBLEMS[error.code], headers=headers))
         return send(request, refusal(error.code or 500, headers=headers))
+
+    def _is_for_nobody(self, request: IRequest) -> bool:
+        """Whether a path is one of those for people and nothing is there: a file that doesn't
+        exist, or anything if the page is switched off. No method is allowed there."""
+        path = cast(Request, request).path.decode("latin-1")
+        is_for_people = path in (page.PATH, openapi.REFERENCE_PATH) or path.startswith(
+            page.FILES_PATH
+        )
+        return is_for_people and path not in self._documents.people
 
     @app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Failure) -> bytes:

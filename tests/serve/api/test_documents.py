@@ -79,6 +79,7 @@ def test_browsers_are_told_what_a_page_may_do(connection: Connection, path: str)
 def test_the_page_can_be_switched_off(path: str) -> None:
     connection = Server(page=False).connect()
     assert connection.ask(get(path)).status == 404
+    assert connection.ask(post(b"{}", target=path)).status == 404
     described = connection.ask(get("/openapi.json"))
     assert described.status == 200
     assert path not in described.json["paths"]
@@ -89,6 +90,7 @@ def test_the_page_can_be_switched_off(path: str) -> None:
 )
 def test_nothing_else_is_sent(connection: Connection, path: str) -> None:
     assert connection.ask(get(path)).status == 404
+    assert connection.ask(post(b"{}", target=path)).status == 404
 
 
 @pytest.mark.parametrize("path", TYPES)
