@@ -19,7 +19,7 @@ from tests.integration.daemon import TWISTD, Daemon, Daemons, exchange
 from tests.integration.load import Load
 from tests.integration.secure import SecureSite, connect
 from tests.programs import require
-from tests.serve.http.connection import get, parse_responses
+from tests.serve.http.connection import get, parse_chunks, parse_head, parse_responses
 
 QUERY = get("/api/ip_query?ip=1.2.3.4")
 
@@ -91,6 +91,30 @@ def test_curl_and_openssl_are_served(shared: tuple[Daemon, ssl.SSLContext]) -> N
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
     assert said.startswith('["中国","CN"')
     assert said.endswith("200")
+
+
+def test_a_batch_is_streamed_as_without_tls(shared: tuple[Daemon, ssl.SSLContext]) -> None:
+    """8 MB, read by a client that lags behind: to the byte."""
+    daemon, context = shared
+    body = b"".join(b"1.2.%d.%d\n" % divmod(number, 256) for number in range(10_000))
+    request = get(
+        "/v1/batch", "Content-Type: text/plain", f"Content-Length: {len(body)}",
+        "Connection: close", method="POST",
+    )  # fmt: skip
+
+    def answer(client: socket.socket) -> bytes:
+        client.settimeout(30)
+        client.sendall(request + body)
+        got = bytearray()
+        while more := client.recv(1 << 16):
+            got += more
+        read, rest, ends = parse_chunks(parse_head(bytes(got))[2])
+        assert (rest, ends) == (b"", True)
+        return read
+
+    with connect(daemon, context) as secure, daemon.connect() as plain:
+        assert answer(secure) == (expected := answer(plain))
+    assert expected.count(b"\n") == 10_000
 
 
 # Sessions
