@@ -13,7 +13,7 @@ import attrs
 
 from ipquery import Snapshot
 from ipquery.address import to_text
-from ipquery.serve.api import contract
+from ipquery.serve.api import contract, v1
 
 # Different requests of a shape: at 100,000 a second each comes again after 0.7 s.
 COUNT = 65_536
@@ -74,6 +74,16 @@ def get(ip: bytes, fields: bytes = b"", method: bytes = b"GET", version: bytes =
     """A look-up by GET or HEAD."""
     line = b"%s %s?ip=%s HTTP/%s\r\n" % (method, _PATH, ip, version)
     return line + _HOST + fields + b"\r\n"
+
+
+def look_up_v1(query: bytes) -> "Write":
+    """Objects, with a query string or without."""
+    rest = (b"?" + query if query else b"") + b" HTTP/1.1\r\n" + _HOST + b"\r\n"
+
+    def write_v1(ips: Addresses) -> Iterable[bytes]:
+        return (b"GET " + v1.PATH.encode() + ip + rest for ip in ips.v4)
+
+    return write_v1
 
 
 def post(ip: bytes, path: bytes = _PATH) -> bytes:
