@@ -4,7 +4,8 @@
 
 wrk sends the batches, 8 at the same time, on the core that the servers don't have. What is
 compared is processor time of the server for an address: the generator, which reads up to
-8 MB for each answer, is slower than the server in some of the rows.
+8 MB for each answer, is slower than the server in some of the rows. Behind the rows stands what
+batches cost others, see :mod:`loadgen.bench.neighbours`.
 """
 
 import json
@@ -22,7 +23,7 @@ from ipquery import Snapshot
 from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.progress import reporter
-from loadgen.bench import requests, subjects
+from loadgen.bench import neighbours, requests, subjects
 from loadgen.bench.rounds import Contender, Row, measure
 from loadgen.peers.cores import LOAD_CORE, SERVER_CORE
 from loadgen.peers.servers import GEOIP2, IPQUERY, Running, Server
@@ -66,9 +67,11 @@ class Form:
         return (head + body).encode()
 
 
+_LARGEST = Form("NDJSON, whole objects", _NDJSON, _NDJSON)
+
 FORMS = (
     Form("NDJSON, two fields", _NDJSON, _NDJSON, _TWO),
-    Form("NDJSON, whole objects", _NDJSON, _NDJSON),
+    _LARGEST,
     Form("NDJSON of objects, two fields", _NDJSON, _NDJSON, _TWO, gives_objects=True),
     Form("text to NDJSON, two fields", _TEXT, _NDJSON, _TWO),
     Form("JSON, two fields", _JSON, _JSON, _TWO),
@@ -137,7 +140,10 @@ def table(rows: Sequence[tuple[str, int, Row]]) -> Table:
 def main(
     snapshot: Path | None, rounds: int, seconds: int, only: Sequence[str], mmdb: Path | None
 ) -> None:
-    """Measure batches beside look-ups one by one. Without --mmdb there is no nginx."""
+    """Measure batches beside look-ups one by one, and what they cost others.
+
+    Without --mmdb there is no nginx.
+    """
     if snapshot is None:
         snapshot = served_snapshot(default_sources(), default_cache(), reporter(sys.stderr))
     forms = [form for form in FORMS if not only or any(fnmatchcase(form.name, one) for one in only)]
@@ -158,8 +164,18 @@ def main(
                 seconds,
                 lambda text: click.echo(text, err=True),
             )
+            batches = folder / "neighbours"
+            starts = range(0, len(addresses) - _SIZES[-1] + 1, _SIZES[-1])
+            request = _LARGEST.request
+            requests.write(batches, (request(addresses[at : at + _SIZES[-1]]) for at in starts))
+            look_ups = folder / "look-ups"
+            requests.write(look_ups, map(requests.get, addresses))
+            others = neighbours.measure_neighbours(
+                look_ups, batches, running, rounds, seconds, lambda text: click.echo(text, err=True)
+            )
     rows = [(one.name, one.size, row) for one, row in zip(chosen, found, strict=True)]
     click.echo(f"\n{columns(table(rows))}")
+    click.echo(f"\n{columns(neighbours.table(others))}")
 
 
 if __name__ == "__main__":

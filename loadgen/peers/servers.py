@@ -243,6 +243,21 @@ class Running:
         """Memory of the process of a server that uses most, its share of shared pages, in bytes."""
         return max(self._pss(server))
 
+    def forget_peaks(self, server: Server) -> None:
+        """Begin the high-water marks of its processes' memory anew."""
+        for pid in self._processes(server):
+            # proc(5): 5 resets the peak resident set size.
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def worker_peak(self, server: Server) -> int:
+        """The largest high-water mark of resident memory of a server's processes, in bytes, with
+        the pages of the snapshot that they have touched."""
+        peaks = []
+        for pid in self._processes(server):
+            match = re.search(r"^VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+            peaks.append(int(match[1]) * 1024 if match else 0)
+        return max(peaks)
+
     def total_pss(self, server: Server) -> int:
         """Memory of all processes of a server, in bytes."""
         return sum(self._pss(server))

@@ -34,8 +34,8 @@ Find = Callable[[bytes], bytes | None]
 """From the bytes of an address to what is said of it; ``None`` if it was given no address, or if
 there is nothing to say."""
 
-# What Python takes for an answer beside its bytes.
-_ENTRY_BYTES = 180
+ENTRY_BYTES = 180
+"""What Python takes for something that is kept, beside its bytes."""
 
 # What isn't known here, is no address, or contradicts itself comes to.
 _NOTHING_FOUND = (ValueError, IndexError, OverflowError, struct.error, DataError)
@@ -162,8 +162,7 @@ class Kept:
         return store
 
     def make_room(self, size: int) -> None:
-        """Call it before something of so many bytes is stored."""
-        size += _ENTRY_BYTES
+        """Call it before something of so many bytes is stored, :data:`ENTRY_BYTES` among them."""
         # All at once, as the array's finder does.
         if self._used + size > self._most:
             self._used = 0
@@ -197,7 +196,8 @@ def make_text_finder(  # noqa: C901 # in one body, see below
 ) -> Find:
     """A look-up of the texts that a template makes of addresses.
 
-    :param pieces_of: the pieces of the answer with a number; 0 is none.
+    :param pieces_of: the pieces of the answer with a number; 0 is none. As some of them are those
+        of thousands of answers, it makes room for their bytes itself.
     :param kept: where those are kept.
     :param finds_unknown: whether there is something to say of public addresses without a record.
         Of those with a special purpose there always is.
@@ -211,7 +211,7 @@ def make_text_finder(  # noqa: C901 # in one body, see below
 
     def make(answer: int) -> tuple[bytes, ...]:
         pieces = pieces_of(answer)
-        kept.make_room(sum(map(len, pieces)))
+        kept.make_room(ENTRY_BYTES)
         said[answer] = pieces
         return pieces
 
@@ -293,7 +293,7 @@ def make_part_finder(
 
     def make(answer: int) -> bytes:
         found = say(answer)
-        kept.make_room(len(found))
+        kept.make_room(len(found) + ENTRY_BYTES)
         said[answer] = found
         return found
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.snapshot.objects import Kept
+from ipquery.data.snapshot.objects import ENTRY_BYTES, Kept
 from ipquery.data.snapshot.reader import POOLS, Parts, members_values
 from ipquery.serve.api.negotiation import Media
 from ipquery.serve.api.rendition import CODES_OF, DEPENDS, SOURCES, Rendition, Run, translate
@@ -31,7 +31,7 @@ def make_pieces_of(
 
     They are those of :meth:`Rendition.pieces`.
 
-    :param kept: where what is said of parts is kept.
+    :param kept: where what is said of parts is kept, and where there is room for the pieces.
     """
     says = [
         _of_sources(snapshot, rendition, run, kept)
@@ -59,7 +59,7 @@ def _of_sources(snapshot: Snapshot, rendition: Rendition, run: Run, kept: Kept) 
         if found is None:
             values = {"sources": snapshot.sources(answer), "snapshot": snapshot.identity}
             found = rendition.say(run, values).encode()
-            kept.make_room(len(found))
+            kept.make_room(len(found) + ENTRY_BYTES)
             said[parts.sources] = found
         return found
 
@@ -74,7 +74,9 @@ def _of_record(snapshot: Snapshot, rendition: Rendition, run: Run, kept: Kept) -
     ]
 
     def say(answer: int, parts: Parts) -> bytes:
-        return between.join([say_part(number(parts)) for number, say_part in says])
+        found = between.join([say_part(number(parts)) for number, say_part in says])
+        kept.make_room(len(found))
+        return found
 
     return say
 
@@ -101,7 +103,7 @@ def _of_part(
                 values.update(zip(fields, members_values(read(number)), strict=True))
             translate(values, names)
             found = rendition.say(run, values).encode()
-            kept.make_room(len(found))
+            kept.make_room(len(found) + ENTRY_BYTES)
             said[number] = found
         return found
 
