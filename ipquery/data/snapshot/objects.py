@@ -80,7 +80,7 @@ def _pick(order: Sequence[int], of_address: int) -> Callable[[tuple[bytes, ...]]
     """
     :param of_address: how many values there are before the pieces, each of which is told.
     """
-    # What is in order already is passed on as it is: a tenth of what an object takes.
+    # What is in order already, as of whole objects, is passed on as it is.
     is_all = len(order) >= of_address and [*order] == [*range(len(order))]
     return tuple if is_all else itemgetter(*order)
 
@@ -180,7 +180,8 @@ _MIXED = bytes(
 
 @cache
 def _halves() -> Sequence[bytes]:
-    """All halves of IPv4 addresses as text: 4 MB, and half the time of ``inet_ntop``."""
+    """All halves of IPv4 addresses as text: 4 MB. With them a network and both ends of its
+    range take 1.2 us to write, with ``inet_ntop`` 2.8."""
     return [b"%d.%d" % divmod(half, 256) for half in range(1 << 16)]
 
 
@@ -230,7 +231,7 @@ def make_text_finder(  # noqa: C901 # in one body, see below
         except _NOTHING_FOUND:
             return None
 
-    # All in one body: each call more would be a twentieth of it. What inet_pton takes for an
+    # All in one body, as calls would add to every look-up. What inet_pton takes for an
     # IPv4 address is written in one way only.
     def find(ip: bytes) -> bytes | None:
         try:

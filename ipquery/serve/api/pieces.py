@@ -1,8 +1,8 @@
 """Pieces: what a rendition says of an answer, made of what it says of the answer's parts.
 
 Hundreds of thousands of answers have the same few thousand regions, cities and owners. What is
-said of those is kept, so an answer that isn't kept takes a few look-ups: parsing it, and
-encoding it again, took ten times as long.
+said of those is kept, so an answer that isn't kept takes a few look-ups, and is
+seldom parsed and encoded again.
 """
 
 import itertools
