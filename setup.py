@@ -43,6 +43,8 @@ setup(
         "klein>=24.8",
         # 2.0: the string and scalar rules that ranges.py relies on. Build time only.
         "numpy>=2.0",
+        # 0.20: writes OpenMetrics 1.0.0 without being asked for a version.
+        "prometheus_client>=0.20",
         # 24: the last ISO 3166-1 changes and complete zh_CN translations.
         "pycountry>=24.6",
         # Security floor: with 24.1 and today's pyOpenSSL, Twisted takes a certificate of any

@@ -34,9 +34,12 @@ from ipquery.fleet.control import (
     OUTPUT,
     READ_FROM,
     WRITE_TO,
+    AskFigures,
     Beat,
+    Counted,
     Drain,
     Failed,
+    Figures,
     Forget,
     Log,
     NotPrepared,
@@ -50,6 +53,7 @@ from ipquery.fleet.control import (
 from ipquery.fleet.state import State
 from ipquery.messages import MessageError, Reader
 from ipquery.net.tls import TlsSettings
+from ipquery.serve.totals import Totals, decode_handed_over, encode_told
 
 _log = Logger()
 
@@ -96,11 +100,17 @@ class WorkerProcess(Child):
     """One worker, seen from the supervisor."""
 
     def __init__(
-        self, reactor: Any, number: int, state: State, changed: Callable[["WorkerProcess"], None]
+        self,
+        reactor: Any,
+        number: int,
+        state: State,
+        totals: Totals,
+        changed: Callable[["WorkerProcess"], None],
     ) -> None:
         """
         :param reactor: time.
         :param number: how the log calls it.
+        :param totals: where what it counts is added.
         :param changed: called after each change of what can be read here.
         """
         self.state = state
@@ -108,6 +118,8 @@ class WorkerProcess(Child):
         self.phase = Phase.STARTING
         self.is_accepting = True
         self.is_switching = False
+        self.was_stuck = False
+        """Whether it is killed because it wasn't heard of."""
         self.ready_since: float | None = None
         self.not_accepting_since: float | None = None
         self.preparing: Path | None = None
@@ -118,6 +130,7 @@ class WorkerProcess(Child):
         self.how_it_ended = ""
         self._reactor = reactor
         self._number = number
+        self._totals = totals
         self._changed = changed
         self._started = self._heard = reactor.seconds()
         self._messages = Reader(CODEC)
@@ -212,6 +225,8 @@ class WorkerProcess(Child):
                 self.ready_since = self._heard = self._reactor.seconds()
             case Beat(accepting=accepting):
                 self._beat(accepting)
+            case Counted() | AskFigures():
+                self._act_on_figures(message)
             case Log(level=level, text=text):
                 _log.emit(LogLevel.lookupByName(level), "{name}: {text}", name=self.name, text=text)
             case Prepared(number=number) if self._is_of_now(number):
@@ -224,6 +239,12 @@ class WorkerProcess(Child):
                 self.why_failed = reason
                 if self.ready_since is not None:
                     _log.error("{name}: {reason}", name=self.name, reason=reason)
+
+    def _act_on_figures(self, message: Counted | AskFigures) -> None:
+        if isinstance(message, Counted):
+            self._totals.take(self, decode_handed_over(message.text))
+        else:
+            self.say(Figures(message.number, encode_told(self._totals.told())))
 
     def _is_of_now(self, number: int) -> bool:
         return self.preparing is not None and number == self._order
@@ -252,6 +273,7 @@ class WorkerProcess(Child):
         """It is gone."""
         name, how = self.name, how_it_ended(reason)
         self.transport = None
+        self._totals.forget(self)
         self.phase, self.how_it_ended = Phase.ENDED, how
         if self._late is not None and self._late.active():
             self._late.cancel()
@@ -269,15 +291,17 @@ def start_worker(
     state: State,
     listening: Sequence[socket],
     ticket_key: str | None,
+    totals: Totals,
     changed: Callable[[WorkerProcess], None],
 ) -> WorkerProcess:
     """Start a worker in a state.
 
     :param ticket_key: what all workers encrypt TLS session tickets with, if they can.
     :param listening: the sockets on which it accepts.
+    :param totals: where what it counts is added.
     :raises OSError: no process can be started.
     """
-    worker = WorkerProcess(reactor, number, state, changed)
+    worker = WorkerProcess(reactor, number, state, totals, changed)
     settings = state.config.settings
     descriptors = {FIRST_SOCKET + place: one.fileno() for place, one in enumerate(listening)}
     binds = state.listeners.groups

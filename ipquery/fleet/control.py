@@ -79,6 +79,17 @@ class TicketKey:
     key: str = attrs.field(repr=False)
 
 
+@attrs.frozen
+class Figures:
+    """What all workers have counted, the answer to the question with this number.
+
+    ``text`` is as :func:`ipquery.serve.totals.encode_told` makes it.
+    """
+
+    number: int
+    text: str
+
+
 # To the supervisor
 
 
@@ -128,6 +139,23 @@ class Beat:
 
 
 @attrs.frozen
+class Counted:
+    """What the worker has counted since it last said so, and how it is with it now.
+
+    As :func:`ipquery.serve.totals.encode_handed_over` makes it.
+    """
+
+    text: str
+
+
+@attrs.frozen
+class AskFigures:
+    """The worker was asked what all have counted."""
+
+    number: int
+
+
+@attrs.frozen
 class Log:
     """A line for the log."""
 
@@ -136,6 +164,6 @@ class Log:
 
 
 CODEC = Codec(
-    Start, Prepare, Switch, Forget, Drain, Reopen, TicketKey,
-    Ready, Failed, Prepared, NotPrepared, Switched, Beat, Log,
+    Start, Prepare, Switch, Forget, Drain, Reopen, TicketKey, Figures,
+    Ready, Failed, Prepared, NotPrepared, Switched, Beat, Counted, AskFigures, Log,
 )  # fmt: skip

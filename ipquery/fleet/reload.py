@@ -38,6 +38,7 @@ from ipquery.data.build import Order, order_command
 from ipquery.fleet.child import START_SECONDS, Child, Phase, WorkerProcess, how_it_ended
 from ipquery.fleet.slots import Fleet, Slot, StoppedError
 from ipquery.fleet.state import State, check_tls, hold_state, in_place
+from ipquery.metrics import REFUSALS, RELOADS
 from ipquery.net import sockets
 from ipquery.net.sockets import BindError
 from ipquery.net.tls import expiry_warnings
@@ -79,6 +80,7 @@ class Reload:
             return
         except (ConfigError, OSError, RuntimeError) as error:
             _log.error("reload refused, the old state keeps serving: {reason}", reason=str(error))
+            self._count("refused", "configuration" if isinstance(error, ConfigError) else "build")
             return
         try:
             await self._take_over(config, snapshot)
@@ -86,10 +88,27 @@ class Reload:
             return
         except (BindError, OSError, RuntimeError) as error:
             _log.error("reload failed, the old state keeps serving: {reason}", reason=str(error))
+            self._count("failed", "listening" if isinstance(error, BindError) else "workers")
             return
+        except Exception:
+            self._count("failed", "fault")
+            raise
+        self._count("done")
         _log.info("reloaded; answering from {snapshot}", snapshot=snapshot.name)
         for line in expiry_warnings(config.tls, time.time()):
             _log.warn("{line}", line=line)
+
+    def _count(self, outcome: str, reason: str | None = None) -> None:
+        """
+        :param reason: what was in the way, if anything was.
+        """
+        fleet = self._fleet
+        fleet.totals.add(RELOADS, (outcome,))
+        fleet.was_reloaded = reason is None
+        if reason is None:
+            fleet.taken_over = fleet.reactor.seconds()
+        else:
+            fleet.totals.add(REFUSALS, (reason,))
 
     async def _build(self, config: Config) -> Path:
         """Build and verify in a process of its own.

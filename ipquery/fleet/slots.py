@@ -17,6 +17,7 @@ A slot starts its workers in its own ``state``. The fleet's slots are all in the
 is to bring: nothing that dies meanwhile comes back in the other's state.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from socket import AF_UNIX, socket
 from typing import Any
@@ -27,7 +28,10 @@ from twisted.logger import Logger
 from ipquery.fleet.child import Child, Phase, WorkerProcess, start_worker
 from ipquery.fleet.state import State, code_stamp
 from ipquery.fleet.ticket_keys import TicketKeys
+from ipquery.metrics import RELOAD_OK, RELOADED, RESTARTS, STARTED, WORKERS
 from ipquery.net import sockets
+from ipquery.serve.http.counts import Entry
+from ipquery.serve.totals import HandedOver, Totals
 
 _log = Logger()
 
@@ -88,6 +92,7 @@ class Slot:
 
     def replace(self) -> None:
         """Let the worker go, and start another at once."""
+        self._fleet.totals.add(RESTARTS, ("not accepting",))
         self.let_go()
         self.start()
 
@@ -110,7 +115,7 @@ class Slot:
             if worker.ready_since is None:
                 self._could_not_start(worker.why_failed or worker.how_it_ended)
             else:
-                self._died(worker.how_it_ended, self._fleet.reactor.seconds() - worker.ready_since)
+                self._died(worker, self._fleet.reactor.seconds() - worker.ready_since)
         elif worker.phase is Phase.READY:
             self.was_tried = True
             if self.why_waiting is not None:
@@ -123,6 +128,7 @@ class Slot:
             self.failed = f"a new worker can't start: {reason}"
             return
         self._failures += 1
+        self._fleet.totals.add(RESTARTS, ("can't start",))
         pause = _pause(self._failures)
         # Each reason is logged once: a worker that keeps failing would fill the log.
         if self.why_waiting != reason:
@@ -135,7 +141,9 @@ class Slot:
             )
         self._wait(pause)
 
-    def _died(self, how: str, ready_seconds: float) -> None:
+    def _died(self, worker: WorkerProcess, ready_seconds: float) -> None:
+        how = worker.how_it_ended
+        self._fleet.totals.add(RESTARTS, ("stuck" if worker.was_stuck else "died",))
         if self in self._fleet.candidates:
             self.failed = f"a new worker {how} before all of them were ready"
             return
@@ -196,9 +204,15 @@ class Fleet:
         self.candidates: list[Slot] = []
         """The slots of a replacement under way."""
         self.tickets = TicketKeys()
+        self.totals = Totals()
+        """What all workers have counted, and the fleet itself."""
         self.living: set[Child] = set()
         """Every process that was started and hasn't ended, the drained ones included."""
         self.is_stopping = False
+        self.began = self.taken_over = reactor.seconds()
+        """When the fleet was made, and when its state was taken over."""
+        self.was_reloaded = True
+        """Whether the last reload, if there was one, was carried out."""
         self._own_code = state.code
         self._on_change = on_change
         self._waiting: list[Deferred[None]] = []
@@ -231,7 +245,13 @@ class Fleet:
 
         ticket_key = self.tickets.key() if slot.state.config.tls is not None else None
         worker = start_worker(
-            self.reactor, slot.number, slot.state, slot.listening, ticket_key, changed
+            self.reactor,
+            slot.number,
+            slot.state,
+            slot.listening,
+            ticket_key,
+            self.totals,
+            changed,
         )
         self.living.add(worker)
         return worker
@@ -239,6 +259,22 @@ class Fleet:
     def workers(self) -> list[WorkerProcess]:
         """Every worker that lives, those that drain and a candidate's included."""
         return [child for child in self.living if isinstance(child, WorkerProcess)]
+
+    def count(self) -> None:
+        """Tell how it is with the workers now, and begin another second."""
+        phases = Counter(worker.phase for worker in self.workers())
+        gauges: list[Entry] = [
+            (WORKERS.name, (phase.name.lower(),), phases[phase])
+            for phase in (Phase.STARTING, Phase.READY, Phase.LEAVING)
+        ]
+        gauges += [
+            (WORKERS.name, ("configured",), self.current.config.workers),
+            (STARTED.name, (), self.began),
+            (RELOAD_OK.name, (), int(self.was_reloaded)),
+            (RELOADED.name, (), self.taken_over),
+        ]
+        self.totals.take("fleet", HandedOver([], gauges))
+        self.totals.tick(self.reactor.seconds())
 
     def has_others(self, slot: Slot) -> bool:
         """Whether another slot than this one answers callers."""

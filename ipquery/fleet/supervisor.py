@@ -79,6 +79,7 @@ class Supervisor(Service):
         self._is_reloading = False
         self._in_a_hurry = False
         self._watch = self._steadily(self._check_workers)
+        self._counting = self._steadily(self._fleet.count)
         self._renewal = self._steadily(self.renew_tickets)
         self._watchdog = self._steadily(notifier.alive)
 
@@ -115,6 +116,7 @@ class Supervisor(Service):
         for slot in self._fleet.slots:
             slot.start()
         self._watch.start(BEAT_SECONDS, now=False)
+        self._counting.start(BEAT_SECONDS)
         self._renewal.start(RENEWAL_SECONDS, now=False)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog.start(self._notifier.watchdog_seconds / 2)
@@ -163,6 +165,7 @@ class Supervisor(Service):
             _log.error(
                 "{name} has been stuck for {limit} s; killing it", name=worker.name, limit=overdue
             )
+            worker.was_stuck = True
             worker.kill()
             return
         since = worker.not_accepting_since
@@ -240,7 +243,7 @@ class Supervisor(Service):
             self._fleet.kill()
 
     async def _stop(self) -> None:
-        for loop in (self._watch, self._renewal):
+        for loop in (self._watch, self._counting, self._renewal):
             if loop.running:
                 loop.stop()
         stopped = Deferred.fromCoroutine(self._fleet.stop())

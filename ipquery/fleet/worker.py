@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import (
     ILogObserver,
@@ -26,9 +26,12 @@ from ipquery.errors import ConfigError
 from ipquery.fleet.control import (
     BEAT_SECONDS,
     CODEC,
+    AskFigures,
     Beat,
+    Counted,
     Drain,
     Failed,
+    Figures,
     Forget,
     Log,
     NotPrepared,
@@ -42,6 +45,7 @@ from ipquery.fleet.control import (
     TicketKey,
 )
 from ipquery.messages import MessageError, Reader
+from ipquery.metrics import DROPPED
 from ipquery.net.accept import Entrance
 from ipquery.net.endpoint import make_endpoint
 from ipquery.net.opening import Openings
@@ -49,8 +53,16 @@ from ipquery.net.peers import parse_peers
 from ipquery.net.sockets import BindError, listen
 from ipquery.net.tls import Contexts, TlsSettings, make_context
 from ipquery.serve.service import HttpService
+from ipquery.serve.totals import Told, decode_told, encode_handed_over
 
 _log = Logger()
+
+# The supervisor answers in a millisecond; who asks for metrics isn't kept waiting for one that
+# is stuck.
+_FIGURES_SECONDS = 1
+
+# How long the last figures may take to leave, if the supervisor doesn't read.
+_LAST_WORDS_SECONDS = 1
 
 
 class Worker(Protocol):
@@ -72,6 +84,10 @@ class Worker(Protocol):
         self._understands = True
         self._draining = False
         self._congested = False
+        self._leaving: IDelayedCall | None = None
+        self._log_dropped = 0
+        self._questions = 0
+        self._asking: dict[int, Deferred[str]] = {}
 
     def connectionMade(self) -> None:
         """The supervisor can be spoken to."""
@@ -94,6 +110,10 @@ class Worker(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The supervisor is gone: make room for another, and end."""
+        self.transport = None
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._reactor.stop()
         self.drain()
 
     # These three are called as the pipe fills and empties. If the supervisor doesn't read, log
@@ -112,8 +132,12 @@ class Worker(Protocol):
 
     def say(self, message: Any) -> None:
         """Tell the supervisor."""
-        if self.transport is not None and not (self._congested and isinstance(message, Log)):
-            self.transport.write(CODEC.encode(message))
+        if self.transport is None:
+            return
+        if self._congested and isinstance(message, Log):
+            self._log_dropped += 1
+            return
+        self.transport.write(CODEC.encode(message))
 
     def _act(self, message: Any) -> None:
         match message:
@@ -128,9 +152,10 @@ class Worker(Protocol):
             case Reopen():
                 if self._service is not None:
                     self._service.reopen_log()
+            case Figures():
+                self._told_figures(message)
             case TicketKey(key=key):
-                if self._contexts is not None:
-                    self._contexts.renew_tickets(bytes.fromhex(key))
+                self._renew_tickets(bytes.fromhex(key))
             case Drain():
                 self.drain()
 
@@ -145,6 +170,7 @@ class Worker(Protocol):
                 Snapshot(Path(start.snapshot), verify=False),
                 start.settings,
                 start.output,
+                self._ask_figures,
             )
             listen(listening)
         except (OSError, DataError, BindError, ConfigError) as error:
@@ -194,6 +220,38 @@ class Worker(Protocol):
         # A worker that drains doesn't accept because it was told not to: that is no complaint.
         accepting = self._draining or self._service is None or self._service.can_accept
         self.say(Beat(accepting))
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Tell what was counted. If the supervisor doesn't read, it waits to be added up here."""
+        if self._service is None or self._congested:
+            return
+        dropped, self._log_dropped = self._log_dropped, 0
+        if dropped:
+            self._service.counts.add(DROPPED, ("daemon",), dropped)
+        self.say(Counted(encode_handed_over(self._service.hand_over())))
+
+    def _ask_figures(self) -> "Deferred[Told]":
+        """What all workers have counted.
+
+        :returns: fails with ``TimeoutError`` if the supervisor doesn't say so in time.
+        """
+        # First, so that what whoever asks has done before is in it.
+        self._hand_over()
+        self._questions += 1
+        number = self._questions
+        asking: Deferred[str] = Deferred()
+        self._asking[number] = asking
+        asking.addTimeout(_FIGURES_SECONDS, self._reactor)
+        self.say(AskFigures(number))
+        return asking.addCallback(decode_told)
+
+    def _told_figures(self, figures: Figures) -> None:
+        for number in [one for one in self._asking if one <= figures.number]:
+            asking = self._asking.pop(number)
+            # Those before it were given up.
+            if number == figures.number and not asking.called:
+                asking.callback(figures.text)
 
     def _prepare(self, order: Prepare) -> None:
         self._forget()
@@ -223,6 +281,10 @@ class Worker(Protocol):
             self._prepared[1].close()
             self._prepared = None
 
+    def _renew_tickets(self, key: bytes) -> None:
+        if self._contexts is not None:
+            self._contexts.renew_tickets(key)
+
     def drain(self) -> None:
         """Accept no more, answer what was asked, and end."""
         if self._draining:
@@ -232,7 +294,18 @@ class Worker(Protocol):
             self._reactor.stop()
             return
         stopped: Deferred[None] = self._service.stopService()
-        stopped.addBoth(lambda _: self._reactor.stop())
+        stopped.addBoth(lambda _: self._leave())
+
+    def _leave(self) -> None:
+        """End, once what was counted last is on its way."""
+        self._hand_over()
+        if self.transport is None:
+            self._reactor.stop()
+            return
+        self._leaving = self._reactor.callLater(_LAST_WORDS_SECONDS, self._reactor.stop)
+        pipes: Any = self.transport
+        # It is closed once that is written, and then connectionLost ends the worker.
+        pipes.loseConnection()
 
 
 def observer(worker: Worker) -> Any:

@@ -1,5 +1,6 @@
 """HttpService: the HTTP side of one process, from listening to drained."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,26 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
 from ipquery.data.snapshot import Snapshot
-from ipquery.serve.api.app import Api, Readiness
+from ipquery.metrics import DROPPED
+from ipquery.serve.alone import Alone
+from ipquery.serve.api.app import Api, Readiness, route_of
 from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
+from ipquery.serve.api.figures import Figures
+from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
+from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.fast import nothing
+from ipquery.serve.http.lag import Lag
 from ipquery.serve.http.log_formats import LOG_FORMATS
 from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.http.site import ApiSite
 from ipquery.serve.lookup.resolver import Cache, Resolver, fingerprint
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.settings import Settings
+from ipquery.serve.totals import HandedOver, Told
 
 
 class HttpService(Service):
@@ -34,26 +42,43 @@ class HttpService(Service):
         snapshot: Snapshot,
         settings: Settings,
         output: int | None = None,
+        ask_figures: Callable[[], Deferred[Told]] | None = None,
     ) -> None:
         """
         :param reactor: time.
         :param endpoints: where callers come in.
         :param output: the descriptor of the daemon's standard output, if the access log
             goes there.
+        :param ask_figures: tells what all workers have counted; without it this is the only one.
         :raises OSError: the access log or a certificate file can't be opened.
         """
         self._endpoints = endpoints
         self._snapshot = snapshot
         self._lane: Lane | None = None
+        self.counts = Counts()
+        """What this process has counted and not handed over."""
         self._resolver = _make_resolver(
-            reactor, snapshot, settings.cache, settings.fallback, self._aim_lane
+            reactor, snapshot, settings.cache, settings.fallback, self._aim_lane, self.counts
         )
         self._v1 = V1(snapshot, settings.api, self._resolver.asks_nobody, reactor.seconds)
+        self._lag = Lag(reactor, self.counts)
+        lookups = Lookups(self._v1, self.counts)
         if settings.express and settings.http.request_line_bytes >= LONGEST_TARGET:
-            self._lane = Lane(self._v1)
+            self._lane = Lane(self._v1, lookups=lookups)
         self._readiness = Readiness()
         self._access_log = _open_log(reactor, settings.access_log, output)
-        self._api = Api(self._resolver, self._readiness, self._v1, make_documents(settings.page))
+        self._alone = None
+        if ask_figures is None:
+            self._alone = Alone(reactor, self.hand_over)
+            ask_figures = self._alone.ask
+        self._api = Api(
+            self._resolver,
+            self._readiness,
+            self._v1,
+            make_documents(settings.page),
+            lookups,
+            Figures(ask_figures, time.monotonic),
+        )
         self._site = ApiSite(
             self._api.app.resource(),
             settings.http,
@@ -61,9 +86,15 @@ class HttpService(Service):
             self._access_log,
             self._lane,
             forwarding=settings.client.forwarding,
-            begin_exchange=Batches(self._v1, settings.api.batch_addresses).begin,
+            begin_exchange=Batches(
+                self._v1, settings.api.batch_addresses, counts=self.counts, lookups=lookups
+            ).begin,
+            counts=self.counts,
+            route_of=route_of,
         )
         self._aim_lane()
+        self._log_dropped = 0
+        self.counts.before_taking(self._count_dropped)
         self._ports: list[IListeningPort] = []
 
     def _aim_lane(self) -> None:
@@ -81,6 +112,18 @@ class HttpService(Service):
             without_record(snapshot.answer_number) if alone else nothing,
         )
 
+    def hand_over(self) -> HandedOver:
+        """What was counted since the last time, and how it is now."""
+        gauges = self._site.gauges() + self._resolver.gauges()
+        return HandedOver(self.counts.take(), gauges)
+
+    def _count_dropped(self) -> None:
+        """Count the lines that the access log has left out since the last time."""
+        if self._access_log is None or self._access_log.dropped == self._log_dropped:
+            return
+        before, self._log_dropped = self._log_dropped, self._access_log.dropped
+        self.counts.add(DROPPED, ("access",), self._log_dropped - before)
+
     def startService(self) -> None:
         """Accept connections, see :meth:`start`."""
         self.start()
@@ -92,6 +135,9 @@ class HttpService(Service):
         """
         super().startService()
         self._site.start()
+        self._lag.start()
+        if self._alone is not None:
+            self._alone.start()
         accepting = gatherResults([one.listen(self._site) for one in self._endpoints])
         return accepting.addCallback(self._accepting)
 
@@ -131,6 +177,9 @@ class HttpService(Service):
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self._site.drain()
+        self._lag.stop()
+        if self._alone is not None:
+            self._alone.stop()
         if self._access_log is not None:
             await self._access_log.close()
         await self._resolver.stop()
@@ -161,6 +210,7 @@ def _make_resolver(
     settings: CacheSettings,
     sources: Sequence[FallbackSettings],
     on_change: Callable[[], None],
+    counts: Counts,
 ) -> Resolver:
     if not (sources or _caches_all(settings)):
         return Resolver(snapshot)
@@ -177,11 +227,12 @@ def _make_resolver(
     if sources:
         from ipquery.serve.lookup.remote import RemoteSources, make_remote_source
 
-        fallback = RemoteSources([make_remote_source(reactor, one) for one in sources])
+        fallback = RemoteSources([make_remote_source(reactor, one) for one in sources], counts)
     return Resolver(
         snapshot,
         cache,
         _caches_all(settings),
         fallback,
         fingerprint(sources),
+        counts,
     )

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from ipquery.fleet.control import (
     CODEC,
+    AskFigures,
     Beat,
+    Counted,
     Drain,
     Failed,
+    Figures,
     Log,
     NotPrepared,
     Prepare,
@@ -70,6 +73,9 @@ MESSAGES = st.one_of(
     st.builds(Switched, st.integers()),
     st.builds(Prepared, st.integers()),
     st.builds(NotPrepared, st.integers(), st.text()),
+    st.builds(Counted, st.text()),
+    st.builds(AskFigures, st.integers()),
+    st.builds(Figures, st.integers(), st.text()),
     st.builds(Log, st.sampled_from(["info", "error"]), st.text()),
     st.builds(Failed, st.text()),
     st.builds(Prepare, st.integers(), st.text()),

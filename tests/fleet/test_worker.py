@@ -6,17 +6,23 @@ from typing import Any
 
 import attrs
 import pytest
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from ipquery.data.snapshot import Snapshot
 from ipquery.fleet.control import (
     CODEC,
+    AskFigures,
     Beat,
+    Counted,
     Drain,
     Failed,
+    Figures,
     Forget,
+    Log,
     NotPrepared,
     Prepare,
     Prepared,
@@ -27,8 +33,11 @@ from ipquery.fleet.control import (
 )
 from ipquery.fleet.worker import Worker
 from ipquery.messages import Reader
+from ipquery.metrics import DROPPED, LIMITS
 from ipquery.net.tls import TlsSettings, read_certificate
+from ipquery.serve.http.counts import Counts, Entry
 from ipquery.serve.settings import Settings
+from ipquery.serve.totals import HandedOver, Recent, Told, decode_handed_over, encode_told
 from tests.certificates import self_signed
 from tests.data.builder import write_snapshot
 
@@ -40,6 +49,11 @@ class FakeService:
         self.can_accept = True
         self.snapshot = snapshot
         self.stopped: Deferred[None] = Deferred()
+        self.counts = Counts()
+
+    def hand_over(self) -> HandedOver:
+        """What a test has counted."""
+        return HandedOver(self.counts.take(), [])
 
     def start(self) -> Deferred[None]:
         """It accepts at once."""
@@ -67,6 +81,8 @@ class Running:
         ]
         self.pipe = StringTransport()
         self._messages = Reader(CODEC)
+        self.counted: list[Entry] = []
+        """What it has handed over."""
         self.services: list[FakeService] = []
         self.worker = Worker(self.clock, self._make_service)  # type: ignore[arg-type] # a fake
         self.worker.makeConnection(self.pipe)
@@ -89,10 +105,17 @@ class Running:
         self.is_stopped = True
 
     def _make_service(
-        self, reactor: Any, endpoints: object, snapshot: Snapshot, *rest: object
+        self, reactor: Any, endpoints: object, snapshot: Snapshot, *rest: Any
     ) -> FakeService:
+        self.ask = rest[-1]
         self.services.append(FakeService(snapshot))
         return self.services[-1]
+
+    def leave(self) -> None:
+        """Have it end: it has drained, and what it says last is written."""
+        self.service.stopped.callback(None)
+        if self.pipe.disconnecting:
+            self.worker.connectionLost()
 
     def tell(self, *messages: object) -> None:
         """As the supervisor."""
@@ -100,10 +123,13 @@ class Running:
             self.worker.dataReceived(CODEC.encode(message))
 
     def said(self) -> list[object]:
-        """What it has said since the last time."""
+        """What it has said since the last time, besides what it has counted."""
         said = list(self._messages.feed(self.pipe.value()))
         self.pipe.clear()
-        return said
+        for message in said:
+            if isinstance(message, Counted):
+                self.counted += decode_handed_over(message.text).counted
+        return [message for message in said if not isinstance(message, Counted)]
 
 
 @pytest.fixture
@@ -135,7 +161,7 @@ def test_one_that_drains_does_not_complain(running: Running) -> None:
     running.service.can_accept = False
     running.clock.advance(1)
     assert running.said() == [Beat()]
-    running.service.stopped.callback(None)
+    running.leave()
     assert running.is_stopped
 
 
@@ -219,5 +245,92 @@ def test_a_worker_that_answers_says_it_too_and_drains(running: Running) -> None:
     assert running.pipe.disconnecting
     running.worker.connectionLost()
     assert not running.is_stopped
-    running.service.stopped.callback(None)
+    running.leave()
     assert running.is_stopped
+
+
+# What is counted
+
+ONE = LIMITS.name, ("connections",), 1
+TOLD = Told([ONE], Recent(10.0, [1.0, 2.5]))
+
+
+def _asked(running: Running) -> tuple[list[object], AskFigures]:
+    """What whoever asks gets, in the end; and what the supervisor is asked."""
+    got: list[object] = []
+    running.ask().addBoth(got.append)
+    (question,) = running.said()
+    assert isinstance(question, AskFigures)
+    return got, question
+
+
+def test_what_was_counted_is_handed_over_once_a_second(running: Running) -> None:
+    for count in (1, 2):
+        running.service.counts.add(LIMITS, ("connections",))
+        running.clock.advance(1)
+        running.said()
+        assert running.counted == [ONE] * count
+    running.clock.advance(1)
+    running.said()
+    assert running.counted == [ONE] * 2
+
+
+def test_what_was_counted_last_is_handed_over_before_it_ends(running: Running) -> None:
+    running.tell(Drain())
+    running.service.counts.add(LIMITS, ("connections",))
+    running.service.stopped.callback(None)
+    assert not running.is_stopped, "it may not be written yet"
+    running.said()
+    assert running.counted == [ONE]
+    running.worker.connectionLost()
+    assert running.is_stopped
+
+
+def test_a_supervisor_that_does_not_read_keeps_no_worker_from_ending(running: Running) -> None:
+    running.tell(Drain())
+    running.service.stopped.callback(None)
+    running.clock.advance(1)
+    assert running.is_stopped
+
+
+def test_while_the_supervisor_does_not_read_it_is_kept(running: Running) -> None:
+    running.worker.pauseProducing()
+    running.worker.say(Log("info", "left out"))
+    for _ in range(2):
+        running.service.counts.add(LIMITS, ("connections",))
+        running.clock.advance(1)
+    running.said()
+    assert running.counted == []
+    running.worker.resumeProducing()
+    running.clock.advance(1)
+    running.said()
+    assert sorted(running.counted) == [
+        (LIMITS.name, ("connections",), 2),
+        (DROPPED.name, ("daemon",), 1),
+    ]
+
+
+def test_what_all_have_counted_is_asked_of_the_supervisor(running: Running) -> None:
+    running.said()
+    running.service.counts.add(LIMITS, ("connections",))
+    got, question = _asked(running)
+    assert running.counted == [ONE], "its own comes first, so that it is in the answer"
+    assert got == []
+    running.tell(Figures(question.number, encode_told(TOLD)))
+    assert got == [TOLD]
+
+
+def test_a_supervisor_that_does_not_answer_is_not_waited_for(running: Running) -> None:
+    running.said()
+    late, question = _asked(running)
+    running.clock.advance(1)
+    running.said()
+    (failure,) = late
+    assert isinstance(failure, Failure)
+    failure.trap(defer.TimeoutError)
+    # An answer that comes late isn't taken for that to the next question.
+    got, other = _asked(running)
+    running.tell(Figures(question.number, encode_told(Told([], Recent(0.0, [])))))
+    assert got == []
+    running.tell(Figures(other.number, encode_told(TOLD)))
+    assert got == [TOLD]

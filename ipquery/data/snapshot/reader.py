@@ -29,6 +29,9 @@ from ipquery.special import kind_of
 # About 60 MB of them, in a process that looks up records; serving uses bytes.
 _KEPT_RECORDS = 65536
 
+# Where a region, whose names come first among its values, has it.
+_COUNTRY_CODE = FIELDS.index("country_code")
+
 # Of three databases there are some ten different combinations, and seldom a hundred.
 _KEPT_SOURCES = 1000
 
@@ -272,6 +275,15 @@ class Snapshot:
     def record(self, number: int) -> Record:
         """The record with an answer number, from 1."""
         return self._records.get(number) or self._record(number)
+
+    def country_code(self, number: int) -> str | None:
+        """The code of the country of an answer, ``None`` if it isn't known: without the rest of
+        the record, in a fifth of the time."""
+        try:
+            code = self._region_values(self._region[self._place[number]])[_COUNTRY_CODE]
+        except (IndexError, ValueError, AttributeError):
+            raise self._damaged() from None
+        return None if code is None else str(code)
 
     def column(self, name: str) -> memoryview:
         """A section of numbers, see :data:`ipquery.data.snapshot.layout.COLUMNS`."""

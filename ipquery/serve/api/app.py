@@ -1,10 +1,12 @@
 """Klein routes."""
 
-from collections.abc import Mapping
-from typing import Any, BinaryIO, cast
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, NoReturn, cast
 
 import attrs
 from klein import Klein
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -12,16 +14,36 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from ipquery.serve.api import batch, contract, cors, databases, openapi, page, v1
+from ipquery.serve.api import (
+    batch,
+    contract,
+    cors,
+    databases,
+    metrics,
+    openapi,
+    page,
+    status,
+    v1,
+)
 from ipquery.serve.api.contract import BadRequest
 from ipquery.serve.api.documents import Documents
+from ipquery.serve.api.figures import Figures
+from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.framing import joined
-from ipquery.serve.http.reply import INTERNAL_ERROR, Reply, message, refusal, unavailable
+from ipquery.serve.http.reply import (
+    INTERNAL_ERROR,
+    Reply,
+    message,
+    refusal,
+    retry_after,
+    unavailable,
+)
 from ipquery.serve.http.request import client_of, send
 from ipquery.serve.lookup.resolver import Resolver
 from ipquery.serve.lookup.upstreams import LOOP_HEADER, LOOP_TOKEN
+from ipquery.serve.totals import Told
 
 _log = Logger()
 
@@ -45,12 +67,24 @@ class Api:
     app.url_map.merge_slashes = False
 
     def __init__(
-        self, resolver: Resolver, readiness: Readiness, v1: V1, documents: Documents
+        self,
+        resolver: Resolver,
+        readiness: Readiness,
+        v1: V1,
+        documents: Documents,
+        lookups: Lookups,
+        figures: Figures,
     ) -> None:
+        """
+        :param lookups: where look-ups are counted.
+        :param figures: what has been counted.
+        """
         self._resolver = resolver
         self._readiness = readiness
         self._v1 = v1
         self._documents = documents
+        self._lookups = lookups
+        self._figures = figures
 
     @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
     def query(self, request: IRequest) -> bytes | Deferred[bytes]:
@@ -68,8 +102,14 @@ class Api:
         except ValueError:
             raise contract.bad_address(ip) from None
         if isinstance(answer, Deferred):
+            answer.addCallback(self._noting)
             return answer.addCallback(lambda found: _send_found(request, ip, found))
+        self._lookups.note(ip)
         return _send_found(request, ip, answer)
+
+    def _noting(self, found: bytes | None) -> bytes | None:
+        self._lookups.note_elsewhere(found is not None)
+        return found
 
     @app.route(contract.HEALTH_PATH, methods=["GET", "HEAD"])
     def health(self, request: IRequest) -> bytes:
@@ -111,13 +151,16 @@ class Api:
 
         reply = self._v1.reply(ip, asked, had)
         if reply is not None:
+            self._lookups.note(ip)
             return send_it(reply)
         # It is an address: else there would have been a problem.
         found = self._resolver.resolve(ip, ask=not _asked_by_node(request))
         if isinstance(found, Deferred):
+            found.addCallback(self._noting)
             return found.addCallback(
                 lambda answer: send_it(self._v1.reply_others(ip, asked, had, answer))
             )
+        self._lookups.note(ip)
         return send_it(self._v1.reply_others(ip, asked, had, found))
 
     @app.route(v1.ME_PATH, methods=["GET", "HEAD"])
@@ -135,6 +178,37 @@ class Api:
         v1 = self._v1
         reply = databases.reply(v1.snapshot, v1.loaded, v1.now(), _none_match(request))
         return self._send_shared(request, reply)
+
+    @app.route(status.PATH, methods=["GET", "HEAD"])
+    def tell_status(self, request: IRequest) -> Deferred[bytes]:
+        """How the node is doing."""
+        v1 = self._v1
+
+        def told(figures: Told) -> bytes:
+            reply = status.reply(figures, v1.snapshot.identity, v1.loaded, v1.now())
+            return self._send_shared(request, reply)
+
+        def unknown(failure: Failure) -> NoReturn:
+            failure.trap(defer.TimeoutError)
+            raise Problem("unavailable", _NO_FIGURES, retry_after())
+
+        return self._figures.get().addCallbacks(told, unknown)
+
+    @app.route(metrics.PATH, methods=["GET", "HEAD"])
+    def tell_metrics(self, request: IRequest) -> Deferred[bytes]:
+        """What has been counted, for Prometheus."""
+
+        def told(figures: Told) -> bytes:
+            accept = _fields(request).get(b"accept")
+            entries = [*figures.entries, *databases.figures(self._v1.snapshot, self._v1.loaded)]
+            text = None if accept is None else accept.decode("latin-1")
+            return send(request, metrics.reply(entries, text))
+
+        def unknown(failure: Failure) -> bytes:
+            failure.trap(defer.TimeoutError)
+            return send(request, unavailable(_NO_FIGURES))
+
+        return self._figures.get().addCallbacks(told, unknown)
 
     @app.route(openapi.PATH, methods=["GET", "HEAD"])
     def tell_openapi(self, request: IRequest) -> bytes:
@@ -155,6 +229,7 @@ class Api:
     @app.route(v1.PATH + "<ip>/<field>", methods=["OPTIONS"])
     @app.route(v1.ME_PATH, methods=["OPTIONS"])
     @app.route(databases.PATH, methods=["OPTIONS"])
+    @app.route(status.PATH, methods=["OPTIONS"])
     def options(self, request: IRequest, **parts: str) -> bytes:
         """What may be done, and which pages may do it (CORS)."""
         return send(request, cors.options(self._v1.cors_headers(_fields(request).get(b"origin"))))
@@ -220,6 +295,32 @@ class Api:
             return self._send_problem(request, Problem("internal-error"))
         return send(request, INTERNAL_ERROR)
 
+
+# Rather no figures than those of one worker: they would seem to go back.
+_NO_FIGURES = "the supervisor doesn't say what the workers have counted"
+
+
+def _make_route_of() -> Callable[[bytes], str]:
+    named, patterns = {}, []
+    for rule in Api.app.url_map.iter_rules():
+        name = re.sub(r"<(\w+)>", r"{\1}", rule.rule)
+        if name == rule.rule:
+            named[name.encode()] = name
+        else:
+            pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(name))
+            patterns.append((re.compile(pattern.encode()), name))
+
+    def route_of(path: bytes) -> str:
+        route = named.get(path)
+        if route is not None:
+            return route
+        return next((name for pattern, name in patterns if pattern.fullmatch(path)), "")
+
+    return route_of
+
+
+route_of = _make_route_of()
+"""What the route of a path is called, as OpenAPI writes it; "" where there is none."""
 
 _PROBLEMS = {404: "not-found", 405: "method-not-allowed"}
 

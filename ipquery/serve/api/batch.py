@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from ipquery.address import shorten
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
+from ipquery.metrics import BATCHES, LIMITS
 from ipquery.serve.api.batch_bodies import (
     ArrayReader,
     Bad,
@@ -40,10 +41,12 @@ from ipquery.serve.api.batch_forms import (
     last_entry,
     line_of_names,
 )
+from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.negotiation import preferred
 from ipquery.serve.api.problems import PROBLEM_JSON, Problem
 from ipquery.serve.api.selection import ALL, Selection, parse_selection, select
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.fast import Find
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.refused import Refused
@@ -94,11 +97,22 @@ _select = lru_cache(_KEPT_FINDERS)(select)
 class Batches:
     """What the batches of a worker share."""
 
-    def __init__(self, v1: V1, most: int, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        v1: V1,
+        most: int,
+        now: Callable[[], float] = time.perf_counter,
+        counts: Counts | None = None,
+        lookups: Lookups | None = None,
+    ) -> None:
         """
         :param most: addresses in one of them.
         :param now: a clock that runs while work is done, in seconds.
+        :param counts: where batches are counted, and
+        :param lookups: where look-ups are.
         """
+        self.counts = counts or Counts()
+        self.lookups = lookups or Lookups(v1, self.counts)
         self.most = most
         self.now = now
         self._v1 = v1
@@ -216,6 +230,8 @@ def _with(reply: Reply, headers: Mapping[str, str]) -> Reply:
 class Batch:
     """One batch: an :class:`~ipquery.serve.http.exchange.Exchange`."""
 
+    route = PATH
+
     def __init__(self, batches: Batches, plan: _Plan) -> None:
         self.body_bytes = batches.most * _BYTES_FOR_ONE
         # An array may turn out to be none at its end.
@@ -288,12 +304,18 @@ class Batch:
         self._taken = taken
         self._count += len(taken)
         if self._count > self._batches.most:
+            self._batches.counts.add(LIMITS, ("batch_addresses",))
             raise Problem("too-many-addresses", f"there may be {self._batches.most}")
         return True
 
     def _answer(self, some: Taken) -> list[bytes]:
         if not some:
             return []
+        first = some[0]
+        if isinstance(first, Item):
+            first = first.ip.encode(errors="replace")
+        ip = b"" if isinstance(first, Bad) else first
+        self._batches.lookups.count_in_batch(len(some), ip)
         if isinstance(some[0], bytes):
             return self._plain_entries(cast("Sequence[bytes]", some))
         return [self._entry(one) for one in cast("Sequence[Item | Bad]", some)]
@@ -316,6 +338,7 @@ class Batch:
         return self._form.opening
 
     def _ending(self) -> bytes:
+        self._batches.counts.observe(BATCHES, self._count)
         opening = b"" if self._has_begun else self._opening()
         return opening + self._form.closing
 

@@ -2,15 +2,20 @@
 
 import datetime
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from ipquery.data.snapshot import Snapshot
+from ipquery.metrics import BUILD, LOADED, SNAPSHOT, SOURCE_DATE
 from ipquery.serve.api.negotiation import is_unchanged
+from ipquery.serve.http.counts import Entry
 from ipquery.serve.http.reply import Reply
 
 PATH = "/v1/databases"
+
+_VERSION = importlib.metadata.version("ipquery")
 
 
 def reply(snapshot: Snapshot, loaded: float, now: float, none_match: str | None) -> Reply:
@@ -48,6 +53,21 @@ def databases(snapshot: Snapshot, loaded: float, now: float) -> dict[str, Any]:
         # By level, and of each by version.
         "coverage": about.get("levels"),
     }
+
+
+def figures(snapshot: Snapshot, loaded: float) -> list[Entry]:
+    """The same for Prometheus: what answers come from, and of when it is."""
+    dates: dict[str, float] = {}
+    for source in snapshot.about["sources"]:
+        if source.get("date"):
+            date = datetime.datetime.fromisoformat(source["date"])
+            dates[source["name"]] = date.replace(tzinfo=datetime.UTC).timestamp()
+    return [
+        (SNAPSHOT.name, (snapshot.identity,), 1),
+        (LOADED.name, (), loaded),
+        (BUILD.name, (_VERSION,), 1),
+        *((SOURCE_DATE.name, (name,), date) for name, date in dates.items()),
+    ]
 
 
 _COUNTS = ("answers", "places", "owners", "ranges", "addresses")

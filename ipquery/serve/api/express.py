@@ -13,8 +13,10 @@ from ipquery.address import parse
 from ipquery.serve.api import contract
 from ipquery.serve.api.express_v1 import START as V1_START
 from ipquery.serve.api.express_v1 import V1Lane
+from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.shapes import Shape, shaped
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.http.counts import ONE_OF, Counts, Tally
 from ipquery.serve.http.fast import Find, Kind, Spot, nothing
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.reply import (
@@ -137,11 +139,31 @@ class Lane:
     the site's clock which second it is.
     """
 
-    def __init__(self, v1: V1, find: Find = nothing, find_missing: Find = nothing) -> None:
-        """Finds see :meth:`aim`."""
-        self._v1 = V1Lane(v1)
+    tally: Tally
+
+    def __init__(
+        self,
+        v1: V1,
+        find: Find = nothing,
+        find_missing: Find = nothing,
+        lookups: Lookups | None = None,
+    ) -> None:
+        """Finds see :meth:`aim`.
+
+        :param lookups: where look-ups are counted.
+        """
+        self._lookups = lookups or Lookups(v1, Counts())
+        self._v1 = V1Lane(v1, self._lookups)
+        self._tallies, self._missing_tallies = (
+            {
+                method: self._lookups.tally(method, contract.QUERY_PATH, status)
+                for method in (b"GET", b"HEAD", b"POST")
+            }
+            for status in ("200", "501")
+        )
+        self.tally = self._v1.tally
         self._find, self._find_missing = find, find_missing
-        self._kinds: dict[Shape, Kind] = {}
+        self._kinds: dict[tuple[Shape, bytes], Kind] = {}
         self.head = self._missing_head = self._unchanged_head = b""
 
     def aim(self, find: Find, find_missing: Find) -> None:
@@ -151,7 +173,7 @@ class Lane:
         :param find_missing: for one without.
         """
         self._find, self._find_missing = find, find_missing
-        for shape, kind in self._kinds.items():
+        for (shape, _), kind in self._kinds.items():
             kind.find = shaped(find, shape)
         self._v1.aim()
 
@@ -167,15 +189,22 @@ class Lane:
         """See :class:`~ipquery.serve.http.fast.FastWay`."""
         if target.startswith(V1_START):
             heads = self.head, self._unchanged_head
-            return self._v1.respond(heads, method, target, framing, body, last)
+            response = self._v1.respond(heads, method, target, framing, body, last)
+            self.tally = self._v1.tally
+            return response
         address = address_of(method, target, body)
         if not address:
             return None
-        head, found = self.head, self._find(address)
+        head, found, tallies = self.head, self._find(address), self._tallies
         if found is None:
-            head, found = self._missing_head, self._find_missing(address)
+            head, tallies = self._missing_head, self._missing_tallies
+            found = self._find_missing(address)
         if found is None:
             return None
+        tally = self.tally = tallies[method]
+        tally.answered += 1
+        if tally.answered % ONE_OF == 1:
+            tally.see(self._lookups.whence(address), ONE_OF)
         response = head + found
         if last or framing.is_1_0:
             response = with_connection(response, connection_line(framing.is_1_0, last))
@@ -196,9 +225,10 @@ class Lane:
         begin, end = place
         is_escaped = end - begin > len(address)
         shape = Shape(method == b"HEAD", framing.is_1_0, last, is_escaped)
-        kind = self._kinds.get(shape)
+        kind = self._kinds.get((shape, method))
         if kind is None:
-            kind = self._kinds[shape] = Kind(shaped(self._find, shape))
+            kind = Kind(shaped(self._find, shape), self._tallies[method], self._lookups.whence)
+            self._kinds[shape, method] = kind
         return Spot(kind, begin, end)
 
 

@@ -2,9 +2,11 @@
 
 from weakref import WeakValueDictionary
 
+from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.negotiation import is_unchanged
 from ipquery.serve.api.shapes import Shape, shaped
 from ipquery.serve.api.v1 import PATH, V1, Asked
+from ipquery.serve.http.counts import Tally
 from ipquery.serve.http.fast import Kind, Spot, nothing
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.reply import connection_line, head_of, with_connection
@@ -12,12 +14,23 @@ from ipquery.serve.http.reply import connection_line, head_of, with_connection
 START = PATH.encode()
 _AT = len(START)
 
+ROUTE, FIELD_ROUTE = PATH + "{ip}", PATH + "{ip}/{field}"
+
+
+def _route(asked: Asked) -> str:
+    return ROUTE if asked.field is None else FIELD_ROUTE
+
 
 class V1Lane:
     """Answers what :class:`~ipquery.serve.api.v1.V1` has prepared."""
 
-    def __init__(self, v1: V1) -> None:
+    tally: Tally
+    """Where the last answer was counted."""
+
+    def __init__(self, v1: V1, lookups: Lookups) -> None:
         self._v1 = v1
+        self._lookups = lookups
+        self.tally = lookups.tally(b"GET", ROUTE, "200")
         # As long as a connection has use for them: callers may ask in as many ways as they like.
         self._kinds: WeakValueDictionary[tuple[Shape, Asked], Kind] = WeakValueDictionary()
 
@@ -53,9 +66,10 @@ class V1Lane:
             return None
         none_match = framing.fields.get(b"if-none-match")
         if none_match is not None and is_unchanged(none_match.decode("latin-1"), prepared.etag):
-            response = heads[1] + prepared.unchanged
+            response, status = heads[1] + prepared.unchanged, "304"
         else:
-            response = heads[0] + found
+            response, status = heads[0] + found, "200"
+        self.tally = self._lookups.count(method, _route(asked), status, text)
         if last or framing.is_1_0:
             response = with_connection(response, connection_line(framing.is_1_0, last))
         return response if method != b"HEAD" else head_of(response)
@@ -74,7 +88,9 @@ class V1Lane:
         shape = Shape(method == b"HEAD", framing.is_1_0, last, b"%" in text)
         kind = self._kinds.get((shape, asked))
         if kind is None:
-            kind = Kind(shaped(prepared.find, shape), self._v1.fields)
+            tally = self._lookups.tally(method, _route(asked), "200")
+            find = shaped(prepared.find, shape)
+            kind = Kind(find, tally, self._lookups.whence, self._v1.fields)
             self._kinds[shape, asked] = kind
         return Spot(kind, _AT, _AT + len(text))
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ipquery.data.snapshot.layout import LANGUAGES
-from ipquery.serve.api import batch, contract, databases, v1
+from ipquery.serve.api import batch, contract, databases, metrics, v1
+from ipquery.serve.api import status as node_status
 from ipquery.serve.api.batch_forms import ARRAYS, CSV, JSON, NDJSON
 from ipquery.serve.api.negotiation import Media
 from ipquery.serve.api.problems import KINDS, PROBLEM_JSON
@@ -184,6 +185,16 @@ def _v1_paths() -> Json:
                 **_UNCHANGED,
             },
         ),
+        node_status.PATH: _readable(
+            "tellStatus",
+            "v1",
+            "How this node is doing: requests a second, latency, workers",
+            [],
+            {
+                **_ok("All its workers together.", _json("NodeStatus"), ("Cache-Control",)),
+                **_problems("unavailable"),
+            },
+        ),
     }
 
 
@@ -262,6 +273,12 @@ def _node_paths(with_page: bool) -> Json:
         contract.READY_PATH: _plain(
             "ready", "200 when it should get traffic, else 503", _json("Status")
         ),
+        metrics.PATH: _plain(
+            "metrics",
+            "What all workers have counted, for Prometheus; OpenMetrics where it is preferred",
+            {name: {"schema": {"type": "string"}} for name in metrics.MEDIA},
+            headers=("Cache-Control", "Vary"),
+        ),
         PATH: _plain("openapi", "This description", {_JSON: {"schema": {"type": "object"}}}, True),
     }
     if not with_page:
@@ -300,8 +317,15 @@ def _options(name: str, tag: str, parameters: Sequence[Json]) -> Json:
     return {"options": _operation(f"{name}Options", tag, summary, parameters, told)}
 
 
-def _plain(name: str, summary: str, content: Json, kept: bool = False) -> Json:
-    responses = _ok("Here it is.", content, ("ETag", "Cache-Control") if kept else ())
+def _plain(
+    name: str,
+    summary: str,
+    content: Json,
+    kept: bool = False,
+    headers: Sequence[str] = (),
+) -> Json:
+    told = ("ETag", "Cache-Control") if kept else headers
+    responses = _ok("Here it is.", content, told)
     if kept:
         responses |= _UNCHANGED
     return _with_head(_operation(name, "node", summary, [], responses))
@@ -522,6 +546,7 @@ def _schemas() -> Json:
             ],
         },
         "Databases": _databases(),
+        "NodeStatus": _node_status(),
         "Status": {
             "type": "object",
             "properties": {"status": {"type": "string"}},
@@ -582,6 +607,38 @@ def _databases() -> Json:
             "sources": {"type": "array", "items": _closed(source)},
             "counts": {"type": "object", "additionalProperties": counts},
             "coverage": {"type": ["object", "null"]},
+        }
+    )
+
+
+def _node_status() -> Json:
+    number = {"type": "integer", "minimum": 0}
+    seconds = {"type": ["number", "null"], "minimum": 0}
+    return _closed(
+        {
+            "snapshot": {"type": "string", "description": _TEXTS["snapshot"]},
+            "loaded": {"type": "string", "format": "date-time"},
+            "uptime_seconds": {
+                "type": ["integer", "null"],
+                "description": "Since the daemon started.",
+            },
+            "workers": _closed(
+                {
+                    "configured": number,
+                    "ready": number,
+                    "restarts": {**number, "description": "Of workers that had to be replaced."},
+                }
+            ),
+            "window_seconds": {
+                "type": "number",
+                "description": "Over how long the figures below are counted.",
+            },
+            "requests_per_second": seconds,
+            "latency_seconds": {
+                "description": "Half of the requests, and 99 of 100, were in hand for less. "
+                "``null`` where there were none.",
+                **_closed({"p50": seconds, "p99": seconds}),
+            },
         }
     )
 

@@ -45,7 +45,9 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from ipquery.metrics import LIMITS
 from ipquery.serve.http.client import Forwarding, host_of, log_text
+from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS
 from ipquery.serve.http.deadlines import Deadlines, Phase
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing
@@ -72,6 +74,8 @@ _PORTION, _BY_ROUTE, _BY_FAST_WAY = 32, 8, 1
 _READ_BYTES = 2 << 18
 # Measured: a parsed field takes 170 bytes besides its own, a connection 6 KB.
 _FIELD_BYTES, _CONNECTION_BYTES = 200, 10_000
+# What is at fault for a refusal with a status, as [http] calls it.
+_LIMITS = {413: "body_bytes", 414: "request_line_bytes", 431: "header_bytes"}
 # A portion's answers; 31 of them are look-ups of up to 1 KB, one may be any route's.
 _ANSWER_BYTES = 1 << 16
 
@@ -103,6 +107,21 @@ class Channel(Protocol):
     To a ``twisted.web`` request it is the channel it writes to.
     """
 
+    # What each request on the fast way looks at. Of an object with more than 30 attributes
+    # Python finds those in slots sooner.
+    __slots__ = (
+        "_access_log",
+        "_counted_left",
+        "_due_left",
+        "_fast_way",
+        "_is_resting",
+        "_now",
+        "_read_plain",
+        "_repeat",
+        "_requests_left",
+        "_write",
+    )
+
     transport: Transport
     _outgoing: Outgoing
     _fast_way: FastWay
@@ -119,6 +138,8 @@ class Channel(Protocol):
             self._fast_way = site.fast_way
         self._read_plain = site.plain.read
         self._access_log = site.access_log
+        self._counts = site.counts
+        self._now = site.monotonic
         # What lives as long as the connection
         self._overloaded = overloaded
         self._client = b"-"
@@ -133,6 +154,11 @@ class Channel(Protocol):
         most = site.limits.requests_per_connection
         self._requests_left = self._settled_left = most - 1 - answered
         self._is_unused = not answered
+        # How many there were when repeats were counted last; how many there will be when one is
+        # to be looked at, and when that one came in.
+        self._counted_left = self._requests_left
+        self._due_left = max(self._requests_left - site.until_looked_at(), 0)
+        self._begun: float | None = None
         self._may_be_fast = site.fast_way is not None
         self._reading_paused = False
         self._peer_done = False
@@ -141,6 +167,7 @@ class Channel(Protocol):
         # what tells that it is like the one before, whose log line begins and ends so.
         self._is_resting = False
         self._repeat: Repeat = nothing
+        self._learnt: Repeat = nothing
         self._log_client: bytes | None = None
         self._log_ending: bytes | None = None
         # What lives until it is answered: what has come in and isn't parsed yet, and from
@@ -161,14 +188,18 @@ class Channel(Protocol):
         """Start the clock; or, with too many connections, say so."""
         self.site.connections.add(self)
         self.transport.registerProducer(self, True)
-        self._outgoing = Outgoing(self.transport)
+        self._outgoing = Outgoing(self.transport, self._counts)
+        if self._is_unused:
+            self._counts.opened += 1
         if self._access_log is not None:
             self._host = host_of(self.transport.getPeer())
             self._client = log_text(self._host)
             self._forwarding = self.site.forwarding_of(self._host)
         if self._overloaded:
             self._outgoing.is_last = True
-            self._outgoing.reply(unavailable("too many connections"), self.site.date_header, True)
+            reply = unavailable("too many connections")
+            self._outgoing.reply(reply, self.site.date_header, True)
+            self.site.count_refusal(reply, "connections")
             self._close_lingering()
             return
         if self._is_unused:
@@ -185,10 +216,12 @@ class Channel(Protocol):
             # one would take 2 % of a busy worker's time.
             found = self._repeat(data)
             if found is not None:
-                self._requests_left -= 1
-                if not self._requests_left:
-                    self._is_resting = False
                 self._write(self._fast_way.head + found)
+                # All that counting costs here is a comparison: these are counted once a second,
+                # by what is left, and one of 256 is looked at.
+                left = self._requests_left = self._requests_left - 1
+                if left <= self._due_left:
+                    self._look_at_one(data, found)
                 log = self._access_log
                 if log is None:
                     return
@@ -202,6 +235,7 @@ class Channel(Protocol):
                 return
             if self._answer_whole(data):
                 return
+        self._counts.received += len(data)
         if self._deadlines.phase is Phase.CLOSING:
             return
         if self._unread:
@@ -214,6 +248,7 @@ class Channel(Protocol):
 
     def _answer_whole(self, data: bytes) -> bool:
         """Answer a read that is one plain request."""
+        begun = self._now()
         plain = self._read_plain(data, 0)
         if plain is None or plain[-1] != len(data):
             return False
@@ -222,8 +257,14 @@ class Channel(Protocol):
         answer = self._fast_way.respond(method, target, framing, body, is_last)
         if answer is None:
             return False
-        self._requests_left -= 1
+        left = self._requests_left
+        if left != self._counted_left:
+            self.count_repeats()
+        self._requests_left = self._counted_left = left - 1
         self._write(answer)
+        tally = self._fast_way.tally
+        if tally.answered % ONE_OF == 1:
+            tally.measure(self._now() - begun, len(data), len(answer), ONE_OF)
         client = self._client
         if self._access_log is not None:
             client = self._client_of(framing)
@@ -235,7 +276,7 @@ class Channel(Protocol):
         if not self._requests_left:
             self._is_resting = False
         answered = self.site.limits.requests_per_connection - self._requests_left
-        self._repeat = self._lessons.learn(
+        self._repeat = self._learnt = self._lessons.learn(
             answered, method, target, framing, body, False, self._fast_way
         )
         if self._access_log is not None:
@@ -244,6 +285,50 @@ class Channel(Protocol):
             is_same = forwarding is None or forwarding.field not in self._lessons.varying
             self._log_client = client if is_same else None
         return True
+
+    def _use_up_one(self) -> None:
+        """One more request is answered, or begins to be, other than by a repeat."""
+        self.count_repeats()
+        self._requests_left = self._counted_left = max(self._requests_left - 1, 0)
+
+    def count_repeats(self) -> None:
+        """Count what was answered by repeats since the last time."""
+        repeats = self._counted_left - self._requests_left
+        if not repeats:
+            return
+        self._counted_left = self._requests_left
+        kind = self._lessons.kind
+        assert kind is not None
+        kind.tally.answered += repeats
+
+    def _look_at_one(self, data: bytes, found: bytes) -> None:
+        """So many repeats were answered that the next one is to be looked at; or that was it,
+        or no more may be asked.
+
+        :param data: the last one, and
+        :param found: what it was answered with, from behind the Date header on.
+        """
+        left, begun, kind = self._requests_left, self._begun, self._lessons.kind
+        if not left:
+            self._is_resting = False
+        if begun is None:
+            self._repeat, self._due_left = self._repeat_looked_at, max(left - 1, 0)
+            return
+        assert kind is not None
+        sent = len(self._fast_way.head) + len(found)
+        kind.tally.measure(self._now() - begun, len(data), sent, ONE_OF_REPEATS)
+        self._begun, self._due_left = None, max(left - ONE_OF_REPEATS, 0)
+
+    def _repeat_looked_at(self, data: bytes) -> bytes | None:
+        """Answer one as all others, and note when it came and what it asked for."""
+        kind, self._repeat = self._lessons.kind, self._learnt
+        if kind is None:
+            return None
+        begun = self._now()
+        found = kind.look_at(self._learnt, data)
+        if found is not None:
+            self._begun = begun
+        return found
 
     def _client_of(self, framing: Framing) -> bytes:
         """How the access log tells whose request it is."""
@@ -322,8 +407,9 @@ class Channel(Protocol):
         outgoing.is_1_0 = framing.is_1_0
         outgoing.is_last = not framing.persists or self._requests_left == 0
         if len(self.site.exchanging) >= self.site.limits.exchanges:
+            self.site.counts.add(LIMITS, ("exchanges",))
             raise Refused(503, "too many at the same time", headers=retry_after())
-        self._requests_left = max(self._requests_left - 1, 0)
+        self._use_up_one()
         self._deadlines.begin_pieces()
         exchange = incoming.take_exchange()
         self.site.exchanging.add(self)
@@ -370,6 +456,7 @@ class Channel(Protocol):
         self._streaming = None
         self.site.exchanging.discard(self)
         self._note_exchange(streaming, status)
+        self.site.count(streaming.method, streaming.exchange.route, status, streaming.begun)
         # It may have begun before a drain did, or before a trailer said close.
         if self._outgoing.is_last or self.site.draining or not self._incoming.persists:
             self._close_lingering()
@@ -399,12 +486,18 @@ class Channel(Protocol):
     def _answer_at_once(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> bool:
         """Answer on the fast way, if that can be done here and now."""
         is_last = not framing.persists or self._requests_left == 0
+        begun = self._now()
         answer = self._fast_way.respond(method, target, framing, body, is_last)
         if answer is None:
             return False
         self._portion -= _BY_FAST_WAY
-        self._requests_left = max(self._requests_left - 1, 0)
+        self._use_up_one()
         self._outgoing.write(answer)
+        tally = self._fast_way.tally
+        # Its bytes are counted with all others of this read.
+        tally.weighed += 1
+        if tally.answered % ONE_OF == 1:
+            tally.time(self._now() - begun, ONE_OF)
         if self._access_log is not None:
             self.site.note(self._client_of(framing), method, target, framing, answer)
         if is_last:
@@ -443,7 +536,15 @@ class Channel(Protocol):
             reply = incoming.take_exchange().refusal(reply)
         outgoing.reply(reply, self.site.date_header, with_body=not incoming.is_head)
         self.site.note_refusal(self._client, reply)
+        self.site.count_refusal(reply, self._limit_hit(reply.status))
         self._close_lingering()
+
+    def _limit_hit(self, status: int) -> str | None:
+        """The setting that a refusal with this status is due to, if it is to one."""
+        if status == 408:
+            is_body = self._deadlines.phase is Phase.BODY
+            return "body_seconds" if is_body else "header_seconds"
+        return _LIMITS.get(status)
 
     def _settle(self) -> None:
         """After a read or an answer: what is awaited now, and until when."""
@@ -510,6 +611,7 @@ class Channel(Protocol):
         """Act on a deadline, if it is still over."""
         now, deadlines = self.site.now, self._deadlines
         if deadlines.has_blocked(now):
+            self.site.counts.add(LIMITS, ("idle_seconds",))
             self.transport.abortConnection()
         elif not self.is_due(now, now):
             # It was asked again since the site looked.
@@ -543,6 +645,7 @@ class Channel(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the connection; a request in progress is told."""
+        self.count_repeats()
         self.site.forget(self)
         self._drop_unread()
         self._write = _write_nowhere
@@ -551,8 +654,10 @@ class Channel(Protocol):
         streaming, self._streaming = self._streaming, None
         if streaming is not None and streaming.has_begun:
             self._note_exchange(streaming, 200)
+            self.site.count(streaming.method, streaming.exchange.route, 200, streaming.begun)
         request, self._request = self._request, None
         if request is not None:
+            self.site.active -= 1
             request.connectionLost(reason)
 
     def pauseProducing(self) -> None:
@@ -617,7 +722,8 @@ class Channel(Protocol):
         outgoing = self._outgoing
         outgoing.is_1_0 = message.is_1_0
         outgoing.is_last = not message.persists or self._requests_left == 0
-        self._requests_left = max(self._requests_left - 1, 0)
+        self._use_up_one()
+        self.site.active += 1
         request = self._request = self.site.make_request(self)
         for name, value in message.headers:
             request.requestHeaders.addRawHeader(name, value)
@@ -628,6 +734,8 @@ class Channel(Protocol):
 
     def requestDone(self, request: "ApiRequest") -> None:
         """A request has written all of its answer."""
+        if self._request is not None:
+            self.site.active -= 1
         self._request = None
         if self._outgoing.is_last:
             self._close_lingering()

@@ -14,6 +14,8 @@ from ipquery.serve.http.reply import Reply
 class Exchange(Protocol):
     """One request of this kind. It knows nothing of sockets, codings or connections."""
 
+    route: str
+    """What its route is called where requests are counted."""
     body_bytes: int
     """Of the body at most, as it is sent and as it is decoded; else 413."""
     answers_early: bool

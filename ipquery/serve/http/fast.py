@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import attrs
 
+from ipquery.serve.http.counts import ONE_OF_REPEATS, Labels, Tally
 from ipquery.serve.http.framing import Framing
 
 Find = Callable[[bytes], bytes | None]
@@ -26,8 +27,29 @@ class Kind:
 
     find: Find
     """For an address whose answer has status 200. Another snapshot changes it."""
+    tally: Tally
+    """Where their answers are counted."""
+    whence: Callable[[bytes], Labels]
+    """What an address comes to, for that."""
     fields: frozenset[bytes] = frozenset()
     """Header fields, in lower case, on whose values the answer depends, too."""
+
+    def look_at(self, repeat: Find, data: bytes) -> bytes | None:
+        """What a repeat of this kind says to a read; which address it is asked for is noted."""
+        find, asked = self.find, []
+
+        def find_noting(ip: bytes) -> bytes | None:
+            asked.append(ip)
+            return find(ip)
+
+        self.find = find_noting
+        try:
+            found = repeat(data)
+        finally:
+            self.find = find
+        if found is not None:
+            self.tally.see(self.whence(asked[0]), ONE_OF_REPEATS)
+        return found
 
 
 class Spot(NamedTuple):
@@ -47,6 +69,9 @@ class FastWay(Protocol):
 
     head: bytes
     """The status line of 200 and the Date header of this second."""
+
+    tally: Tally
+    """Where the last answer to :meth:`respond` was counted."""
 
     def tell_date(self, line: bytes) -> None:
         """Another second has begun.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.reply import Reply, connection_line, field_lines, status_line
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ class Outgoing:
     While it is held, all that is written leaves in one write when it is released.
     """
 
-    __slots__ = ("_held", "_is_held", "_transport", "is_1_0", "is_last")
+    __slots__ = ("_counts", "_held", "_is_held", "_transport", "is_1_0", "is_last")
 
-    def __init__(self, transport: "Transport") -> None:
+    def __init__(self, transport: "Transport", counts: Counts) -> None:
         self._transport = transport
+        self._counts = counts
         self._held: list[bytes] = []
         self._is_held = False
         self.is_1_0 = False
@@ -42,6 +44,7 @@ class Outgoing:
         """Send what was kept."""
         if self._held:
             held, self._held = b"".join(self._held), []
+            self._counts.sent += len(held)
             self._transport.write(held)
 
     def write(self, data: bytes) -> None:
@@ -49,6 +52,7 @@ class Outgoing:
         if self._is_held:
             self._held.append(data)
         else:
+            self._counts.sent += len(data)
             self._transport.write(data)
 
     def begin(self, status: int, date: bytes, fields: Iterable[tuple[bytes, bytes]]) -> None:

@@ -35,11 +35,13 @@ _VAIN_LESSONS, _NEXT_LESSON = 8, 64
 class Lessons:
     """What the requests of one connection, or those that come first, have in common."""
 
-    __slots__ = ("_answered", "_before", "_limits", "_vain", "varying")
+    __slots__ = ("_answered", "_before", "_limits", "_vain", "kind", "varying")
 
     def __init__(self, limits: HttpLimits) -> None:
         self.varying: frozenset[bytes] = frozenset()
         """Names of the fields whose values the last repeat doesn't look at, in lower case."""
+        self.kind: Kind | None = None
+        """Of what requests the last repeat tells the next."""
         self._limits = limits
         self._before = b""
         self._answered = self._vain = 0
@@ -78,6 +80,7 @@ class Lessons:
             return nothing
         before, self._before = self._before, framing.lines
         lines = framing.lines.split(b"\r\n")
+        self.kind = spot.kind
         varying = _varying(before.split(b"\r\n"), lines, spot.kind)
         self.varying = frozenset(lines[place].partition(b":")[0].lower() for place in varying)
         start = b"%b %b" % (method, target)

@@ -48,6 +48,9 @@ def client_of(request: IRequest) -> str | None:
 class ApiRequest(Request):
     """A request whose failures, too, are answered in the contract's shape."""
 
+    begun = 0.0
+    """When it was in hand, by the clock that runs while requests are answered."""
+
     def process(self) -> None:
         """Refuse a path that isn't written as the routes are.
 

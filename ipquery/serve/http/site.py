@@ -16,9 +16,11 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from ipquery.metrics import ACTIVE, CONNECTIONS, DURATION, LIMITS
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.client import Forwarding, host_of, log_text
+from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS, Counts, Entry, Tally, method_label
 from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing, fields_of, joined
@@ -34,6 +36,9 @@ _log = Logger()
 
 # To refuse a request that is late takes 20 us.
 _EXPIRED_AT_ONCE = 32
+
+# Prime to the number of repeats of which one is looked at, and far from a simple part of it.
+_STRIDE = 97
 
 
 class ApiSite(Site):
@@ -52,12 +57,16 @@ class ApiSite(Site):
         monotonic: Callable[[], float] = time.monotonic,
         forwarding: Forwarding | None = None,
         begin_exchange: Begin | None = None,
+        counts: Counts | None = None,
+        route_of: Callable[[bytes], str] = lambda path: "",
     ) -> None:
         """
         :param monotonic: a clock that runs while requests are answered, in seconds.
         :param fast_way: what answers requests at once; without it all go to the resource.
         :param forwarding: who clients are behind proxies; without it, the peers.
         :param begin_exchange: tells which requests are exchanges; without it none are.
+        :param counts: where everything is counted.
+        :param route_of: what the route of a path is called, "" where there is none.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -70,6 +79,13 @@ class ApiSite(Site):
         """Those in the middle of an exchange."""
         self.turns = Turns(reactor, monotonic)
         self.draining = False
+        self.monotonic = monotonic
+        self.counts = counts or Counts()
+        self.counts.before_taking(self._count_repeats)
+        self.active = 0
+        """Requests that the resource is answering."""
+        self._route_of = route_of
+        self._looked_at = 0
         self.access_log = access_log
         self.fast_way = fast_way
         self.begin_exchange = begin_exchange
@@ -80,8 +96,9 @@ class ApiSite(Site):
         self._lessons = Lessons(limits)
         self._repeat: Repeat = nothing
         self._repeat_is_last = False
+        self._repeat_tally = Tally()
         self._log_ending: bytes | None = None
-        self._answered_first = 0
+        self._answered_first = self._counted_first = 0
         self._drained: Deferred[None] | None = None
         self._due: deque[Channel] = deque()
         self._clock = LoopingCall(self._tick)
@@ -151,12 +168,23 @@ class ApiSite(Site):
         """
         if self.fast_way is None or self.draining or self._is_full:
             return None
-        found = self._repeat(data)
+        if self._answered_first % ONE_OF_REPEATS:
+            found = self._repeat(data)
+        else:
+            found = self._look_at_repeat(data)
         if found is not None:
             self._answered_first += 1
+            self._repeat_tally.answered += 1
             if self.access_log is not None:
                 self.note_repeated(host_of(peer), None, data, found, self._log_ending)
             return self.fast_way.head + found, self._repeat_is_last
+        return self._answer_first_whole(data, peer, self.fast_way)
+
+    def _answer_first_whole(
+        self, data: bytes, peer: object, fast_way: FastWay
+    ) -> tuple[bytes, bool] | None:
+        """The same of one that isn't as the one before."""
+        begun = self.monotonic()
         plain = self.plain.read(data, 0)
         if plain is None:
             return None
@@ -164,14 +192,19 @@ class ApiSite(Site):
         if end != len(data):
             return None
         is_last = not framing.persists or self.limits.requests_per_connection == 1
-        answer = self.fast_way.respond(method, target, framing, body, is_last)
+        answer = fast_way.respond(method, target, framing, body, is_last)
         if answer is None:
             return None
         self._answered_first += 1
+        tally = fast_way.tally
+        if tally.answered % ONE_OF == 1:
+            tally.measure(self.monotonic() - begun, len(data), len(answer), ONE_OF)
         self._repeat_is_last = is_last
         self._repeat = self._lessons.learn(
-            self._answered_first, method, target, framing, body, is_last, self.fast_way
+            self._answered_first, method, target, framing, body, is_last, fast_way
         )
+        if self._lessons.kind is not None:
+            self._repeat_tally = self._lessons.kind.tally
         if self.access_log is not None:
             self._log_ending = self.log_ending(self._lessons, framing)
             host = host_of(peer)
@@ -180,6 +213,17 @@ class ApiSite(Site):
                 host = forwarding.client(host, framing.fields.get(forwarding.field))
             self.note(log_text(host), method, target, framing, answer)
         return answer, is_last
+
+    def _look_at_repeat(self, data: bytes) -> bytes | None:
+        """Answer one as all others, and count how long it took and what it asked for."""
+        kind, begun = self._lessons.kind, self.monotonic()
+        found = None if kind is None else kind.look_at(self._repeat, data)
+        if found is not None:
+            assert self.fast_way is not None
+            sent = len(self.fast_way.head) + len(found)
+            seconds = self.monotonic() - begun
+            self._repeat_tally.measure(seconds, len(data), sent, ONE_OF_REPEATS)
+        return found
 
     def build_answered(self, address: IAddress | None) -> Channel:
         """A channel for a connection whose first request :meth:`answer_first` has answered."""
@@ -195,7 +239,51 @@ class ApiSite(Site):
 
     def make_request(self, channel: Channel) -> ApiRequest:
         """A request that writes to ``channel``."""
-        return ApiRequest(channel)
+        request = ApiRequest(channel)
+        request.begun = self.monotonic()
+        return request
+
+    # Counting
+
+    def until_looked_at(self) -> int:
+        """After how many repeats a new connection has one looked at.
+
+        Each has another number, so that of connections that are asked a few times some are
+        looked at, too.
+        """
+        self._looked_at = (self._looked_at + _STRIDE) % ONE_OF_REPEATS
+        return self._looked_at + 1
+
+    def gauges(self) -> list[Entry]:
+        """What is so at this moment."""
+        return [
+            (CONNECTIONS.name, (), len(self.connections) + len(self.quiet)),
+            (ACTIVE.name, (), self.active + len(self.exchanging)),
+        ]
+
+    def _count_repeats(self) -> None:
+        # Each came on a connection of its own.
+        self.counts.opened += self._answered_first - self._counted_first
+        self._counted_first = self._answered_first
+        for channel in self.connections:
+            channel.count_repeats()
+
+    def count(self, method: bytes, route: str, status: int, begun: float) -> None:
+        """Count a request that wasn't answered on the fast way.
+
+        :param begun: when it was in hand.
+        """
+        labels = method_label(method), route, str(status)
+        self.counts.observe(DURATION, self.monotonic() - begun, labels)
+
+    def count_refusal(self, reply: Reply, limit: str | None = None) -> None:
+        """Count a refusal of what was no request, or not a whole one: as it was read.
+
+        :param limit: the setting that it is due to.
+        """
+        self.count(b"", "", reply.status, self.monotonic())
+        if limit is not None:
+            self.counts.add(LIMITS, (limit,))
 
     def forget(self, channel: Channel) -> None:
         """A connection is gone."""
@@ -266,7 +354,9 @@ class ApiSite(Site):
         )
 
     def log(self, request: http.Request) -> None:
-        """Note an answered request in the access log."""
+        """Count an answered request, and note it in the access log."""
+        route = self._route_of(request.uri.partition(b"?")[0])
+        self.count(request.method, route, request.code, cast(ApiRequest, request).begun)
         if self.access_log is None:
             return
         pairs = request.requestHeaders.getAllRawHeaders()

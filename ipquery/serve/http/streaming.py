@@ -68,6 +68,8 @@ class Streaming:
     ) -> None:
         self.exchange = exchange
         self.method, self.target, self.framing = method, target, framing
+        self.begun = site.monotonic()
+        """When its head had come in."""
         self.is_complete = False
         """Whether the whole body has come in."""
         self.sent_bytes = 0

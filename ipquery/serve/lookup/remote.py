@@ -30,6 +30,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from ipquery.data.record import UNKNOWN, Record
+from ipquery.metrics import FALLBACK
+from ipquery.serve.http.counts import Counts
 from ipquery.serve.lookup.breaker import Breaker
 from ipquery.serve.lookup.connections import Connections, HeadError
 from ipquery.serve.lookup.resolver import Opinion
@@ -256,24 +258,33 @@ def _read(response: IResponse, limit: int) -> Deferred[bytes]:
 class RemoteSources:
     """All remote sources, in order."""
 
-    def __init__(self, sources: Sequence[RemoteSource]) -> None:
+    def __init__(self, sources: Sequence[RemoteSource], counts: Counts | None = None) -> None:
+        """:param counts: where it is counted what each was asked."""
         self._sources = sources
+        self._counts = counts or Counts()
 
     async def ask(self, ip: str) -> Opinion:
         """The first record that a source has for an address."""
         sure = True
-        for source in self._sources:
+        for place, source in enumerate(self._sources, 1):
             if not source.breaker.allows():
+                self._count(place, "left alone")
                 sure = False
                 continue
             try:
                 answer = await source.ask(ip)
             except RemoteError:
+                self._count(place, "failed")
                 sure = False
                 continue
+            self._count(place, "unknown" if answer is None else "found")
             if answer is not None:
                 return Opinion(answer, True)
         return Opinion(None, sure)
+
+    def _count(self, place: int, outcome: str) -> None:
+        # By place: callers who see it aren't told which hosts they are.
+        self._counts.add(FALLBACK, (f"fallback-{place}", outcome))
 
     @property
     def states(self) -> list[dict[str, str]]:

@@ -8,6 +8,8 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from ipquery.address import parse, to_text
+from ipquery.metrics import BREAKERS, CACHE
+from ipquery.serve.http.counts import Counts, Entry
 from ipquery.serve.lookup.upstreams import FallbackSettings
 from ipquery.special import is_special
 
@@ -82,17 +84,20 @@ class Resolver:
         caches_all: bool = False,
         fallback: Fallback | None = None,
         fingerprint: str = "",
+        counts: Counts | None = None,
     ) -> None:
         """
         :param caches_all: ask the cache before the snapshot, too.
         :param fallback: needs a cache.
         :param fingerprint: names what the fallback's answers depend on.
+        :param counts: where it is counted what the cache is asked for.
         """
         self.snapshot = snapshot
         self._cache = cache
         self._caches_all = caches_all
         self._fallback = fallback
         self._fingerprint = fingerprint
+        self._counts = counts or Counts()
         self._flights: dict[str, list[Deferred[bytes | None]]] = {}
 
     def resolve(self, ip: str, ask: bool = True) -> bytes | Deferred[bytes | None] | None:
@@ -152,6 +157,7 @@ class Resolver:
         self, cache: Cache, key: str, answer: bytes | None, ip: str | None
     ) -> bytes | None:
         cached = await cache.get(key)
+        self._counts.add(CACHE, ("miss" if cached is None else "hit",))
         if cached is not None:
             return cached.answer
         opinion = Opinion(answer, sure=True)
@@ -170,6 +176,16 @@ class Resolver:
         if self._fallback is not None:
             state["fallback"] = self._fallback.states
         return state
+
+    def gauges(self) -> list[Entry]:
+        """The states of all breakers."""
+        states = [] if self._cache is None else [("cache", self._cache.state)]
+        if self._fallback is not None:
+            states += [
+                (f"fallback-{place}", one["breaker"])
+                for place, one in enumerate(self._fallback.states, 1)
+            ]
+        return [(BREAKERS.name, labels, 1) for labels in states]
 
     def stop(self) -> Deferred[None]:
         """Fires when all connections to others are closed."""

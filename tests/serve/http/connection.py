@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -21,20 +22,24 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from ipquery.serve.api.app import Api, Readiness
+from ipquery.serve.api.app import Api, Readiness, route_of
 from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import Lane, carrying, without_record
+from ipquery.serve.api.figures import Figures
+from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
+from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import nothing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.http.site import ApiSite
 from ipquery.serve.lookup.resolver import Resolver
+from ipquery.serve.totals import HandedOver, Told, Totals
 from tests.serve.sample import sample
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4711)
@@ -241,11 +246,22 @@ class Server:
         self.v1 = V1(snapshot, api, resolver is None, self.clock.seconds)
         documents = make_documents(page)
         # Klein keeps only a weak reference to what its routes are bound to.
-        self.api = Api(resolver or Resolver(snapshot), self.readiness, self.v1, documents)
+        self.counts = Counts()
+        self.lookups = lookups = Lookups(self.v1, self.counts)
+        self.totals = Totals()
+        self.figures = Figures(self._ask_figures, lambda: self.monotonic)
+        self.api = Api(
+            resolver or Resolver(snapshot),
+            self.readiness,
+            self.v1,
+            documents,
+            lookups,
+            self.figures,
+        )
         self.lane = None
         if express and resource is None:
             missing = without_record(snapshot.answer_number) if resolver is None else nothing
-            self.lane = Lane(self.v1, snapshot.finder(carrying), missing)
+            self.lane = Lane(self.v1, snapshot.finder(carrying), missing, lookups)
         self.site = ApiSite(
             resource or self.api.app.resource(),
             limits,
@@ -254,12 +270,19 @@ class Server:
             self.lane,
             monotonic=lambda: self.monotonic,
             forwarding=client.forwarding,
-            begin_exchange=begin_exchange or Batches(self.v1, api.batch_addresses).begin,
+            begin_exchange=begin_exchange
+            or Batches(self.v1, api.batch_addresses, counts=self.counts, lookups=lookups).begin,
+            counts=self.counts,
+            route_of=route_of,
         )
         self.monotonic = 0.0
         """What the clock says that runs while requests are answered."""
         self.connections: list[Connection] = []
         self.site.start()
+
+    def _ask_figures(self) -> Deferred[Told]:
+        self.totals.take("worker", HandedOver(self.counts.take(), self.site.gauges()))
+        return succeed(self.totals.told())
 
     def connect(self, peer: IAddress = PEER) -> "Connection":
         return Connection(self, peer=peer)

@@ -30,6 +30,7 @@ PATH = "/upper"
 class Upper:
     """Answers each line with itself in capitals; "bad" can't be answered."""
 
+    route = "/upper"
     body_bytes = MOST
     answers_early = True
     fields: Sequence[tuple[bytes, bytes]] = ((b"Content-Type", b"text/plain"),)
