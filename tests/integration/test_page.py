@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -350,6 +351,53 @@ def test_changes_are_told_to_those_who_do_not_see_them(page: Page) -> None:
     assert "looked up" in page.get_by_role("status").first.inner_text()
 
 
+def _asked_for_figures(visiting: Visit) -> int:
+    return len([one for one in visiting.requests if "status" in one])
+
+
+def test_figures_of_the_node_are_shown_while_somebody_looks(visiting: Visit) -> None:
+    page = visiting.page
+    page.wait_for_selector("#sources li")
+    page.clock.install()
+    assert _asked_for_figures(visiting) == 0
+    summary = page.get_by_text("Live figures")
+    summary.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#figures dd")
+    names = page.locator("#figures dt").all_inner_texts()
+    told = dict(zip(names, page.locator("#figures dd").all_inner_texts(), strict=True))
+    assert told["Workers"] == "1 of 1 answer"
+    assert re.fullmatch(r"[0-9.,]+, over [0-9.]+ s|nothing yet", told["Requests a second"])
+    assert re.fullmatch(r"[0-9.]+ (µs|ms)|nothing yet", told["99 of 100 within"])
+    assert re.fullmatch("[0-9a-f]{64}", told["Snapshot"])
+    with page.expect_response("**/v1/status"):
+        page.clock.fast_forward(3100)
+    page.get_by_label("Language").select_option("zh")
+    assert "1 个中 1 个就绪" in page.locator("#figures dd").all_inner_texts()
+    # Closed, or out of sight, nobody is asked.
+    for hide in (
+        "document.querySelector('#node').open = false",
+        "document.querySelector('#node').open = true;"
+        "Object.defineProperty(document, 'visibilityState', {value: 'hidden'});"
+        "document.dispatchEvent(new Event('visibilitychange'))",
+    ):
+        page.evaluate(hide)
+        page.clock.fast_forward(3100)
+        before = _asked_for_figures(visiting)
+        page.clock.fast_forward(60_000)
+        assert _asked_for_figures(visiting) == before
+
+
+def test_figures_may_be_out_of_reach(visiting: Visit) -> None:
+    page = visiting.page
+    page.wait_for_selector("#sources li")
+    page.route("**/v1/status", lambda route: route.abort())
+    page.get_by_text("Live figures").click()
+    page.wait_for_function("() => document.querySelector('#node-status').textContent")
+    assert page.locator("#node-status").inner_text() == "The service can't be reached."
+    visiting.complaints.clear()
+
+
 @pytest.mark.parametrize(("theme", "language", "phone"), LOOKS)
 def test_nothing_hinders_people(
     chromium: Browser, origin: str, theme: str, language: str, phone: bool
@@ -359,6 +407,8 @@ def test_nothing_hinders_people(
         page.goto(f"{origin}/")
         page.wait_for_selector("#sources li")
         assert visiting.violations() == []
+        page.locator("summary").click()
+        page.wait_for_selector("#figures dd")
         page.locator("#ip").fill("2400:3200::1")
         page.locator("#ip").press("Enter")
         _paste(page, f"{LOG[:2000]} 999.1.1.1 2001:db8:1234:5678:9abc:def0:1234:5678")

@@ -594,7 +594,7 @@ class Channel(Protocol):
         if incoming.continue_due:
             incoming.continue_due = False
             if not incoming.has_body:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._outgoing.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def is_due(self, before: float, now: float) -> bool:
         """Whether a deadline is over. The site asks once a second.

@@ -27,6 +27,12 @@ const TEXTS = {
     continent_code: "Continent", subdivision_code: "ISO 3166-2", district: "District",
     time_zone: "Time zone", postal_code: "Postal code", position: "Position", asn: "AS number",
     as_org: "AS organisation", error: "Error",
+    node: "This node", watch: "Live figures",
+    watching: "While this is open and the page is in view, the service is asked every 3 seconds.",
+    rate: "Requests a second", rateIs: "{rate}, over {window} s", p50: "Half are answered within",
+    p99: "99 of 100 within", workers: "Workers", workersAre: "{ready} of {configured} answer",
+    restarts: "Replaced workers", uptime: "Running for", snapshot: "Snapshot",
+    loaded: "In use since", nothing: "nothing yet", hours: "{hours} h {minutes} min",
   },
   zh: {
     skip: "跳到查询",
@@ -54,6 +60,12 @@ const TEXTS = {
     continent_code: "大洲", subdivision_code: "ISO 3166-2", district: "区县",
     time_zone: "时区", postal_code: "邮编", position: "坐标", asn: "AS 号",
     as_org: "AS 机构", error: "错误",
+    node: "本节点", watch: "实时指标",
+    watching: "展开此栏且页面可见时，每 3 秒向服务查询一次。",
+    rate: "每秒请求数", rateIs: "{rate}（最近 {window} 秒）", p50: "半数请求的处理时间不超过",
+    p99: "99% 请求的处理时间不超过", workers: "工作进程", workersAre: "{configured} 个中 {ready} 个就绪",
+    restarts: "已更换的工作进程", uptime: "已运行", snapshot: "快照",
+    loaded: "启用时间", nothing: "暂无", hours: "{hours} 小时 {minutes} 分钟",
   },
 };
 
@@ -111,6 +123,7 @@ function useLanguage(chosen) {
   if (shown) show(shown);
   if (rows.all.length) draw();
   listSources();
+  listFigures();
 }
 
 // Names of places are the API's: in another language they are asked for again.
@@ -357,6 +370,62 @@ function linked(said) {
     at % 2 ? element("a", piece, { href: piece, rel: "noreferrer" }) : piece));
 }
 
+// This node: asked about only while somebody has opened the panel and sees the page
+
+const PAUSE_MS = 3000;
+let figures = null;
+// Stands for the loop that asks: one that isn't in force any more ends.
+let watch = null;
+
+function startOrStop() {
+  const isWanted = part("node").open && document.visibilityState === "visible";
+  if (!isWanted) watch = null;
+  else if (!watch) keepAsking(watch = {});
+}
+
+async function keepAsking(mine) {
+  while (mine === watch) {
+    let why = "";
+    try {
+      figures = await ask("v1/status");
+      listFigures();
+    } catch (error) {
+      why = error.message;
+    }
+    // Only what is new is read out.
+    if (part("node-status").textContent !== why) say("node-status", why, true);
+    await new Promise((done) => { setTimeout(done, PAUSE_MS); });
+  }
+}
+
+function listFigures() {
+  if (!figures) return;
+  const { workers, latency_seconds: latency, uptime_seconds: uptime } = figures;
+  const rate = figures.requests_per_second;
+  const told = {
+    rate: rate === null ? text("nothing") : text("rateIs", {
+      rate: rate.toLocaleString(document.documentElement.lang), window: figures.window_seconds,
+    }),
+    p50: duration(latency.p50),
+    p99: duration(latency.p99),
+    workers: text("workersAre", workers),
+    restarts: String(workers.restarts),
+    uptime: text("hours", {
+      hours: Math.floor(uptime / 3600), minutes: Math.floor(uptime / 60) % 60,
+    }),
+    snapshot: figures.snapshot,
+    loaded: new Date(figures.loaded).toLocaleString(document.documentElement.lang),
+  };
+  part("figures").replaceChildren(...Object.entries(told).flatMap(([name, value]) => (
+    [element("dt", text(name)), element("dd", value)])));
+}
+
+function duration(seconds) {
+  if (seconds === null) return text("nothing");
+  if (seconds < 0.001) return `${Number((seconds * 1e6).toPrecision(2))} µs`;
+  return seconds < 1 ? `${Number((seconds * 1e3).toPrecision(2))} ms` : `${seconds} s`;
+}
+
 // Beginning
 
 part("one").addEventListener("submit", (event) => {
@@ -371,6 +440,8 @@ part("many").addEventListener("submit", (event) => {
   event.preventDefault();
   lookAllUp(part("text").value);
 });
+part("node").addEventListener("toggle", startOrStop);
+document.addEventListener("visibilitychange", startOrStop);
 part("filter").addEventListener("input", draw);
 part("csv").addEventListener("click", () => download("ipquery.csv", "text/csv", toCsv()));
 part("json").addEventListener("click", () => {
