@@ -279,6 +279,7 @@ def test_the_language_is_switched_and_kept(visiting: Visit) -> None:
 
 
 def test_every_text_is_in_both_languages(page: Page) -> None:
+    page.locator("summary").click()  # what is folded away has no text to be seen
     english = page.locator("[data-text]").all_inner_texts()
     page.get_by_label("Language").select_option("zh")
     chinese = page.locator("[data-text]").all_inner_texts()

@@ -111,10 +111,13 @@ class Channel(Protocol):
     # Python finds those in slots sooner.
     __slots__ = (
         "_access_log",
+        "_client",
         "_counted_left",
         "_due_left",
         "_fast_way",
         "_is_resting",
+        "_learnt",
+        "_lessons",
         "_now",
         "_read_plain",
         "_repeat",
