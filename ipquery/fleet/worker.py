@@ -243,15 +243,19 @@ class Worker(Protocol):
         asking: Deferred[str] = Deferred()
         self._asking[number] = asking
         asking.addTimeout(_FIGURES_SECONDS, self._reactor)
+        asking.addBoth(self._end_question, number)
         self.say(AskFigures(number))
         return asking.addCallback(decode_told)
 
+    def _end_question(self, outcome: Any, number: int) -> Any:
+        del self._asking[number]
+        return outcome
+
     def _told_figures(self, figures: Figures) -> None:
-        for number in [one for one in self._asking if one <= figures.number]:
-            asking = self._asking.pop(number)
-            # Those before it were given up.
-            if number == figures.number and not asking.called:
-                asking.callback(figures.text)
+        # One that comes late was given up.
+        asking = self._asking.get(figures.number)
+        if asking is not None:
+            asking.callback(figures.text)
 
     def _prepare(self, order: Prepare) -> None:
         self._forget()

@@ -47,7 +47,7 @@ def _named_alike(text: str) -> str:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 14
+    assert len(EXAMPLES) == 15
     assert sum(bool(answer) for _, answer in EXAMPLES) == 13
 
 
@@ -60,6 +60,8 @@ def test_an_example(daemon: tuple[str, Daemon], command: str, answer: str) -> No
     said = [_named_alike(line) for line in done.stdout.splitlines()]
     if answer:
         assert said == [_named_alike(line[4:]) for line in answer.splitlines()]
+    elif "/v1/status" in command:
+        assert json.loads(done.stdout)["workers"]["configured"] == 1
     else:
         told = json.loads(done.stdout)
         assert {source["name"] for source in told["sources"]} == {"DB-IP City Lite", "ip2region"}
