@@ -82,8 +82,8 @@ def test_every_answer_is_counted_once(sent: list[bytes], at_once: bool) -> None:
         connection.send(*pieces)
         numbers.append(of(server, DURATION))
         if not express:  # there bytes are counted by those of some
-            assert of(server, SENT) == {(): len(connection.transport.sent)}
-            assert of(server, RECEIVED) == {(): sum(map(len, pieces))}
+            assert of(server, SENT).get((), 0) == len(connection.transport.sent)
+            assert of(server, RECEIVED).get((), 0) == sum(map(len, pieces))
     assert numbers[0] == numbers[1]
 
 
@@ -97,7 +97,7 @@ def test_repeats_are_all_counted_and_some_are_looked_at() -> None:
     assert of(server, DURATION) == {("GET", ARRAY, "200"): number}
     assert of(server, LOOKUPS) == {("found", "CN"): number}
     assert of(server, RECEIVED) == {(): number * len(QUERY)}
-    assert of(server, SENT) == {(): len(connection.transport.sent)}
+    assert of(server, SENT).get((), 0) == len(connection.transport.sent)
 
 
 def test_a_repeat_that_is_looked_at_is_timed() -> None:
