@@ -101,7 +101,7 @@ def _request(method: str, path: str, operation: Any) -> bytes:
     return get(target, *lines, method=method.upper()) + body
 
 
-@pytest.mark.parametrize(("method", "path", "operation", "form", "answer"), _examples())
+@pytest.mark.parametrize(("method", "path", "operation", "form", "answer"), [*_examples()])
 def test_an_example_is_answered_as_it_says(
     daemon: Daemon, method: str, path: str, operation: Any, form: str, answer: Any
 ) -> None:
