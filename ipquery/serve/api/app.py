@@ -29,6 +29,7 @@ from ipquery.serve.api.contract import BadRequest
 from ipquery.serve.api.documents import Documents
 from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.lookups import Lookups
+from ipquery.serve.api.openapi_schemas import REFERENCE_PATH
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.framing import joined
@@ -215,7 +216,7 @@ class Api:
         """What is described here, for programs."""
         return self._send_shared(request, self._documents.openapi.reply(_none_match(request)))
 
-    @app.route(openapi.REFERENCE_PATH, methods=["GET", "HEAD"])
+    @app.route(REFERENCE_PATH, methods=["GET", "HEAD"])
     @app.route(page.PATH, methods=["GET", "HEAD"])
     @app.route(page.FILES_PATH + "<name>", methods=["GET", "HEAD"])
     def show(self, request: IRequest, name: str | None = None) -> bytes:
@@ -282,9 +283,7 @@ class Api:
         """Whether a path is one of those for people and nothing is there: a file that doesn't
         exist, or anything if the page is switched off. No method is allowed there."""
         path = cast(Request, request).path.decode("latin-1")
-        is_for_people = path in (page.PATH, openapi.REFERENCE_PATH) or path.startswith(
-            page.FILES_PATH
-        )
+        is_for_people = path in (page.PATH, REFERENCE_PATH) or path.startswith(page.FILES_PATH)
         return is_for_people and path not in self._documents.people
 
     @app.handle_errors(Exception)

@@ -8,7 +8,8 @@ import attrs
 
 from ipquery.serve.api import page
 from ipquery.serve.api.negotiation import is_unchanged
-from ipquery.serve.api.openapi import REFERENCE_PATH, openapi, to_json
+from ipquery.serve.api.openapi import openapi, to_json
+from ipquery.serve.api.openapi_schemas import REFERENCE_PATH
 from ipquery.serve.api.reference import reference
 from ipquery.serve.http.reply import JSON, Reply
 
