@@ -68,15 +68,24 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def default_path(cache: Path, data: Path) -> Path:
+def built() -> Path:
+    """A cache folder that runs share, the parts of `make test` among them: beside Python.
+
+    A snapshot is named after the code that builds it, so none is found that is out of date.
+    """
+    return Path(sys.prefix) / "built"
+
+
+@pytest.fixture(scope="session")
+def default_path(built: Path, data: Path) -> Path:
     """The snapshot of the whole default database. To build it takes most of a minute."""
-    return ensure_snapshot(default_sources(data), cache / "ipquery", lambda what, done: None)
+    return ensure_snapshot(default_sources(data), built / "ipquery", lambda what, done: None)
 
 
 @pytest.fixture
-def whole(default_path: Path, cache: Path, data: Path) -> dict[str, str]:
+def whole(default_path: Path, built: Path, data: Path) -> dict[str, str]:
     """An environment in which the default database is whole, and its snapshot built."""
-    return {"XDG_DATA_HOME": str(data.parent), "XDG_CACHE_HOME": str(cache)}
+    return {"XDG_DATA_HOME": str(data.parent), "XDG_CACHE_HOME": str(built)}
 
 
 @pytest.fixture(scope="session")
