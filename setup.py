@@ -85,6 +85,9 @@ setup(
             "ipip-datx>=0.4",
             # The vendor's for .ipdb. 1.6: what answers were compared with.
             "ipip-ipdb>=1.6",
+            # Kubernetes' schemas, which conf/kubernetes is held against. 1.29.1: works without
+            # setuptools, which Python 3.12 doesn't bring.
+            "kubernetes-validate>=1.29.1",
             # MaxMind's own reader, to compare with. 3.2: bounds what one record may take.
             "maxminddb>=3.2",
             # 1.20: the first that finds nothing wrong with the annotations as they are.
@@ -102,6 +105,8 @@ setup(
             "py-ip2region>=3.0",
             # A well-known one for qqwry.dat. 1.2: brings its types.
             "qqwry-py3>=1.2",
+            # 6: wheels for Python 3.11.
+            "PyYAML>=6",
             # 8: texts keep their quotes, which tells them from expressions; 8.1.3: typed.
             "python-hcl2>=8.1.3",
             # An example of docs/api.md.
