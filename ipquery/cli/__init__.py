@@ -3,6 +3,7 @@
 from ipquery.cli.build import build_command
 from ipquery.cli.check import check_command
 from ipquery.cli.compare import compare_command
+from ipquery.cli.completion import completion_command
 from ipquery.cli.diff import diff_command
 from ipquery.cli.doctor import doctor_command
 from ipquery.cli.explain import explain_command
@@ -10,6 +11,7 @@ from ipquery.cli.fetch import fetch_command
 from ipquery.cli.group import main
 from ipquery.cli.info import info
 from ipquery.cli.lookup import lookup
+from ipquery.cli.manual import manual_command
 
 for _command in (
     build_command,
@@ -21,6 +23,8 @@ for _command in (
     fetch_command,
     check_command,
     doctor_command,
+    completion_command,
+    manual_command,
 ):
     main.add_command(_command)
 
