@@ -27,6 +27,7 @@ from ipquery.data.build import (
 )
 from ipquery.data.build.parent import Temporary, run
 from ipquery.data.sources import Source, ip2region_source
+from ipquery.data.update.folder import default_data
 from tests.data.files import Row, ipip_dat, xdb
 
 LAST = 2**32 - 1
@@ -380,6 +381,17 @@ def test_the_cache_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert default_cache() == Path("/somewhere/ipquery")
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/ipquery:/other")
     assert default_cache() == Path("/var/cache/ipquery")
+
+
+def test_a_user_whom_the_system_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as any user: no name, no home, and no HOME set."""
+    for name in ("HOME", "CACHE_DIRECTORY", "XDG_CACHE_HOME", "STATE_DIRECTORY", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert default_cache() == Path("/.cache/ipquery")
+    assert default_data() == Path("/.local/share/ipquery")
 
 
 def test_a_source_has_the_date_it_is_given_where_the_file_tells_none(

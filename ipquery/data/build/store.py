@@ -31,6 +31,7 @@ from ipquery.data.build.parent import (
     run,
     temporary_beside,
 )
+from ipquery.data.home import home
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import LAYOUT_VERSION, Snapshot
 from ipquery.data.sources import Source
@@ -188,7 +189,7 @@ def default_cache() -> Path:
     given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    base = os.environ.get("XDG_CACHE_HOME") or home() / ".cache"
     return Path(base) / "ipquery"
 
 

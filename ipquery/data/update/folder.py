@@ -4,13 +4,15 @@ import os
 import shlex
 from pathlib import Path
 
+from ipquery.data.home import home
+
 
 def default_data() -> Path:
     """The data folder: systemd's if it gives one, else the user's (XDG base directories)."""
     given = _given()
     if given:
         return Path(given)
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    base = os.environ.get("XDG_DATA_HOME") or home() / ".local/share"
     return Path(base) / "ipquery"
 
 
