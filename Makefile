@@ -1,6 +1,8 @@
 # make serve   set up, then answer on $(BIND) from $(DB)
 # make test    set up, then check and test everything
 # make soak    set up, then run the tests that take minutes
+# make deb     build a Debian package in build/deb
+# make test-packages   build packages and images, install and run them
 # make bench   set up, then measure ipquery and its peers side by side
 # make bench-connections   the same with 5,000 connections for 30 s
 # make bench-reloads       what reloads cost those who ask meanwhile
@@ -29,7 +31,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots clean
+.PHONY: serve test test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots deb test-packages clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -59,6 +61,14 @@ lint: $(VENV)/ready-to-test
 
 soak: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q -s -m soak
+
+deb:
+	@conf/debian/build
+
+test-packages: $(VENV)/ready-to-test
+	@tests/packages/provision
+	@conf/debian/build
+	$(VENV)/bin/pytest -q -s -m packages tests/packages
 
 bench: $(VENV)/ready-to-bench
 	@$(FETCH)

@@ -1,0 +1,1 @@
+"""Packages, built, installed and run. Not part of make test: see make test-packages."""
