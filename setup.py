@@ -63,6 +63,9 @@ setup(
         "default-data": ["XdbSearchIP==1.0.2"],
         # Batches in zstd. 1.0: bounds what comes out of a decoder; Python has it from 3.14 on.
         "zstd": ["backports.zstd>=1.0; python_version < '3.14'"],
+        # The live screen of ipquery top. Not a plain dependency: with its own it is 13 MB, and
+        # servers have no use for it. 13: the oldest that the tests were run with.
+        "top": ["rich>=13"],
         # What make bench measures against; any recent version tells.
         "bench": [
             "fastapi>=0.110",
@@ -111,6 +114,7 @@ setup(
             "python-hcl2>=8.1.3",
             # An example of docs/api.md.
             "requests>=2.31",
+            "rich>=13",
             # 0.13: the rules of pyproject.toml, as they are now.
             "ruff>=0.13",
             # 4: OpenAPI 3.1, and requests that a description doesn't allow.

@@ -12,6 +12,7 @@ from ipquery.cli.group import main
 from ipquery.cli.info import info
 from ipquery.cli.lookup import lookup
 from ipquery.cli.manual import manual_command
+from ipquery.cli.top import top_command
 
 for _command in (
     build_command,
@@ -25,6 +26,7 @@ for _command in (
     doctor_command,
     completion_command,
     manual_command,
+    top_command,
 ):
     main.add_command(_command)
 
