@@ -1,5 +1,6 @@
 # make serve   set up, then answer on $(BIND) from $(DB)
 # make test    set up, then check and test everything
+# make test-all   the same with every Python there is, and with the lowest versions allowed
 # make soak    set up, then run the tests that take minutes
 # make deb     build a Debian package in build/deb
 # make test-packages   build packages and images, install and run them
@@ -31,7 +32,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots deb test-packages clean
+.PHONY: serve test test-all test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots deb test-packages clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -58,6 +59,17 @@ lint: $(VENV)/ready-to-test
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+# tox leaves out in silence what it has no interpreter for: that is said before. TOX holds its
+# options, as in make test-all TOX='-e lowest -- tests/config'.
+PYTHONS = $(shell sed -n 's/^ *"Programming Language :: Python :: \(3\.[0-9]*\)",/\1/p' setup.py)
+
+test-all: $(VENV)/ready-for-all
+	@missing=; for version in $(PYTHONS); do \
+		command -v "python$$version" >/dev/null || missing="$$missing $$version"; \
+	done; \
+	[ -z "$$missing" ] || echo "No interpreter here, so not tested with Python:$$missing" >&2
+	$(VENV)/bin/tox run $(TOX)
 
 soak: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q -s -m soak
@@ -120,7 +132,7 @@ $(VENV)/bin/python:
 
 $(VENV)/ready-to-serve: $(VENV)/bin/python $(REQUIREMENTS)
 	@echo 'Installing ipquery and its default database into $(VENV)'
-	@$(PIP) install --editable '.[default-data]'
+	@$(PIP) install --editable '.[default-data,load]'
 	@touch $@
 
 # Once: without a network, every start would wait for it. The daemon says how to get it then.
@@ -133,6 +145,11 @@ $(VENV)/ready-to-test: $(VENV)/bin/python $(REQUIREMENTS) tests/provision
 	@echo 'Installing ipquery, its default database and the test tools into $(VENV)'
 	@$(PIP) install --editable '.[default-data,test]'
 	@touch $@ $(VENV)/ready-to-serve
+
+$(VENV)/ready-for-all: $(VENV)/bin/python tox.ini
+	@echo 'Installing tox into $(VENV)'
+	@$(PIP) install 'tox>=4.11' 'tox-uv>=1.13'
+	@touch $@
 
 $(VENV)/ready-to-bench: $(VENV)/bin/python $(REQUIREMENTS) loadgen/provision
 	@loadgen/provision

