@@ -24,15 +24,18 @@ from types import FrameType
 from typing import Any, ClassVar, TextIO
 
 import attrs
-from twisted.application.service import IService
-from twisted.logger import Logger
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
+from twisted.python.logfile import LogFile
 
 from ipquery.config import Config, ConfigError, expand, load, parse_workers
+from ipquery.data.build import Report
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
 from ipquery.data.sources import parse_sources
 from ipquery.data.update.age import dated, outdated
+from ipquery.fleet.log import observer
 from ipquery.fleet.start import build_snapshot, check_access_log, check_databases, warnings
 from ipquery.fleet.state import State, check_tls
 from ipquery.fleet.supervisor import Supervisor
@@ -133,6 +136,7 @@ class Options(usage.Options):
             settings = attrs.evolve(settings, express=False)
         config = attrs.evolve(config, settings=settings)
         self._check_output(settings.access_log)
+        self._check_log(config)
         check_databases(config)
         return config
 
@@ -148,6 +152,68 @@ class Options(usage.Options):
                 "give the path of a file"
             )
 
+    def _check_log(self, config: Config) -> None:
+        foreign = self.foreign_log
+        if foreign is not None and (config.log_format, config.log_level) != ("text", "info"):
+            raise ConfigError(
+                f"`log_format` and `log_level` don't apply with twistd --{foreign}, which writes "
+                "lines of its own; leave out one or the other"
+            )
+
+    @property
+    def foreign_log(self) -> str | None:
+        """The option of twistd by which something else than a stream of ours is logged to."""
+        if self.parent is None:
+            return None
+        return next((name for name in ("syslog", "logger") if self.parent.get(name)), None)
+
+    def open_log(self) -> Any:
+        """What twistd would log to: a file, or its standard output. ``None`` for what isn't ours.
+
+        :raises ConfigError: that can't be written.
+        """
+        if self.foreign_log is not None:
+            return None
+        twistd = self.parent or {"logfile": None, "nodaemon": True}
+        path = twistd.get("logfile") or ("-" if twistd["nodaemon"] else "twistd.log")
+        if path == "-":
+            if not twistd["nodaemon"]:
+                raise ConfigError("in the background the log can't go to standard output")
+            return sys.stdout
+        try:
+            file = LogFile.fromFullPath(path)
+        except OSError as error:
+            raise ConfigError(f"{path}: can't write this log: {error.strerror}") from None
+        # As twistd does it for its own; _answer_signals has both done.
+        if not signal.getsignal(signal.SIGUSR1):
+            signal.signal(signal.SIGUSR1, lambda *_: _rotate(file))
+        return file
+
+
+def _rotate(file: LogFile) -> None:
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    running.callFromThread(file.rotate)
+
+
+class _Daemon(MultiService):
+    """What twistd runs: the supervisor, with a log of ours in the place of twistd's."""
+
+    def __init__(self, supervisor: Supervisor, log: Any) -> None:
+        """:param log: where to; ``None`` to leave it to twistd."""
+        super().__init__()
+        self._supervisor, self._log = supervisor, log
+        supervisor.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of the application, which twistd asks what to log with, once, after this."""
+        super().setServiceParent(parent)
+        if self._log is not None:
+            # Asked at each line: a reload that was carried out has another.
+            log = observer(self._log, lambda: self._supervisor.state.config)
+            parent.setComponent(ILogObserver, log)
+
 
 def makeService(options: Options) -> IService:
     """What twistd calls: the service, or one line and exit status 1."""
@@ -157,7 +223,9 @@ def makeService(options: Options) -> IService:
     _hold_signals()
     try:
         with _undone_by_signals():
-            return make_service(options.load_config, reactor, sys.stderr, _today)
+            log = options.open_log()
+            supervisor = make_service(options.load_config, reactor, sys.stderr, _today)
+            return _Daemon(supervisor, log)
     except (ConfigError, DataError, BindError) as error:
         _let_signals_in()
         raise SystemExit(f"ipquery: {error}") from None
@@ -193,7 +261,7 @@ def make_service(
     try:
         check_tls(config, listeners)
         check_access_log(config.settings.access_log)
-        path = build_snapshot(config, reporter(terminal))
+        path = build_snapshot(config, _progress(config, terminal))
         _about(path)
         notifier = Notifier(os.environ, reactor)
         supervisor = Supervisor(reactor, config, load_config, listeners, path, notifier)
@@ -204,6 +272,13 @@ def make_service(
     supervisor.up.addCallback(lambda _: _announce(supervisor.state, today()))
     reactor.callWhenRunning(_answer_signals, supervisor, reactor)
     return supervisor
+
+
+def _progress(config: Config, terminal: TextIO) -> Report:
+    """How the progress of a build is told: where a machine reads, it reads nothing but JSON."""
+    if config.log_format == "text" or terminal.isatty():
+        return reporter(terminal)
+    return lambda what, done: _log.info("building: {what}", what=what, done=round(done, 3))
 
 
 def _about(path: Path) -> Any:

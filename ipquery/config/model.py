@@ -13,6 +13,9 @@ from ipquery.net.sockets import Bind
 from ipquery.net.tls import TlsSettings
 from ipquery.serve.settings import Settings
 
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("info", "warn", "error")
+
 
 def cores() -> int:
     """How many cores this process may use: what ``auto`` means."""
@@ -42,6 +45,10 @@ class Config:
     codes: ListPaths = ListPaths()
     build_limits: Limits = Limits()
     blend: Policy = Policy()
+    log_format: str = "text"
+    """How the daemon's log tells an event, one of :data:`LOG_FORMATS`."""
+    log_level: str = "info"
+    """Events of lower levels aren't logged; one of :data:`LOG_LEVELS`, lowest first."""
     tls: TlsSettings | None = None
     """What connections to addresses with ``tls:`` are shown."""
     settings: Settings = Settings()

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from ipquery.config.model import Config, parse_workers
+from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, Config, parse_workers
 from ipquery.config.table import Table, keys_of
 from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
 from ipquery.data.build import Limits, ListPaths
@@ -49,7 +49,18 @@ def load(path: Path) -> Config:
 
 
 # Keys at the top of the file, beside those of Settings.
-_KEYS = ("bind", "workers", "cache_dir", "database", "blend", "codes", "build", "tls")
+_KEYS = (
+    "bind",
+    "workers",
+    "cache_dir",
+    "database",
+    "blend",
+    "codes",
+    "build",
+    "log_format",
+    "log_level",
+    "tls",
+)
 
 
 def _config(tables: Mapping[str, Any], folder: Path) -> Config:
@@ -79,6 +90,8 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             unpacked=build.number("unpacked_limit_mb", defaults.build_limits.unpacked >> 20) << 20,
         ),
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
+        log_format=top.choice("log_format", LOG_FORMATS) or defaults.log_format,
+        log_level=top.choice("log_level", LOG_LEVELS) or defaults.log_level,
         tls=_tls(top) if "tls" in top.given else None,
         settings=top.settings(Settings),
     )

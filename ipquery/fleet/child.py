@@ -50,6 +50,7 @@ from ipquery.fleet.control import (
     Switch,
     Switched,
 )
+from ipquery.fleet.log import Traceback
 from ipquery.fleet.state import State
 from ipquery.messages import MessageError, Reader
 from ipquery.net.tls import TlsSettings
@@ -142,7 +143,11 @@ class WorkerProcess(Child):
     @property
     def name(self) -> str:
         """How the log calls it."""
-        return f"worker {self._number} (pid {getattr(self.transport, 'pid', None)})"
+        return f"worker {self._number} (pid {self._pid})"
+
+    @property
+    def _pid(self) -> int | None:
+        return getattr(self.transport, "pid", None)
 
     @property
     def answers(self) -> bool:
@@ -227,8 +232,8 @@ class WorkerProcess(Child):
                 self._beat(accepting)
             case Counted() | AskFigures():
                 self._act_on_figures(message)
-            case Log(level=level, text=text):
-                _log.emit(LogLevel.lookupByName(level), "{name}: {text}", name=self.name, text=text)
+            case Log():
+                self._log(message)
             case Prepared(number=number) if self._is_of_now(number):
                 self.has_mapped = True
             case NotPrepared(number=number, reason=reason) if self._is_of_now(number):
@@ -245,6 +250,19 @@ class WorkerProcess(Child):
             self._totals.take(self, decode_handed_over(message.text))
         else:
             self.say(Figures(message.number, encode_told(self._totals.told())))
+
+    def _log(self, event: Log) -> None:
+        fault = {} if event.failure is None else {"log_failure": Traceback(event.failure)}
+        _log.emit(
+            LogLevel.lookupByName(event.level),
+            "{name}: {text}",
+            name=self.name,
+            text=event.text,
+            told=event,
+            worker=self._number,
+            pid=self._pid,
+            **fault,
+        )
 
     def _is_of_now(self, number: int) -> bool:
         return self.preparing is not None and number == self._order
@@ -281,7 +299,12 @@ class WorkerProcess(Child):
         if self.ready_since is None:
             self.why_failed = self.why_failed or (said or how).splitlines()[-1]
         elif said:
-            _log.error("{name} said: {text}", name=name, text=said)
+            _log.error(
+                "{name} said: {text}",
+                name=name,
+                text=said.splitlines()[-1],
+                log_failure=Traceback(said),
+            )
         self._changed(self)
 
 

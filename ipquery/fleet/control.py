@@ -1,5 +1,7 @@
 """What supervisor and workers say to each other: one JSON object a line, over pipes."""
 
+from typing import Any
+
 import attrs
 
 from ipquery.messages import Codec
@@ -157,10 +159,17 @@ class AskFigures:
 
 @attrs.frozen
 class Log:
-    """A line for the log."""
+    """An event for the log, see :mod:`ipquery.fleet.log`."""
 
     level: str
     text: str
+    namespace: str = "-"
+    seconds: float = 0
+    """When it was, since the epoch."""
+    fields: dict[str, Any] = attrs.field(factory=dict)
+    """What else it tells, as JSON has it."""
+    failure: str | None = None
+    """The traceback of a fault."""
 
 
 CODEC = Codec(

@@ -119,7 +119,7 @@ class Slot:
         elif worker.phase is Phase.READY:
             self.was_tried = True
             if self.why_waiting is not None:
-                _log.info("worker {number} answers again", number=self.number)
+                _log.info("worker {worker} answers again", worker=self.number)
                 self.why_waiting = None
 
     def _could_not_start(self, reason: str) -> None:
@@ -134,8 +134,8 @@ class Slot:
         if self.why_waiting != reason:
             self.why_waiting = reason
             _log.error(
-                "worker {number} can't start: {reason}; trying again, at first in {pause} s",
-                number=self.number,
+                "worker {worker} can't start: {reason}; trying again, at first in {pause} s",
+                worker=self.number,
                 reason=reason,
                 pause=pause,
             )
@@ -148,7 +148,7 @@ class Slot:
             self.failed = f"a new worker {how} before all of them were ready"
             return
         self._failures = 0 if ready_seconds >= _STABLE_SECONDS else self._failures + 1
-        _log.warn("worker {number} {how}; starting another", number=self.number, how=how)
+        _log.warn("worker {worker} {how}; starting another", worker=self.number, how=how)
         if self._failures > 1:
             self._wait(_pause(self._failures))
             return

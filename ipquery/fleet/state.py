@@ -49,13 +49,18 @@ def check_tls(config: Config, listeners: Listeners) -> None:
 
 
 def in_place(before: Config, after: Config) -> bool:
-    """Whether only databases, codes and certificates differ, which workers take over running."""
+    """Whether no worker needs to be replaced.
+
+    They take over databases, codes and certificates running; the log is the supervisor's.
+    """
     same = attrs.evolve(
         after,
         databases=before.databases,
         codes=before.codes,
         build_limits=before.build_limits,
         blend=before.blend,
+        log_format=before.log_format,
+        log_level=before.log_level,
         tls=before.tls if before.tls and after.tls else after.tls,
     )
     return same == before

@@ -154,7 +154,7 @@ class Supervisor(Service):
                 self._check_worker(slot)
             except Exception:
                 # What is wrong with one must not keep us from checking the others.
-                _log.failure("can't check worker {number}", number=slot.number)
+                _log.failure("can't check worker {worker}", worker=slot.number)
 
     def _check_worker(self, slot: Slot) -> None:
         worker, now = slot.worker, self._reactor.seconds()

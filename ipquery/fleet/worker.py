@@ -10,13 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import (
-    ILogObserver,
-    LogEvent,
-    Logger,
-    LogLevel,
-    formatEvent,
-)
+from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -44,6 +38,7 @@ from ipquery.fleet.control import (
     Switched,
     TicketKey,
 )
+from ipquery.fleet.log import told
 from ipquery.messages import MessageError, Reader
 from ipquery.metrics import DROPPED
 from ipquery.net.accept import Entrance
@@ -313,17 +308,12 @@ class Worker(Protocol):
 
 
 def observer(worker: Worker) -> Any:
-    """A log observer that passes lines on to the supervisor."""
+    """A log observer that passes events on to the supervisor."""
 
     @implementer(ILogObserver)
     def observe(event: LogEvent) -> None:
-        level = event.get("log_level", LogLevel.info)
-        if level is LogLevel.debug:
-            return
-        text = formatEvent(event)
-        failure = event.get("log_failure")
-        if failure is not None:
-            text = f"{text}\n{failure.getTraceback()}"
-        worker.say(Log(level.name, text))
+        message = told(event)
+        if message is not None:
+            worker.say(message)
 
     return observe

@@ -88,7 +88,10 @@ from tests.config.files import complaint_about
         ("[access_log]\nformat = 'json'", "access_log needs a `path`"),
         ("[access_log]\npath = 1", "access_log.path must be a text"),
         ("[access_log]\npath = 'a'\nsample = 0", "access_log.sample must be more than 0"),
-        ("[access_log]\npath = 'a'\nformat = 'xml'", "format must be one of combined, json"),
+        (
+            "[access_log]\npath = 'a'\nformat = 'xml'",
+            "format must be one of combined, combined_with_ids, json",
+        ),
         ("[[fallback]]\nfields = {}", "fallback needs a `url`"),
         ("[[fallback]]\nurl = 'http://a/{ip}'\nheaders = {A = '${NOT_SET}'}", "NOT_SET isn't"),
         ("[[fallback]]\nurl = 'ftp://a/{ip}'", "ftp://a/{ip}: not an http:// or https:// URL"),

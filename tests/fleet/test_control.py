@@ -26,6 +26,7 @@ from ipquery.fleet.control import (
 from ipquery.messages import MessageError, Reader
 from ipquery.net.tls import Certificate, TlsSettings
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.log_formats import LOG_FORMATS
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 from ipquery.serve.settings import Settings
@@ -40,7 +41,7 @@ SETTINGS = st.builds(
         st.sampled_from(["x-forwarded-for", "forwarded"]),
     ),
     access_log=st.none()
-    | st.builds(AccessLogSettings, st.text(), st.sampled_from(["combined", "json"]), st.integers()),
+    | st.builds(AccessLogSettings, st.text(), st.sampled_from(sorted(LOG_FORMATS)), st.integers()),
     cache=st.builds(
         CacheSettings,
         st.none() | st.just("redis://:secret@host"),
@@ -76,7 +77,15 @@ MESSAGES = st.one_of(
     st.builds(Counted, st.text()),
     st.builds(AskFigures, st.integers()),
     st.builds(Figures, st.integers(), st.text()),
-    st.builds(Log, st.sampled_from(["info", "error"]), st.text()),
+    st.builds(
+        Log,
+        st.sampled_from(["info", "error"]),
+        st.text(),
+        st.text(),
+        st.floats(0, 2e9),
+        st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()),
+        st.none() | st.text(),
+    ),
     st.builds(Failed, st.text()),
     st.builds(Prepare, st.integers(), st.text()),
     st.builds(

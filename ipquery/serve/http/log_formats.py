@@ -39,6 +39,17 @@ _UNSAFE = re.compile(rb"[^ !#-\[\]-~]")
 _SAFE = bytes(code for code in range(256) if not _UNSAFE.match(bytes([code])))
 
 
+# What proxies and libraries send to find a request again in other logs; W3C Trace Context.
+_IDS = (b"x-request-id", b"traceparent")
+
+# Of an id that is longer the begin is told. A traceparent has 55 bytes, a UUID 36.
+_LONGEST_ID = 128
+
+
+def _id(fields: Fields, name: bytes) -> bytes:
+    return fields.get(name, b"")[:_LONGEST_ID]
+
+
 # Combined: Apache's LogFormat of that name, as nginx writes and escapes it.
 
 
@@ -67,6 +78,14 @@ def _combined_ending(fields: Fields) -> bytes:
 COMBINED = LogFormat(
     _combined_stamp, _combined_line, _combined_ending, frozenset({b"referer", b"user-agent"})
 )
+
+
+# The same with the ids that tell which request of a caller it was, at the end.
+
+
+def _combined_with_ids_ending(fields: Fields) -> bytes:
+    ids = b" ".join(b'"%b"' % _escaped(_id(fields, name) or b"-") for name in _IDS)
+    return b"%b %b\n" % (_combined_ending(fields)[:-1], ids)
 
 
 # JSON lines (RFC 8259), ASCII only. Names are those of nginx's variables, where it has them.
@@ -107,7 +126,7 @@ _TOLD = {
 
 def _json_ending(fields: Fields) -> bytes:
     told = [
-        b',"%b":%b' % (name, _quoted(fields[field]))
+        b',"%b":%b' % (name, _quoted(_id(fields, field) if field in _IDS else fields[field]))
         for field, name in _TOLD.items()
         if field in fields
     ]
@@ -116,4 +135,12 @@ def _json_ending(fields: Fields) -> bytes:
 
 JSON_LINES = LogFormat(_json_stamp, _json_line, _json_ending, frozenset(_TOLD))
 
-LOG_FORMATS: Mapping[str, LogFormat] = {"combined": COMBINED, "json": JSON_LINES}
+COMBINED_WITH_IDS = LogFormat(
+    _combined_stamp, _combined_line, _combined_with_ids_ending, COMBINED.fields | {*_IDS}
+)
+
+LOG_FORMATS: Mapping[str, LogFormat] = {
+    "combined": COMBINED,
+    "combined_with_ids": COMBINED_WITH_IDS,
+    "json": JSON_LINES,
+}

@@ -17,8 +17,9 @@ class AccessLogSettings:
     path: OutputFile
     """A file, or ``-`` for the daemon's standard output."""
 
-    format: Literal["combined", "json"] = "combined"
-    """``combined`` is the format that web servers use, ``json`` one object a line."""
+    format: Literal["combined", "combined_with_ids", "json"] = "combined"
+    """``combined`` is the format that web servers use, ``combined_with_ids`` the same with the
+    values of X-Request-Id and traceparent behind it, ``json`` one object a line."""
 
     sample: int = 1
     """One of so many requests is logged."""

@@ -43,7 +43,11 @@ class Line:
 _COMBINED = re.compile(
     r"[0-9a-f.:]+ - - \[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} \+0000\] "
     r'"(?:-|([A-Z-]+) ([^ "]*) HTTP/1\.[01])" ([0-9]{3}) [0-9]+ "([^"]*)" "([^"]*)"'
+    r'(?: "([^"]*)" "([^"]*)")?'
 )
+
+IDS = (b"X-Request-Id", b"traceparent")
+_LONGEST_ID = 128
 
 
 def _unescaped(text: str) -> bytes:
@@ -52,14 +56,21 @@ def _unescaped(text: str) -> bytes:
 
 
 def of_combined(line: str) -> Line:
-    """A line of the combined format."""
+    """A line of the combined format, with ids or without."""
     match = _COMBINED.fullmatch(line)
     assert match, line
     method, target, status, *told = match.groups()
-    names = (b"Referer", b"User-Agent")
-    fields = {name: _unescaped(text) for name, text in zip(names, told, strict=True)}
+    names = (b"Referer", b"User-Agent", *IDS)
+    fields = {
+        name: _unescaped(text) for name, text in zip(names, told, strict=True) if text is not None
+    }
     told_method = None if method is None else method.encode()
     return Line(int(status), told_method, _unescaped(target or ""), fields)
+
+
+def cut(field: bytes, value: bytes) -> bytes:
+    """What lines tell of the value of a field."""
+    return value[:_LONGEST_ID] if field in IDS else value
 
 
 def as_told(value: bytes) -> str:

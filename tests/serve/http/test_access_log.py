@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from ipquery.serve.http.access_log import AccessLog, LogFile
-from ipquery.serve.http.log_formats import COMBINED, JSON_LINES, LOG_FORMATS
+from ipquery.serve.http.log_formats import COMBINED, COMBINED_WITH_IDS, JSON_LINES, LOG_FORMATS
 from tests.serve.http.logged import Elsewhere, MemoryFile, memory_log
 
 NOW = 1_700_000_000
@@ -336,3 +336,16 @@ def test_bytes_that_are_no_text_are_told_one_by_one() -> None:
     assert json.loads(b"{" + JSON_LINES.ending({b"referer": b"\xffa"})[1:]) == {
         "http_referer": "\\xffa"
     }
+
+
+def test_ids_of_a_request_stand_at_the_end_where_that_is_wanted() -> None:
+    ids = {b"x-request-id": b'a"b' + b"x" * 500, b"traceparent": b"00-1-2-01"}
+    assert COMBINED.ending(ids) == b' "-" "-"\n'
+    told = b' "-" "-" "a\\x22b%b" "00-1-2-01"\n' % (b"x" * 125)
+    assert COMBINED_WITH_IDS.ending(ids) == told
+    assert COMBINED_WITH_IDS.ending({}) == b' "-" "-" "-" "-"\n'
+
+
+def test_a_json_line_has_an_id_up_to_a_bound() -> None:
+    said = json.loads(b"{" + JSON_LINES.ending({b"x-request-id": b"x" * 500})[1:])
+    assert said == {"request_id": "x" * 128}

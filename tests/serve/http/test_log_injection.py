@@ -6,9 +6,19 @@ from collections.abc import Callable, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipquery.serve.http.log_formats import LOG_FORMATS
 from ipquery.serve.http.settings import ClientSettings
 from tests.serve.http.connection import PEER, Connection, Server, parse_responses
-from tests.serve.http.log_lines import EVIL, FIELDS, LOOK_UP, as_told, of_combined, of_json, request
+from tests.serve.http.log_lines import (
+    EVIL,
+    FIELDS,
+    LOOK_UP,
+    as_told,
+    cut,
+    of_combined,
+    of_json,
+    request,
+)
 from tests.serve.http.logged import MemoryFile, memory_log
 
 BEHIND_A_PROXY = ClientSettings((PEER.host,))
@@ -53,7 +63,7 @@ WAYS: Sequence[Send] = (_alone, _on_a_path, _after_others, _in_one_read, _once)
 @settings(max_examples=800)
 @given(
     express=st.booleans(),
-    name=st.sampled_from(("combined", "json")),
+    name=st.sampled_from(sorted(LOG_FORMATS)),
     way=st.sampled_from(WAYS),
     part=st.sampled_from([b"method", b"target", *FIELDS]),
     text=st.sampled_from(EVIL)
@@ -71,17 +81,20 @@ def test_each_answer_is_one_line_that_says_what_was_sent(
     answers = parse_responses(connection.transport.sent)
     assert len(file.lines) == len(answers)
     assert all(re.fullmatch("[ -~]+", written) for written in file.lines)
-    understood = of_combined if name == "combined" else of_json
+    understood = of_json if name == "json" else of_combined
     lines = [understood(written) for written in file.lines]
     assert [line.status for line in lines] == [answer.status for answer in answers]
     if b"\r\n" in text:
         return  # these are other requests, then, or fields
     told = as_told(text).encode() if name == "json" else text
+    value_told = cut(part, text.strip(b" \t"))
+    if name == "json":
+        value_told = as_told(value_told).encode()
     for line in lines:
         if line.method is None or part == b"method":
             continue
         for field, value in line.fields.items():
             if value not in (b"-", b"1", b"2", b"3", b"4"):
-                assert (field, value) == (part, told.strip(b" \t"))
+                assert (field, value) == (part, value_told)
         assert line.target.startswith((LOOK_UP, b"/nowhere?"))
         assert line.target.partition(b"&x=")[2] in (b"", b"1", b"2", b"4", told.rstrip(b" "))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.log_formats import LOG_FORMATS
 from tests.serve.http.connection import PEER, Connection, Server, get
 from tests.serve.http.logged import MemoryFile, memory_log
 from tests.serve.http.requests import QUERY
@@ -137,17 +138,17 @@ def test_the_access_log_has_a_line_an_answer() -> None:
 @given(
     st.lists(requests(), min_size=1, max_size=6) | series(),
     st.booleans(),
-    st.sampled_from(("combined", "json")),
+    st.sampled_from(sorted(LOG_FORMATS)),
 )
 def test_the_fast_way_logs_what_the_routes_log(sent: list[bytes], at_once: bool, name: str) -> None:
     pieces = [b"".join(sent)] if at_once else sent
     assert _logged(*pieces, name=name) == _logged(*pieces, express=False, name=name)
 
 
-@given(requests())
-def test_what_needs_no_channel_is_logged_as_by_one(request: bytes) -> None:
+@given(requests(), st.sampled_from(sorted(LOG_FORMATS)))
+def test_what_needs_no_channel_is_logged_as_by_one(request: bytes, name: str) -> None:
     file = MemoryFile()
-    server = Server(log=memory_log(file))
+    server = Server(log=memory_log(file, name))
     if server.site.answer_first(request, (PEER.host, PEER.port)) is not None:
         server.advance(1)
-        assert file.lines == _logged(request, express=False)
+        assert file.lines == _logged(request, express=False, name=name)
