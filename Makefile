@@ -60,13 +60,14 @@ lint: $(VENV)/ready-to-test
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-# tox leaves out in silence what it has no interpreter for: that is said before. TOX holds its
+# tox leaves out in silence what it has no interpreter for: that is said before. (They are
+# started: pyenv has commands for versions that it doesn't run here.) TOX holds its
 # options, as in make test-all TOX='-e lowest -- tests/config'.
 PYTHONS = $(shell sed -n 's/^ *"Programming Language :: Python :: \(3\.[0-9]*\)",/\1/p' setup.py)
 
 test-all: $(VENV)/ready-for-all
 	@missing=; for version in $(PYTHONS); do \
-		command -v "python$$version" >/dev/null || missing="$$missing $$version"; \
+		"python$$version" -c "" 2>/dev/null || missing="$$missing $$version"; \
 	done; \
 	[ -z "$$missing" ] || echo "No interpreter here, so not tested with Python:$$missing" >&2
 	$(VENV)/bin/tox run $(TOX)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ipquery.serve.http.log_formats import LOG_FORMATS
@@ -73,6 +73,8 @@ WAYS: Sequence[Send] = (_alone, _on_a_path, _after_others, _in_one_read, _once)
 def test_each_answer_is_one_line_that_says_what_was_sent(
     express: bool, name: str, way: Send, part: bytes, text: bytes
 ) -> None:
+    # The answer has no body then, which whoever takes answers apart must know.
+    assume((part, text) != (b"method", b"HEAD"))
     file = MemoryFile()
     server = Server(log=memory_log(file, name), express=express, client=BEHIND_A_PROXY)
     connection = server.connect()
