@@ -68,6 +68,11 @@ class Tally:
         self._labels = labels
         self._seen, self._before = _Seen(), _Seen()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether one was ever looked at, so that others can be taken to be like it."""
+        return bool(self._seen.timed or self._before.timed)
+
     def time(self, seconds: float, weight: int) -> None:
         """One took so long.
 

@@ -76,7 +76,8 @@ class Lessons:
         ):
             return nothing
         spot = fast_way.spot_of(method, target, framing, body, last)
-        if spot is None:
+        # What has only had misses isn't known yet: of repeats, few are looked at.
+        if spot is None or not spot.kind.tally.is_known:
             return nothing
         before, self._before = self._before, framing.lines
         lines = framing.lines.split(b"\r\n")

@@ -87,6 +87,20 @@ def test_every_answer_is_counted_once(sent: list[bytes], at_once: bool) -> None:
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["on a connection", "first on each"])
+def test_hits_that_come_after_a_miss_are_counted_with_time_and_country(again: bool) -> None:
+    """They are told from the miss by comparing bytes, and none of them was looked at before."""
+    server = Server()
+    connection = server.connect()
+    for address in ("9.9.9.9", "1.2.3.4", "1.2.3.4"):
+        if again:
+            server.site.answer_first(get(f"{ARRAY}?ip={address}"), ("192.0.2.1", 1))
+        else:
+            connection.send(get(f"{ARRAY}?ip={address}"))
+    assert of(server, DURATION) == {("GET", ARRAY, "501"): 1, ("GET", ARRAY, "200"): 2}
+    assert of(server, LOOKUPS) == {("unknown", ""): 1, ("found", "CN"): 2}
+
+
 def test_repeats_are_all_counted_and_some_are_looked_at() -> None:
     server = Server()
     connection = server.connect()
