@@ -40,7 +40,7 @@ def _state(connection: Connection) -> object:
     )
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(
     streams(),
     st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=3))),
@@ -101,7 +101,7 @@ def _asked(field: str, *values: str) -> list[bytes]:
     return [get("/v1/ip/1.2.3.4", field.format(value)) for value in values]
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(
     series(),
     st.sampled_from((HttpLimits(), HttpLimits(header_bytes=100), HttpLimits(body_bytes=70))),
@@ -141,7 +141,7 @@ def test_a_request_like_the_one_before_is_answered_the_same(
         assert _state(one) == _state(other)
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(
     series() | st.lists(requests(), min_size=1, max_size=4),
     st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=1))),

@@ -388,7 +388,7 @@ def told(draw: st.DrawFn, header: Header) -> tuple[bytes, str]:
     return comma.join(added).encode(), client
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(st.data(), st.sampled_from(["x-forwarded-for", "forwarded"]), INVENTED)
 def test_what_stands_to_the_left_changes_nothing(
     data: st.DataObject, header: Header, invented: bytes
@@ -443,7 +443,7 @@ def calls(draw: st.DrawFn) -> list[bytes]:
     return sent + draw(st.lists(requests(), max_size=2))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(calls(), st.booleans(), st.sampled_from([NEAR, STRANGER, "-"]))
 def test_the_fast_way_logs_the_same_clients(sent: list[bytes], at_once: bool, peer: str) -> None:
     pieces = [b"".join(sent)] if at_once else sent

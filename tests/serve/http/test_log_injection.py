@@ -60,7 +60,7 @@ def _once(server: Server, connection: Connection, part: bytes, text: bytes) -> N
 WAYS: Sequence[Send] = (_alone, _on_a_path, _after_others, _in_one_read, _once)
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(
     express=st.booleans(),
     name=st.sampled_from(sorted(LOG_FORMATS)),

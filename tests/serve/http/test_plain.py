@@ -51,13 +51,13 @@ def _agree(data: bytes, limits: HttpLimits) -> bool:
     return True
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(st.lists(PIECES, max_size=12).map(b"".join), st.sampled_from((LIMITS, TIGHT)))
 def test_the_parser_says_the_same_of_any_bytes(data: bytes, limits: HttpLimits) -> None:
     _agree(data, limits)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(
     st.sampled_from((b"GET /a", b"HEAD /a", b"POST /a")),
     st.tuples(st.integers(0, 12), st.binary(max_size=2)),
@@ -72,7 +72,7 @@ def test_and_of_heads_with_odd_bytes(
         _agree(b"\r\n".join([changed, b"Host: a", *fields, b"", b"abc"]), limits)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(requests(), st.sampled_from((LIMITS, TIGHT)))
 @example(get("/api/ip_query?ip=1.2.3.4") * 2, LIMITS)
 def test_and_of_requests(data: bytes, limits: HttpLimits) -> None:
