@@ -256,8 +256,11 @@ def test_the_access_log_goes_to_standard_output(
         # A new configuration needs new workers.
         changed = "[access_log]\npath = '-'\nformat = 'json'\nsample = 2\n"
         (tmp_path / "c.toml").write_text(changed)
+        old = running.workers
         running.process.send_signal(signal.SIGHUP)
         running.wait_for_log("reloaded; answering")
+        # Those that were answering may let callers in until they are gone.
+        until(lambda: not {*old} & {*running.workers})
         with running.connect() as connection:
             exchange(connection, get("/healthz"))
             exchange(connection, QUERY)
