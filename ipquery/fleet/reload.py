@@ -90,7 +90,7 @@ class Reload:
             _log.error("reload failed, the old state keeps serving: {reason}", reason=str(error))
             self._count("failed", "listening" if isinstance(error, BindError) else "workers")
             return
-        except Exception:
+        except Exception:  # counted, whatever it is, and raised again
             self._count("failed", "fault")
             raise
         self._count("done")

@@ -168,7 +168,7 @@ class _Opening:
         first, records = self._first, self._records
         try:
             answer = first.answer_first(text, self._peer)
-        except Exception:
+        except Exception:  # whichever it is, it costs this connection only, as at other ports
             _log.failure("a fault in a new connection; closing it")
             self._close()
             return

@@ -155,13 +155,13 @@ class TlsStream(asyncio.Protocol):
     def _read_records(self, records: list[bytes]) -> bool:
         """Decrypt what there is. Whether more may come."""
         try:
-            while record := self._tls.read(RECORD_BYTES):
-                records.append(record)
-        except ssl.SSLWantReadError:
-            return True
+            data, peer_is_done = self._records.read()
         except ssl.SSLError as error:
             self._fail(error)
-        return False
+            return False
+        if data:
+            records.append(data)
+        return not peer_is_done
 
     def _hand_on(self, records: list[bytes], may_continue: bool) -> None:
         if self._is_written:

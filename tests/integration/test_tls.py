@@ -7,15 +7,14 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.certificates import self_signed
 from tests.contract.cases import CASES, Case
-from tests.integration.daemon import TWISTD, Daemon, Daemons, exchange
+from tests.integration.daemon import TWISTD, Daemon, Daemons, exchange, until
 from tests.integration.load import Load
 from tests.integration.secure import SecureSite, connect
 from tests.programs import require
@@ -29,17 +28,10 @@ def site(tmp_path: Path) -> SecureSite:
     return SecureSite(tmp_path)
 
 
-def _until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 def _reload(daemon: Daemon, expect: str = "reloaded; answering") -> None:
     before = len(re.findall(expect, daemon.log))
     daemon.process.send_signal(signal.SIGHUP)
-    _until(lambda: len(re.findall(expect, daemon.log)) > before)
+    until(lambda: len(re.findall(expect, daemon.log)) > before)
 
 
 def _shown(daemon: Daemon, context: ssl.SSLContext, name: str = "localhost") -> str:
@@ -326,7 +318,7 @@ def test_systemd_says_which_socket_has_tls(site: SecureSite, cached: dict[str, s
             pass_fds=(plain.fileno(), secure.fileno()),
         )
     try:
-        _until(lambda: "try: curl" in log.read_text(), 30)
+        until(lambda: "try: curl" in log.read_text(), 30)
         with socket.create_connection(secure.getsockname(), 10) as raw:
             client = site.client().wrap_socket(raw, server_hostname="localhost")
             assert exchange(client, QUERY).status == 200

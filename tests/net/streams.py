@@ -202,6 +202,30 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+class TlsPort:
+    """A TLS port whose clients shake hands as they like."""
+
+    def __init__(self, factory: Servers) -> None:
+        self.factory = factory
+        self.harness = Harness(ENDPOINTS["tls"], is_secure=True)
+
+    async def plain_client(self) -> socket.socket:
+        """Connected; the rest is the test's."""
+        if not self.harness.ports:
+            await self.harness.serve(self.factory)
+        host: Any = self.harness.ports[0].getHost()
+        client = socket.create_connection((host.host, host.port))
+        client.settimeout(10)
+        self.harness.clients.append(client)
+        return client
+
+    def expect(self) -> "Deferred[Recorder]":
+        """The next protocol that is built."""
+        made: Deferred[Recorder] = Deferred()
+        self.factory.waiting.append(made)
+        return made
+
+
 class First(Servers):
     """Does without a protocol where "once" comes in, and at first where "more" does."""
 

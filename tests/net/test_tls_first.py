@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 
@@ -27,7 +27,7 @@ from tests.net.streams import (
     First,
     HalfCloseable,
     Harness,
-    Recorder,
+    TlsPort,
     open_descriptors,
     read_all,
     tls,
@@ -36,11 +36,13 @@ from tests.net.streams import (
 from tests.net.tls_client import TlsClient
 
 
-class Port:
-    """A TLS port whose factory answers what comes first."""
+class Port(TlsPort):
+    """One whose factory answers what comes first."""
+
+    factory: First
 
     def __init__(self) -> None:
-        self.factory = First()
+        super().__init__(First())
         self.openings = Openings(_reactor(), 1000, 60)
         self.contexts, self.client_context = tls()
         self.send_buffer: int | None = None
@@ -51,24 +53,10 @@ class Port:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
         return make_endpoint(reactor, listening, Entrance(self.openings, tls=self.contexts))
 
-    async def plain_client(self) -> socket.socket:
-        if not self.harness.ports:
-            await self.harness.serve(self.factory)
-        host: Any = self.harness.ports[0].getHost()
-        client = socket.create_connection((host.host, host.port))
-        client.settimeout(10)
-        self.harness.clients.append(client)
-        return client
-
     async def client(self) -> TlsClient:
         client = TlsClient(await self.plain_client(), self.client_context)
         await deferToThread(client.shake_hands)
         return client
-
-    def expect(self) -> "Deferred[Recorder]":
-        made: Deferred[Recorder] = Deferred()
-        self.factory.waiting.append(made)
-        return made
 
 
 def _reactor() -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
@@ -26,11 +25,11 @@ from ipquery.net.opening import Openings
 from ipquery.net.tls_records import Records
 from ipquery.net.tls_stream import TlsStream, TlsTransport
 from tests.net.streams import (
-    ENDPOINTS,
     HalfCloseable,
     Harness,
     Recorder,
     Servers,
+    TlsPort,
     entrance,
     open_descriptors,
     read_all,
@@ -40,30 +39,14 @@ from tests.net.streams import (
 from tests.net.tls_client import TlsClient
 
 
-class Port:
-    """A TLS port whose clients shake hands as they like."""
+class Port(TlsPort):
+    """One whose factory builds a protocol for each connection."""
 
     def __init__(self) -> None:
-        self.factory = Servers(Recorder)
-        self.harness = Harness(ENDPOINTS["tls"], is_secure=True)
+        super().__init__(Servers(Recorder))
 
     def use(self, made: Entrance) -> None:
         self.harness = Harness(lambda listening: make_endpoint(reactor, listening, made))
-
-    async def plain_client(self) -> socket.socket:
-        """Connected; the rest is the test's."""
-        if not self.harness.ports:
-            await self.harness.serve(self.factory)
-        host: Any = self.harness.ports[0].getHost()
-        client = socket.create_connection((host.host, host.port))
-        client.settimeout(10)
-        self.harness.clients.append(client)
-        return client
-
-    def expect(self) -> "Deferred[Recorder]":
-        made: Deferred[Recorder] = Deferred()
-        self.factory.waiting.append(made)
-        return made
 
 
 @pytest.fixture

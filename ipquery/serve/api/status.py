@@ -25,21 +25,19 @@ def status(told: Told, identity: str, loaded: float, now: float) -> dict[str, An
     :param loaded: when it began to answer, in seconds since the epoch.
     :param now: likewise.
     """
-    gauges = {(name, labels): value for name, labels, value in told.entries}
-    started = gauges.get((STARTED.name, ()))
-    workers = {state: gauges.get((WORKERS.name, (state,)), 0) for state in ("configured", "ready")}
-    restarts = sum(
-        value
-        for name, _, value in told.entries
-        if name == RESTARTS.name and not isinstance(value, list)
-    )
+    numbers = {
+        (name, labels): value for name, labels, value in told.entries if not isinstance(value, list)
+    }
+    started = numbers.get((STARTED.name, ()))
+    workers = {state: numbers.get((WORKERS.name, (state,)), 0) for state in ("configured", "ready")}
+    restarts = sum(value for (name, _), value in numbers.items() if name == RESTARTS.name)
     seconds, durations = told.recent.seconds, told.recent.durations
     answered = sum(durations[:-1])
     return {
         "snapshot": identity,
         "loaded": _time(loaded),
-        "uptime_seconds": None if started is None else max(int(now - float(str(started))), 0),
-        "workers": {**{name: int(float(str(value))) for name, value in workers.items()},
+        "uptime_seconds": None if started is None else max(int(now - started), 0),
+        "workers": {**{name: int(value) for name, value in workers.items()},
                     "restarts": int(restarts)},
         "window_seconds": round(seconds, 1),
         "requests_per_second": round(answered / seconds, 2) if seconds else None,
