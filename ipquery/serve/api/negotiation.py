@@ -19,7 +19,7 @@ class Media(enum.Enum):
 
 
 # RFC 9110 sections 5.6.4 and 5.6.6: parameters may be quoted, and commas stand in quotes then.
-_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^,"])++')
+_ELEMENT = re.compile(r'(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^,"]++)+')
 _QUALITY = re.compile(r";[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*(?=;|$)", re.IGNORECASE)
 
 

@@ -43,10 +43,10 @@ _NODE = re.compile(
 # RFC 7239 section 4: one parameter of an element, and what ends it. Not all proxies put the
 # colon and the brackets of an address into quotes, and some put a blank after a semicolon:
 # both are understood, as they can't be taken for anything else.
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-_QUOTED = rb'"(?:[^"\\]|\\.)*+"'
+_TOKEN = rb"!#$%&'*+.^_`|~0-9A-Za-z-"
+_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _PARAMETER = re.compile(
-    rb"[ \t]*+(?:(%b++)=((?:%b|[:\[\]])++|%b)[ \t]*+)?(;|\Z)" % (_TOKEN, _TOKEN, _QUOTED),
+    rb"[ \t]*+(?:([%b]++)=([:\[\]%b]++|%b)[ \t]*+)?(;|\Z)" % (_TOKEN, _TOKEN, _QUOTED),
     re.DOTALL,
 )
 
