@@ -56,7 +56,7 @@ from ipquery.serve.http.message import Incoming, Message
 from ipquery.serve.http.outgoing import Outgoing
 from ipquery.serve.http.refused import Refused
 from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import Reply, body_bytes, retry_after, unavailable
+from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, retry_after, unavailable
 from ipquery.serve.http.streaming import MOST_KEPT_BYTES, Streaming
 
 if TYPE_CHECKING:
@@ -278,6 +278,15 @@ class Channel(Protocol):
             return True
         if not self._requests_left:
             self._is_resting = False
+        self._learn(method, target, framing, body, client)
+        return True
+
+    def _learn(
+        self, method: bytes, target: bytes, framing: Framing, body: bytes, client: bytes
+    ) -> None:
+        """Have the next request told by its likeness to this one, which was answered."""
+        # What is learnt now may be of another kind.
+        self.count_repeats()
         answered = self.site.limits.requests_per_connection - self._requests_left
         self._repeat = self._learnt = self._lessons.learn(
             answered, method, target, framing, body, False, self._fast_way
@@ -287,7 +296,6 @@ class Channel(Protocol):
             forwarding = self._forwarding
             is_same = forwarding is None or forwarding.field not in self._lessons.varying
             self._log_client = client if is_same else None
-        return True
 
     def _use_up_one(self) -> None:
         """One more request is answered, or begins to be, other than by a repeat."""
@@ -464,16 +472,61 @@ class Channel(Protocol):
         if self._outgoing.is_last or self.site.draining or not self._incoming.persists:
             self._close_lingering()
 
+    def _answer_repeats(self) -> bool:
+        """Answer what comes next, if it is like the one before: all that are, of one portion."""
+        begun, data, at = self._now(), self._unread, self._unread_at
+        learnt = self._learnt
+        most = min(self._portion, self._requests_left)
+        asked: list[bytes] = []
+        answers: list[bytes] = []
+        while len(answers) < most:
+            end = data.find(END_OF_HEAD, at) + len(END_OF_HEAD)
+            # Without its body, a request that has one is like none before.
+            one = data[at:end]
+            found = learnt(one)
+            if found is None:
+                break
+            asked.append(one)
+            answers.append(found)
+            at = end
+        count = len(answers)
+        if not count:
+            return False
+        self._unread_at = at
+        self._portion -= count * _BY_FAST_WAY
+        self.count_repeats()
+        self._requests_left = self._counted_left = self._requests_left - count
+        self._outgoing.write(self._fast_way.head.join([b"", *answers]))
+        self._note_repeats(asked, answers)
+        kind = self._lessons.kind
+        assert kind is not None
+        kind.tally.answered += count
+        # Their bytes are counted with all others of this read.
+        kind.tally.weighed += count
+        kind.look_at(learnt, asked[0], count)
+        kind.tally.time((self._now() - begun) / count, count)
+        return True
+
+    def _note_repeats(self, asked: Sequence[bytes], answers: Sequence[bytes]) -> None:
+        if self._access_log is not None:
+            for data, found in zip(asked, answers, strict=True):
+                self.site.note_repeated(self._host, self._log_client, data, found, self._log_ending)
+
     def _answer_plain(self) -> bool:
         """Answer what comes next, if it is a plain request that can be answered at once."""
         if self._incoming.has_begun:
             return False
+        if self._answer_repeats():
+            return True
         begin = self._unread_at
         plain = self._read_plain(self._unread, begin)
         if plain is None:
             return False
         method, target, framing, body, self._unread_at = plain
         if self._answer_at_once(method, target, framing, body):
+            if framing.persists:
+                client = self._client if self._access_log is None else self._client_of(framing)
+                self._learn(method, target, framing, body, client)
             return True
         self._unread_at = begin
         return False

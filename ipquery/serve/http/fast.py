@@ -34,8 +34,11 @@ class Kind:
     fields: frozenset[bytes] = frozenset()
     """Header fields, in lower case, on whose values the answer depends, too."""
 
-    def look_at(self, repeat: Find, data: bytes) -> bytes | None:
-        """What a repeat of this kind says to a read; which address it is asked for is noted."""
+    def look_at(self, repeat: Find, data: bytes, weight: int = ONE_OF_REPEATS) -> bytes | None:
+        """What a repeat of this kind says to a read; which address it is asked for is noted.
+
+        :param weight: for how many it stands.
+        """
         find, asked = self.find, []
 
         def find_noting(ip: bytes) -> bytes | None:
@@ -48,7 +51,7 @@ class Kind:
         finally:
             self.find = find
         if found is not None:
-            self.tally.see(self.whence(asked[0]), ONE_OF_REPEATS)
+            self.tally.see(self.whence(asked[0]), weight)
         return found
 
 

@@ -143,6 +143,8 @@ def _with_varying(
     first, *others = pieces
     first = rest + first
     at, tail, skipped = len(start), others[-1], len(rest)
+    if len(others) == 1:
+        return _with_one_varying(start, first, tail, kind, most + skipped)
 
     def repeat(data: bytes) -> bytes | None:
         if not (data.startswith(start) and data.endswith(tail)):
@@ -157,6 +159,28 @@ def _with_varying(
                 return None
             place = stop + len(piece)
         return kind.find(data[at:end]) if place == len(data) else None
+
+    return repeat
+
+
+def _with_one_varying(start: bytes, first: bytes, tail: bytes, kind: Kind, most: int) -> Repeat:
+    """What stands between the first piece and the tail is the value: two thirds of the time.
+
+    :param most: bytes from behind the address on.
+    """
+    at, first_bytes, tail_at = len(start), len(first), -len(tail)
+    least = first_bytes - tail_at
+
+    def repeat(data: bytes) -> bytes | None:
+        if not (data.startswith(start) and data.endswith(tail)):
+            return None
+        end = data.find(first, at)
+        if end < 0 or not least <= len(data) - end <= most:
+            return None
+        # No value has a CR: so this is a single one.
+        if data[end + first_bytes : tail_at].translate(None, VALUE_BYTES):
+            return None
+        return kind.find(data[at:end])
 
     return repeat
 

@@ -101,12 +101,13 @@ def test_hits_that_come_after_a_miss_are_counted_with_time_and_country(again: bo
     assert of(server, LOOKUPS) == {("unknown", ""): 1, ("found", "CN"): 2}
 
 
-def test_repeats_are_all_counted_and_some_are_looked_at() -> None:
+@pytest.mark.parametrize("at_once", [1, 16, 100])
+def test_repeats_are_all_counted_and_some_are_looked_at(at_once: int) -> None:
     server = Server()
     connection = server.connect()
     number = 4 * ONE_OF_REPEATS
-    for _ in range(number):
-        connection.queue(QUERY)
+    for done in range(0, number, at_once):
+        connection.queue(QUERY * min(at_once, number - done))
     server.run()
     assert of(server, DURATION) == {("GET", ARRAY, "200"): number}
     assert of(server, LOOKUPS) == {("found", "CN"): number}
@@ -134,12 +135,14 @@ def test_a_repeat_that_is_looked_at_is_timed() -> None:
     assert values[-1] == pytest.approx(2 * ONE_OF_REPEATS * 0.003)
 
 
-def test_a_connection_has_no_more_requests_for_being_looked_at() -> None:
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_a_connection_has_no_more_requests_for_being_looked_at(at_once: int) -> None:
     for most in (1, 2, 3, 5, 300, 600):
         server = Server(HttpLimits(requests_per_connection=most))
         connection = server.connect()
-        for _ in range(most + 3):
-            connection.send(QUERY)
+        for done in range(0, most + 3, at_once):
+            connection.send(QUERY * min(at_once, most + 3 - done))
+        server.run()
         answers = connection.received()
         assert len(answers) == most
         assert [one.headers.get("Connection") for one in answers[-1:]] == ["close"]
