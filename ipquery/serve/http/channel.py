@@ -56,7 +56,7 @@ from ipquery.serve.http.message import Incoming, Message
 from ipquery.serve.http.outgoing import Outgoing
 from ipquery.serve.http.refused import Refused
 from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, retry_after, unavailable
+from ipquery.serve.http.reply import END_OF_HEAD, Reply, retry_after, unavailable
 from ipquery.serve.http.streaming import MOST_KEPT_BYTES, Streaming
 
 if TYPE_CHECKING:
@@ -233,8 +233,7 @@ class Channel(Protocol):
                         self._host, self._log_client, data, found, self._log_ending
                     )
                 else:
-                    line = data[: data.index(b"\r\n")]
-                    log.note(self._log_client, line, 200, body_bytes(found), self._log_ending)
+                    log.note_repeat(self._log_client, data, found, self._log_ending)
                 return
             if self._answer_whole(data):
                 return

@@ -24,6 +24,9 @@ class LogFormat:
     line: Callable[[bytes, bytes, bytes | None, int, int], bytes]
     """A line up to what it tells of header fields: of the time, the client's address, the
     request line or ``None`` for what was no request, the status, and the bytes of the body."""
+    plain: Callable[[bytes, bytes, bytes, int, bytes], bytes]
+    """A whole line of an answer with status 200: of the time, the client's address, a request
+    line in which nothing needs escaping, the bytes of the body, and the rest of the line."""
     ending: Callable[[Fields], bytes]
     """The rest of the line."""
     fields: frozenset[bytes]
@@ -70,13 +73,21 @@ def _combined_line(
     return b'%b - - [%b] "%b" %d %d' % (client, stamp, told, status, size)
 
 
+def _combined_plain(stamp: bytes, client: bytes, request: bytes, size: int, ending: bytes) -> bytes:
+    return b'%b - - [%b] "%b" 200 %d%b' % (client, stamp, request, size, ending)
+
+
 def _combined_ending(fields: Fields) -> bytes:
     referrer, agent = fields.get(b"referer", b"-"), fields.get(b"user-agent", b"-")
     return b' "%b" "%b"\n' % (_escaped(referrer), _escaped(agent))
 
 
 COMBINED = LogFormat(
-    _combined_stamp, _combined_line, _combined_ending, frozenset({b"referer", b"user-agent"})
+    _combined_stamp,
+    _combined_line,
+    _combined_plain,
+    _combined_ending,
+    frozenset({b"referer", b"user-agent"}),
 )
 
 
@@ -115,6 +126,10 @@ def _json_line(stamp: bytes, client: bytes, request: bytes | None, status: int, 
     return b'%b,"status":%d,"body_bytes_sent":%d' % (start, status, size)
 
 
+def _json_plain(stamp: bytes, client: bytes, request: bytes, size: int, ending: bytes) -> bytes:
+    return _json_line(stamp, client, request, 200, size) + ending
+
+
 # RFC 9110 sections 10.1.3 and 10.1.5; W3C Trace Context section 3.2; and what proxies send.
 _TOLD = {
     b"referer": b"http_referer",
@@ -133,10 +148,14 @@ def _json_ending(fields: Fields) -> bytes:
     return b"".join(told) + b"}\n"
 
 
-JSON_LINES = LogFormat(_json_stamp, _json_line, _json_ending, frozenset(_TOLD))
+JSON_LINES = LogFormat(_json_stamp, _json_line, _json_plain, _json_ending, frozenset(_TOLD))
 
 COMBINED_WITH_IDS = LogFormat(
-    _combined_stamp, _combined_line, _combined_with_ids_ending, COMBINED.fields | {*_IDS}
+    _combined_stamp,
+    _combined_line,
+    _combined_plain,
+    _combined_with_ids_ending,
+    COMBINED.fields | {*_IDS},
 )
 
 LOG_FORMATS: Mapping[str, LogFormat] = {

@@ -321,17 +321,16 @@ class ApiSite(Site):
         :param ending: see :meth:`log_ending`.
         """
         assert self.access_log is not None
-        end = data.index(b"\r\n")
         forwarding = None if client is not None else self.forwarding_of(host)
         if forwarding is not None or ending is None:
-            head = data[end : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
+            head = data[data.index(b"\r\n") : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
             if forwarding is not None:
                 host = forwarding.client(host, forwarding.told_in(head))
             if ending is None:
                 ending = self.access_log.ending(fields_of(head))
         if client is None:
             client = log_text(host)
-        self.access_log.note(client, data[:end], 200, body_bytes(found), ending)
+        self.access_log.note_repeat(client, data, found, ending)
 
     def log_ending(self, lessons: Lessons, framing: Framing) -> bytes | None:
         """The end of the log lines of requests like the last one, unless they differ in it."""
