@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from ipquery.data.snapshot import Snapshot
 from ipquery.metrics import DROPPED
 from ipquery.serve.alone import Alone
-from ipquery.serve.api.app import Api, Readiness, route_of
+from ipquery.serve.api.app import Api, Readiness, refusal_of, route_of
 from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
@@ -91,6 +91,7 @@ class HttpService(Service):
             ).begin,
             counts=self.counts,
             route_of=route_of,
+            refusal_of=refusal_of,
         )
         self._aim_lane()
         self._log_dropped = 0

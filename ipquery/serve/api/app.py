@@ -324,9 +324,19 @@ route_of = _make_route_of()
 _PROBLEMS = {404: "not-found", 405: "method-not-allowed"}
 
 
-def _is_v1(request: IRequest) -> bool:
-    path: bytes = cast(Request, request).path
+def refusal_of(path: bytes, status: int) -> Reply:
+    """What is said to a request that never came to a route."""
+    if status in _PROBLEMS and _is_in_v1(path):
+        return Problem(_PROBLEMS[status]).reply()
+    return refusal(status)
+
+
+def _is_in_v1(path: bytes) -> bool:
     return path == b"/v1" or path.startswith(b"/v1/")
+
+
+def _is_v1(request: IRequest) -> bool:
+    return _is_in_v1(cast(Request, request).path)
 
 
 def _fields(request: IRequest) -> Mapping[bytes, bytes]:

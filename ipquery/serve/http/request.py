@@ -9,7 +9,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 
 from ipquery.serve.http.client import host_of
-from ipquery.serve.http.reply import INTERNAL_ERROR, Reply, refusal
+from ipquery.serve.http.reply import INTERNAL_ERROR, Reply
 
 if TYPE_CHECKING:
     from ipquery.serve.http.channel import Channel
@@ -62,7 +62,7 @@ class ApiRequest(Request):
         self.site = cast("Channel", self.channel).site
         path = self.path.replace(b"%3A", b":").replace(b"%3a", b":")
         if b"%" in path or b"//" in path:
-            self._end(refusal(404))
+            self._refuse(404)
             return
         super().process()
 
@@ -74,11 +74,14 @@ class ApiRequest(Request):
         """Routing itself failed: by the request's fault (a Host that is no name), or ours."""
         error = reason.value
         if isinstance(error, HTTPException):
-            self._end(refusal(error.code or 500))
+            self._refuse(error.code or 500)
         else:
             _log.failure("answering {request}", reason, request=self)
             self._end(INTERNAL_ERROR)
         return reason
+
+    def _refuse(self, status: int) -> None:
+        self._end(cast("ApiSite", self.site).refusal_of(self.path, status))
 
     def _end(self, reply: Reply) -> None:
         self.write(send(self, reply))

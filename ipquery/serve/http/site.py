@@ -27,7 +27,7 @@ from ipquery.serve.http.framing import Framing, fields_of, joined
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, status_of
+from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, refusal, status_of
 from ipquery.serve.http.request import ApiRequest, client_of
 from ipquery.serve.http.streaming import Streaming
 from ipquery.serve.http.turns import Turns
@@ -59,6 +59,7 @@ class ApiSite(Site):
         begin_exchange: Begin | None = None,
         counts: Counts | None = None,
         route_of: Callable[[bytes], str] = lambda path: "",
+        refusal_of: Callable[[bytes, int], Reply] = lambda path, status: refusal(status),
     ) -> None:
         """
         :param monotonic: a clock that runs while requests are answered, in seconds.
@@ -67,6 +68,8 @@ class ApiSite(Site):
         :param begin_exchange: tells which requests are exchanges; without it none are.
         :param counts: where everything is counted.
         :param route_of: what the route of a path is called, "" where there is none.
+        :param refusal_of: what is said to a request that never comes to the resource, by its path
+            and the status.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -85,6 +88,7 @@ class ApiSite(Site):
         self.active = 0
         """Requests that the resource is answering."""
         self._route_of = route_of
+        self.refusal_of = refusal_of
         self._looked_at = 0
         self.access_log = access_log
         self.fast_way = fast_way

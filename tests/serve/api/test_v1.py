@@ -369,10 +369,14 @@ def test_other_methods_are_not_allowed(connection: Connection, target: str) -> N
 
 
 @pytest.mark.parametrize(
-    "target", ["/v1/ip/1.2.3.4%2F", "/v1/ip/1.2.3.4%2Fcity", "/v1/ip/%31.2.3.4", "/v1%2Fip/1.2.3.4"]
+    "target", ["/v1/ip/1.2.3.4%2F", "/v1/ip/1.2.3.4%2Fcity", "/v1/ip/%31.2.3.4", "/v1//ip/1.2.3.4"]
 )
 def test_nothing_but_colons_may_be_escaped_in_a_path(connection: Connection, target: str) -> None:
-    answer = connection.ask(get(target))
+    _check_problem(connection.ask(get(target)), 404, "not-found", None)
+
+
+def test_nor_in_the_part_that_tells_whose_a_path_is(connection: Connection) -> None:
+    answer = connection.ask(get("/v1%2Fip/1.2.3.4"))
     assert (answer.status, answer.json) == (404, {"message": "not found"})
 
 

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from ipquery.serve.api.app import Api, Readiness, route_of
+from ipquery.serve.api.app import Api, Readiness, refusal_of, route_of
 from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import Lane, carrying, without_record
@@ -274,6 +274,7 @@ class Server:
             or Batches(self.v1, api.batch_addresses, counts=self.counts, lookups=lookups).begin,
             counts=self.counts,
             route_of=route_of,
+            refusal_of=refusal_of,
         )
         self.monotonic = 0.0
         """What the clock says that runs while requests are answered."""

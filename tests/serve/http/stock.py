@@ -11,6 +11,7 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from ipquery.serve.api.app import refusal_of
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.reply import Reply
 from ipquery.serve.http.request import ApiRequest
@@ -93,7 +94,7 @@ class Stock:
                 notes.read.readings.append(_reading(self))
                 super().finish()
 
-        self._site = Site(
+        self._site = _Site(
             resource,
             requestFactory=Noted,
             parsePOSTFormSubmission=False,
@@ -104,6 +105,11 @@ class Stock:
     def connect(self) -> "StockConnection":
         """A new connection."""
         return StockConnection(self._site)
+
+
+class _Site(Site):
+    refusal_of = staticmethod(refusal_of)
+    """What is said to paths that never come to the routes."""
 
 
 class _Transport(MemoryTransport):
