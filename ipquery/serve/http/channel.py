@@ -473,37 +473,39 @@ class Channel(Protocol):
 
     def _answer_repeats(self) -> bool:
         """Answer what comes next, if it is like the one before: all that are, of one portion."""
-        begun, data, at = self._now(), self._unread, self._unread_at
-        learnt = self._learnt
+        kind, learnt = self._lessons.kind, self._learnt
         most = min(self._portion, self._requests_left)
+        if kind is None or most <= 0:
+            return False
+        begun, data, begin = self._now(), self._unread, self._unread_at
+        # Without its body, a request that has one is like none before.
+        end = data.find(END_OF_HEAD, begin) + len(END_OF_HEAD)
+        found, address = kind.find_noting(learnt, data[begin:end])
         asked: list[bytes] = []
         answers: list[bytes] = []
-        while len(answers) < most:
-            end = data.find(END_OF_HEAD, at) + len(END_OF_HEAD)
-            # Without its body, a request that has one is like none before.
-            one = data[at:end]
-            found = learnt(one)
-            if found is None:
-                break
-            asked.append(one)
+        while found is not None:
+            asked.append(data[begin:end])
             answers.append(found)
-            at = end
+            begin = end
+            if len(answers) == most:
+                break
+            end = data.find(END_OF_HEAD, begin) + len(END_OF_HEAD)
+            found = learnt(data[begin:end])
         count = len(answers)
         if not count:
             return False
-        self._unread_at = at
+        self._unread_at = begin
         self._portion -= count * _BY_FAST_WAY
         self.count_repeats()
         self._requests_left = self._counted_left = self._requests_left - count
         self._outgoing.write(self._fast_way.head.join([b"", *answers]))
         self._note_repeats(asked, answers)
-        kind = self._lessons.kind
-        assert kind is not None
-        kind.tally.answered += count
+        tally = kind.tally
+        tally.answered += count
         # Their bytes are counted with all others of this read.
-        kind.tally.weighed += count
-        kind.look_at(learnt, asked[0], count)
-        kind.tally.time((self._now() - begun) / count, count)
+        tally.weighed += count
+        tally.see(kind.whence(address), count)
+        tally.time((self._now() - begun) / count, count)
         return True
 
     def _note_repeats(self, asked: Sequence[bytes], answers: Sequence[bytes]) -> None:

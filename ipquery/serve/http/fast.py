@@ -34,12 +34,16 @@ class Kind:
     fields: frozenset[bytes] = frozenset()
     """Header fields, in lower case, on whose values the answer depends, too."""
 
-    def look_at(self, repeat: Find, data: bytes, weight: int = ONE_OF_REPEATS) -> bytes | None:
-        """What a repeat of this kind says to a read; which address it is asked for is noted.
+    def look_at(self, repeat: Find, data: bytes) -> bytes | None:
+        """What a repeat of this kind says to a read; which address it is asked for is noted."""
+        found, address = self.find_noting(repeat, data)
+        if found is not None:
+            self.tally.see(self.whence(address), ONE_OF_REPEATS)
+        return found
 
-        :param weight: for how many it stands.
-        """
-        find, asked = self.find, []
+    def find_noting(self, repeat: Find, data: bytes) -> tuple[bytes | None, bytes]:
+        """What a repeat of this kind says to a read, and the address that it is asked for."""
+        find, asked = self.find, [b""]
 
         def find_noting(ip: bytes) -> bytes | None:
             asked.append(ip)
@@ -50,9 +54,7 @@ class Kind:
             found = repeat(data)
         finally:
             self.find = find
-        if found is not None:
-            self.tally.see(self.whence(asked[0]), weight)
-        return found
+        return found, asked[-1]
 
 
 class Spot(NamedTuple):
