@@ -77,6 +77,8 @@ test-all: $(VENV)/ready-for-all
 
 soak: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q -s -m soak
+	$(VENV)/bin/pytest -q -m 'hypothesis and not soak and not packages' \
+		--hypothesis-profile=soak
 
 deb:
 	@conf/debian/build

@@ -1,5 +1,6 @@
 """Fixtures for more than one folder of tests."""
 
+import gc
 import importlib.metadata
 import os
 import sys
@@ -26,9 +27,16 @@ os.environ["XDG_DATA_HOME"] = str(Path(sys.prefix) / "nothing-fetched")
 os.environ.pop("STATE_DIRECTORY", None)
 
 # No deadline for a single example: the machines that run this are noisy. Other examples are drawn
-# in each run, and 60 of them keep all tests under 12 minutes.
-settings.register_profile("ipquery", deadline=None, max_examples=60)
+# in each run, and 25 of them keep all tests under 12 minutes; `make soak` names the other profile.
+settings.register_profile("ipquery", deadline=None, max_examples=25)
+settings.register_profile("soak", deadline=None, max_examples=300)
 settings.load_profile("ipquery")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there by now out of every collection of garbage: thousands of tests are."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.data.answers import NO_SOURCE, Owner, Place
@@ -16,6 +16,7 @@ from ipquery.data.record import UNKNOWN, Record
 from tests.data.blending import Given, Lookup, answer_of, blended, everywhere, given_of, source
 from tests.data.tables import addresses_of_interest, search
 from tests.data.worlds import CHINESE, ENGLISH, FORMS, Meant, World, worlds
+from tests.examples import many
 
 # The model: one address at a time, in plain words.
 
@@ -126,7 +127,7 @@ FIELDS_FROM = {
 
 
 # 100, the usual number, missed two faults that 2,500 found.
-@settings(max_examples=200)
+@many(4)
 @given(worlds(), st.sampled_from(METHODS))
 def test_the_blend_is_the_models_at_every_boundary(world: World, method: str) -> None:
     lookup = Lookup(blended(world.given, Policy(method)))

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.data.blend.claims import LEVELS
@@ -292,7 +292,6 @@ def sources(draw: st.DrawFn) -> list[Given]:
 
 
 @given(sources())
-@settings(deadline=None, max_examples=60)
 def test_counts_are_those_of_a_look_at_every_address(given: list[Given]) -> None:
     spaces = _compare(given)
     assert [space.version for space in spaces] == [4, 6]
@@ -351,7 +350,6 @@ def test_a_country_apart_is_no_disagreement_on_the_city() -> None:
 
 
 @given(sources())
-@settings(deadline=None, max_examples=60)
 def test_disagreements_are_real_and_the_largest_come_first(given: list[Given]) -> None:
     for space in _compare(given):
         model = Model(given, space.version)
@@ -387,7 +385,6 @@ def _told(record: Record) -> dict[str, Any]:
 
 
 @given(sources())
-@settings(deadline=None, max_examples=60)
 def test_a_source_agrees_with_itself(given: list[Given]) -> None:
     one = given[0]
     for space in _compare([one, attrs.evolve(one, source=source("again"))]):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from IP2Location import IP2Location
 
@@ -26,6 +26,7 @@ from tests.data.files_ip2location import ip2location as make
 from tests.data.package_files import sdist_file
 from tests.data.reading import Found
 from tests.data.tables import LAST, addresses_of_interest
+from tests.examples import many
 
 BERLIN = {
     "country_short": "DE",
@@ -142,7 +143,7 @@ def _in_ipv4(number: int) -> bool:
     return number >> 32 == 0xFFFF or number >> 112 == 0x2002 or number >> 96 == 0x20010000
 
 
-@settings(max_examples=100)
+@many(2)
 @given(_tables())
 def test_it_reads_what_the_vendors_reader_finds(
     tmp_path_factory: pytest.TempPathFactory, given: tuple[int, dict[int, list[Row]]]

@@ -13,7 +13,7 @@ from typing import Any
 
 import ipdb as vendor
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from ipquery.data.formats import ipdb, recognise
 from ipquery.data.formats.options import ReadOptions
@@ -44,7 +44,6 @@ def _is_mapped(number: int) -> bool:
     return number >> 32 == 0xFFFF
 
 
-@settings(max_examples=60)
 @given(rows_of(4), rows_of(6))
 def test_it_reads_what_the_vendors_reader_finds(
     tmp_path_factory: pytest.TempPathFactory, v4: Rows, v6: Rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import datx as vendor
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.address import to_text
@@ -38,7 +38,6 @@ def _record(tmp_path: Path, text: str) -> Record:
     return found
 
 
-@settings(max_examples=40)
 @given(rows_of(4, 8), st.booleans())
 def test_it_reads_what_the_vendors_reader_finds(
     tmp_path_factory: pytest.TempPathFactory, rows: Rows, districts: bool

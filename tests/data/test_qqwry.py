@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from qqwry import QQwry
 
@@ -54,7 +54,6 @@ def _raw(pair: tuple[str, str]) -> Record | None:
     return Record(country=place, isp=owner) if place or owner else None
 
 
-@settings(max_examples=100)
 @given(rows_of(4, len(PAIRS)), st.data())
 def test_it_reads_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: Rows, data: st.DataObject
@@ -67,7 +66,6 @@ def test_it_reads_what_was_written(
         assert found[number] == (None if pair is None else _raw(PAIRS[pair]))
 
 
-@settings(max_examples=100)
 @given(rows_of(4, len(PAIRS)), st.data())
 def test_it_reads_what_a_well_known_reader_finds(
     tmp_path_factory: pytest.TempPathFactory, rows: Rows, data: st.DataObject

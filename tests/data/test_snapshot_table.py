@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery import DataError, Snapshot
@@ -34,7 +34,6 @@ def _said(table: RangeTable, version: int, number: int) -> Record | None:
 
 
 @given(given_of(RECORDS, "one"), given_of(RECORDS, "other"))
-@settings(max_examples=30, deadline=None)
 def test_a_table_says_what_the_snapshot_does(
     tmp_path_factory: pytest.TempPathFactory, one: Given, other: Given
 ) -> None:

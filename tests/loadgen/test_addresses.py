@@ -58,7 +58,6 @@ def test_uniform_addresses_are_hosts_and_do_not_repeat() -> None:
     assert len(set(drawn)) > 99_980
 
 
-@settings(max_examples=30)
 @given(st.floats(0, 1))
 def test_ipv6_has_its_share(share: float) -> None:
     drawn = _draw(400, ipv6_share=share)
@@ -182,7 +181,6 @@ def test_a_post_says_how_long_it_is() -> None:
         assert json.loads(body) == {"ip": address.decode()}
 
 
-@settings(max_examples=30)
 @given(st.floats(0.01, 0.99))
 def test_methods_have_their_share(share: float) -> None:
     posts = sum(request.startswith(b"POST") for request, _ in _requests(400, post_share=share))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.data.snapshot import Snapshot
@@ -16,6 +16,7 @@ from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.batch_bodies import LONGEST_LINE
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.api.v1 import V1
+from tests.examples import many
 from tests.serve.http.connection import (
     Connection,
     Response,
@@ -127,7 +128,7 @@ def expected(connection: Connection, ip: str, query: str, form: str) -> Any:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@many(2)
 @given(
     st.lists(st.sampled_from(GOOD + BAD), max_size=300),
     st.sampled_from(BODIES),
@@ -182,7 +183,6 @@ ITEMS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(ITEMS | st.sampled_from(GOOD), max_size=60),
     st.sampled_from([JSON, NDJSON]),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.web.http import parse_qs
 
@@ -21,6 +21,7 @@ from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.reply import after_date
 from tests.data.builder import write_snapshot
 from tests.data.tables import RECORDS
+from tests.examples import many
 from tests.serve.http.connection import KNOWN, Connection, Server, get, post
 from tests.serve.strategies import BODIES, chunked, requests, series, streams
 
@@ -40,7 +41,7 @@ def _state(connection: Connection) -> object:
     )
 
 
-@settings(max_examples=250)
+@many(4)
 @given(
     streams(),
     st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=3))),
@@ -73,7 +74,7 @@ def test_with_and_without_the_lane_everything_is_the_same(
         assert _state(connections[0]) == _state(connections[1])
 
 
-@settings(max_examples=200)
+@many(3)
 @given(st.lists(st.tuples(st.integers(0, 2), requests()), min_size=1, max_size=12))
 def test_connections_that_learn_from_each_other_answer_the_same(
     sent: list[tuple[int, bytes]],
@@ -101,7 +102,7 @@ def _asked(field: str, *values: str) -> list[bytes]:
     return [get("/v1/ip/1.2.3.4", field.format(value)) for value in values]
 
 
-@settings(max_examples=500)
+@many(8)
 @given(
     series(),
     st.sampled_from((HttpLimits(), HttpLimits(header_bytes=100), HttpLimits(body_bytes=70))),
@@ -141,7 +142,7 @@ def test_a_request_like_the_one_before_is_answered_the_same(
         assert _state(one) == _state(other)
 
 
-@settings(max_examples=250)
+@many(4)
 @given(
     series() | st.lists(requests(), min_size=1, max_size=4),
     st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=1))),
@@ -159,7 +160,7 @@ def test_what_comes_first_is_answered_as_by_a_channel(
         assert (connection.transport.sent, connection.transport.write_closed) == answer
 
 
-@settings(max_examples=300)
+@many(5)
 @given(
     series() | st.lists(requests(), min_size=1, max_size=4),
     st.sampled_from((HttpLimits(), HttpLimits(requests_per_connection=2))),

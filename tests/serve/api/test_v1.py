@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
@@ -71,7 +71,6 @@ def _object_finder(db: Snapshot, finds_unknown: bool = True) -> Find:
 # The object
 
 
-@settings(max_examples=50)
 @given(all_answers(), st.booleans())
 def test_an_object_says_what_match_does(answers: Answers, finds_unknown: bool) -> None:
     path = write(Path(f"/dev/shm/ipquery-v1-{os.getpid()}.ipq"), answers, ["a", "b", "c"])

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.web.resource import Resource
@@ -15,6 +15,7 @@ from ipquery.serve.http.client import Forwarding, Header
 from ipquery.serve.http.framing import fields_of
 from ipquery.serve.http.request import client_of
 from ipquery.serve.http.settings import ClientSettings
+from tests.examples import many
 from tests.serve.http.connection import Server, get, post
 from tests.serve.http.logged import MemoryFile, memory_log
 from tests.serve.strategies import requests
@@ -388,7 +389,7 @@ def told(draw: st.DrawFn, header: Header) -> tuple[bytes, str]:
     return comma.join(added).encode(), client
 
 
-@settings(max_examples=250)
+@many(4)
 @given(st.data(), st.sampled_from(["x-forwarded-for", "forwarded"]), INVENTED)
 def test_what_stands_to_the_left_changes_nothing(
     data: st.DataObject, header: Header, invented: bytes
@@ -443,7 +444,7 @@ def calls(draw: st.DrawFn) -> list[bytes]:
     return sent + draw(st.lists(requests(), max_size=2))
 
 
-@settings(max_examples=150)
+@many(2)
 @given(calls(), st.booleans(), st.sampled_from([NEAR, STRANGER, "-"]))
 def test_the_fast_way_logs_the_same_clients(sent: list[bytes], at_once: bool, peer: str) -> None:
     pieces = [b"".join(sent)] if at_once else sent

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ipquery.serve.http.log_formats import LOG_FORMATS
 from ipquery.serve.http.settings import ClientSettings
+from tests.examples import many
 from tests.serve.http.connection import PEER, Connection, Server, parse_responses
 from tests.serve.http.log_lines import (
     EVIL,
@@ -60,7 +61,7 @@ def _once(server: Server, connection: Connection, part: bytes, text: bytes) -> N
 WAYS: Sequence[Send] = (_alone, _on_a_path, _after_others, _in_one_read, _once)
 
 
-@settings(max_examples=400)
+@many(6)
 @given(
     express=st.booleans(),
     name=st.sampled_from(sorted(LOG_FORMATS)),

@@ -2,13 +2,14 @@
 
 import tracemalloc
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming
 from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.refused import Refused
+from tests.examples import many
 from tests.serve.http.connection import get, post
 from tests.serve.strategies import requests
 
@@ -51,13 +52,13 @@ def _agree(data: bytes, limits: HttpLimits) -> bool:
     return True
 
 
-@settings(max_examples=1000)
+@many(16)
 @given(st.lists(PIECES, max_size=12).map(b"".join), st.sampled_from((LIMITS, TIGHT)))
 def test_the_parser_says_the_same_of_any_bytes(data: bytes, limits: HttpLimits) -> None:
     _agree(data, limits)
 
 
-@settings(max_examples=500)
+@many(8)
 @given(
     st.sampled_from((b"GET /a", b"HEAD /a", b"POST /a")),
     st.tuples(st.integers(0, 12), st.binary(max_size=2)),
@@ -72,7 +73,7 @@ def test_and_of_heads_with_odd_bytes(
         _agree(b"\r\n".join([changed, b"Host: a", *fields, b"", b"abc"]), limits)
 
 
-@settings(max_examples=500)
+@many(8)
 @given(requests(), st.sampled_from((LIMITS, TIGHT)))
 @example(get("/api/ip_query?ip=1.2.3.4") * 2, LIMITS)
 def test_and_of_requests(data: bytes, limits: HttpLimits) -> None:

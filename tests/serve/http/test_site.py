@@ -2,12 +2,13 @@
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.log_formats import LOG_FORMATS
+from tests.examples import many
 from tests.serve.http.connection import PEER, Connection, Server, get
 from tests.serve.http.logged import MemoryFile, memory_log
 from tests.serve.http.requests import QUERY
@@ -134,7 +135,7 @@ def test_the_access_log_has_a_line_an_answer() -> None:
     assert re.search(r'"-" 400 [0-9]+ "-" "-"$', third)
 
 
-@settings(max_examples=300)
+@many(5)
 @given(
     st.lists(requests(), min_size=1, max_size=6) | series(),
     st.booleans(),

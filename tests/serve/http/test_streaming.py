@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from backports import zstd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.serve.http.framing import Framing
@@ -126,7 +126,6 @@ def test_an_empty_body() -> None:
     assert connection.ask(chunked()).body == b""
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, len(LINES)), max_size=8),
     st.lists(st.integers(1, 4000), max_size=20),
