@@ -51,7 +51,7 @@ class Load:
         port: int,
         kept: int = 8,
         one_shot: int = 2,
-        pause: float = 0.002,
+        pause: float = 0.005,
         ip: str = "1.2.3.4",
         host: str = "127.0.0.1",
         enter: Callable[[], None] = lambda: None,

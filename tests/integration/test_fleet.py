@@ -284,29 +284,27 @@ def test_a_changed_database_knows_other_addresses(start: Start, tmp_path: Path) 
             assert daemon.ask(unknown).status == 501
 
 
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
+def test_a_broken_database_changes_nothing(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    path = tmp_path / "db.xdb"
+    good, after = (ONE, ONE_ANSWER), (OTHER, OTHER_ANSWER)
+    for content, complaint in (
         (None, "can't read this database: No such file"),
         (b"", "the file is empty"),
         (ONE[:-7], "the file is cut short"),
         (b"<html>" * 1000, "a web page"),
-    ],
-)
-def test_a_broken_database_changes_nothing(
-    start: Start, tmp_path: Path, content: bytes | None, complaint: str
-) -> None:
-    daemon = start()
-    path = tmp_path / "db.xdb"
-    path.unlink() if content is None else path.write_bytes(content)
-    _reload(daemon, "reload refused, the old state keeps serving: ")
-    lines = [line for line in daemon.log.splitlines() if "reload" in line]
-    assert len(lines) == 1
-    assert complaint in lines[0]
-    assert daemon.ask(QUERY).body == ONE_ANSWER
-    path.write_bytes(OTHER)
-    _reload(daemon)
-    assert daemon.ask(QUERY).body == OTHER_ANSWER
+    ):
+        before = len(daemon.log)
+        path.unlink() if content is None else path.write_bytes(content)
+        _reload(daemon, "reload refused, the old state keeps serving: ")
+        lines = [line for line in daemon.log[before:].splitlines() if "reload" in line]
+        assert len(lines) == 1
+        assert complaint in lines[0]
+        assert daemon.ask(QUERY).body == good[1]
+        path.write_bytes(after[0])
+        _reload(daemon)
+        assert daemon.ask(QUERY).body == after[1]
+        good, after = after, good
 
 
 def test_a_snapshot_cut_short_in_place_cannot_reach_the_workers(
@@ -648,11 +646,11 @@ def test_systemd_is_told(start: Start, tmp_path: Path, manager: socket.socket) -
 # Nothing lost
 
 
-def test_20_kills_lose_only_what_the_workers_were_answering(start: Start) -> None:
+def test_6_kills_lose_only_what_the_workers_were_answering(start: Start) -> None:
     daemon = start()
     with Load(daemon.port) as load:
         load.wait_for(500)
-        for number in range(20):
+        for number in range(6):
             victim = daemon.workers[number % 2]
             os.kill(victim, signal.SIGKILL)
             until(partial(_replaced, daemon, victim))
@@ -664,16 +662,16 @@ def test_20_kills_lose_only_what_the_workers_were_answering(start: Start) -> Non
     assert result.refused == 0, result.lost
     # At most what ten callers had in flight, each time; what is lost, is lost by
     # a reset or an end before the answer.
-    assert len(result.lost) <= 20 * 10
+    assert len(result.lost) <= 6 * 10
     assert all("after b''" in lost for lost in result.lost), result.lost
-    print(f"{len(result.lost)} of {result.answered} lost to 20 kills")
+    print(f"{len(result.lost)} of {result.answered} lost to 6 kills")
 
 
-def test_20_reloads_lose_nothing_and_mix_nothing(start: Start, tmp_path: Path) -> None:
+def test_8_reloads_lose_nothing_and_mix_nothing(start: Start, tmp_path: Path) -> None:
     daemon = start()
     with Load(daemon.port) as load:
         load.wait_for(500)
-        for number in range(20):
+        for number in range(8):
             (tmp_path / "db.xdb").write_bytes(OTHER if number % 2 == 0 else ONE)
             _reload(daemon)
             load.wait_for(50)
@@ -683,7 +681,7 @@ def test_20_reloads_lose_nothing_and_mix_nothing(start: Start, tmp_path: Path) -
     assert set(result.answers) == {ONE_ANSWER, OTHER_ANSWER}
 
 
-def test_5_replacements_lose_nothing(start: Start, tmp_path: Path) -> None:
+def test_3_replacements_lose_nothing(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
 
     def configure(number: int) -> None:
@@ -695,7 +693,7 @@ def test_5_replacements_lose_nothing(start: Start, tmp_path: Path) -> None:
     daemon = start("--config", config)
     with Load(daemon.port) as load:
         load.wait_for(500)
-        for number in range(1, 6):
+        for number in range(1, 4):
             before = daemon.workers
             configure(number)
             _reload(daemon)

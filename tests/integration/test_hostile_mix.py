@@ -81,7 +81,7 @@ def test_steady_callers_lose_nothing_and_nothing_is_left(daemon: Daemon) -> None
     _steady(daemon, 4, hostile=True)
     _wait_for_descriptors(worker, descriptors)
     memory = _memory(worker)
-    _steady(daemon, 26, hostile=True)
+    _steady(daemon, 10, hostile=True)
     _wait_for_descriptors(worker, descriptors)
     assert daemon.workers == [worker], "it was killed"
     assert _memory(worker) - memory < 10_000
