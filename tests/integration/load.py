@@ -51,7 +51,7 @@ class Load:
         port: int,
         kept: int = 8,
         one_shot: int = 2,
-        pause: float = 0.005,
+        pause: float = 0.01,
         ip: str = "1.2.3.4",
         host: str = "127.0.0.1",
         enter: Callable[[], None] = lambda: None,
@@ -124,11 +124,16 @@ class Load:
                 while await self._ask(reader, writer, keep) and keep:
                     if self._stopping.is_set():
                         break
-                    await asyncio.sleep(self._pause * random.random() * 2)
+                    await self._rest()
                     if reader.at_eof():
                         break
             finally:
                 writer.close()
+            if not keep:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(self._pause * random.random() * 2)
 
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keep: bool

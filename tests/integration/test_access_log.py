@@ -178,7 +178,7 @@ def test_a_changed_log_bound_or_lane_is_taken_over_without_a_failure(
         "express = true",
     ]
     daemon = start(log)
-    with Load(daemon.port, pause=0.01) as load:
+    with Load(daemon.port) as load:
         load.wait_for(200)
         for number, change in enumerate(changes, 1):
             before = daemon.workers

@@ -717,7 +717,7 @@ def test_three_minutes_of_everything_at_once(start: Start, tmp_path: Path) -> No
 
     configure()
     daemon = start("--config", config)
-    with Load(daemon.port) as load:
+    with Load(daemon.port, pause=0.002) as load:
         begun = time.monotonic()
         while time.monotonic() < begun + 180:
             match random.randrange(4):

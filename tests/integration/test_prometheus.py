@@ -105,7 +105,7 @@ def test_two_nodes_are_scraped_for_a_minute_under_load_reloads_and_kills(
     ends = time.monotonic() + 60
     with Prometheus(tmp_path, [node.port for node in nodes]) as prometheus:
         killed = 0
-        with Load(nodes[0].port) as first, Load(nodes[1].port) as second:
+        with Load(nodes[0].port, pause=0.002) as first, Load(nodes[1].port, pause=0.002) as second:
             while time.monotonic() < ends:
                 for place, node in enumerate(nodes):
                     if killed % 2:

@@ -1,6 +1,7 @@
 """Two nodes behind nginx: whatever happens to one of them, no caller sees it.
 
-Each test runs once in `make test`, and three times more in `make soak`.
+Each test runs once in `make test`, and three times more, with callers that ask almost without
+a break, in `make soak`.
 """
 
 import os
@@ -92,6 +93,7 @@ def _start(
     stack: ExitStack,
     folder: Path,
     cached: dict[str, str],
+    repetition: int,
     addresses: list[str],
     port: int,
     hosts: list[Host] | None = None,
@@ -109,17 +111,19 @@ def _start(
     configuration = nginx_configuration(folder / "nginx", port, replaced)
     nginx = stack.enter_context(Nginx(configuration, within[2]))
     host = hosts[2] if hosts else None
-    ask = partial(Load, port, host=host.address, enter=host.enter) if host else partial(Load, port)
+    ask = partial(Load, port, pause=0.002 if repetition else 0.01)
+    if host:
+        ask = partial(ask, host=host.address, enter=host.enter)
     return Pair((nodes[0], nodes[1]), nginx, ask)
 
 
 @pytest.fixture
-def pair(tmp_path: Path, cached: dict[str, str]) -> Iterator[Pair]:
+def pair(tmp_path: Path, cached: dict[str, str], repetition: int) -> Iterator[Pair]:
     """Everything on loopback."""
     one, other, front = free_ports(3)
     addresses = [f"127.0.0.1:{one}", f"127.0.0.1:{other}"]
     with ExitStack() as stack:
-        yield _start(stack, tmp_path, cached, addresses, front)
+        yield _start(stack, tmp_path, cached, repetition, addresses, front)
 
 
 @REPEATED
@@ -193,7 +197,7 @@ def test_the_link_of_a_node_is_cut_and_mended(
         other = network.host("other", "10.77.0.12")
         front = network.host("front", "10.77.0.2")
         addresses = [f"{host.address}:8080" for host in (one, other)]
-        pair = _start(stack, tmp_path, cached, addresses, 9000, [one, other, front])
+        pair = _start(stack, tmp_path, cached, repetition, addresses, 9000, [one, other, front])
         with pair.ask() as load:
             cut = Span(load)
             one.cut()
