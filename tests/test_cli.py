@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
+from click.testing import CliRunner
 
+from ipquery.cli import main
 from ipquery.cli.text import width
 from ipquery.data.record import CONTRACT_FIELDS, FIELDS
 from tests.data.files import ipip_dat, xdb
@@ -17,27 +20,52 @@ from tests.data.files import ipip_dat, xdb
 IPQUERY = Path(sys.executable).parent / "ipquery"
 LAST = 2**32 - 1
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+@attrs.frozen
+class Done:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs the command in a folder of its own, with a cache of its own."""
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A cache of a test's own, and nothing fetched."""
+    return {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_DATA_HOME": str(tmp_path / "data")}
 
-    def call(*arguments: object, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
+
+@pytest.fixture
+def program(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Runs the program that is installed, in a folder of its own."""
+
+    def call(*arguments: object, stdin: str = "") -> Done:
+        done = subprocess.run(
             [IPQUERY, *map(str, arguments)],
             input=stdin,
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "XDG_CACHE_HOME": str(tmp_path / "cache"),
-                "XDG_DATA_HOME": str(tmp_path / "data"),
-            },
+            env={**os.environ, **environment},
             check=False,
         )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same in this process, which takes a tenth of the time."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object, stdin: str = "") -> Done:
+        done = CliRunner().invoke(main, [*map(str, arguments)], input=stdin, env=environment)
+        return Done(done.exit_code, done.stdout, done.stderr)
 
     return call
 
@@ -68,15 +96,15 @@ HENAN = {
 }
 
 
-def _one_line(done: "subprocess.CompletedProcess[str]") -> str:
+def _one_line(done: Done) -> str:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
     return line
 
 
-def test_build_then_look_up(run: Run, tmp_path: Path, database: Path) -> None:
-    built = run("build", "-o", "out.ipq", database)
+def test_build_then_look_up(program: Run, tmp_path: Path, database: Path) -> None:
+    built = program("build", "-o", "out.ipq", database)
     assert built.returncode == 0
     assert built.stdout == ""
     *progress, last = built.stderr.splitlines()
@@ -88,7 +116,7 @@ def test_build_then_look_up(run: Run, tmp_path: Path, database: Path) -> None:
         "100%  done",
     ]
     assert last.startswith("out.ipq: built in ")
-    found = run("lookup", "--db", "out.ipq", "1.2.3.4", "::ffff:2.0.0.0", "9.9.9.9")
+    found = program("lookup", "--db", "out.ipq", "1.2.3.4", "::ffff:2.0.0.0", "9.9.9.9")
     assert (found.returncode, found.stderr) == (0, "")
     first, second, third = (json.loads(line) for line in found.stdout.splitlines())
     assert list(first)[:9] == ["ip", *CONTRACT_FIELDS]
@@ -129,16 +157,18 @@ def test_several_databases_in_order(run: Run, tmp_path: Path, database: Path) ->
     ]  # fmt: skip
 
 
-def test_addresses_from_standard_input_in_order(run: Run, database: Path) -> None:
-    found = run("lookup", "--db", database, "2.2.2.2", "-", stdin="1.2.3.4\r\n\n 9.9.9.9 \n1.1.1.1")
+def test_addresses_from_standard_input_in_order(program: Run, database: Path) -> None:
+    found = program(
+        "lookup", "--db", database, "2.2.2.2", "-", stdin="1.2.3.4\r\n\n 9.9.9.9 \n1.1.1.1"
+    )
     assert [json.loads(line)["ip"] for line in found.stdout.splitlines()] == [
         "2.2.2.2", "1.2.3.4", "9.9.9.9", "1.1.1.1",
     ]  # fmt: skip
 
 
-def test_many_addresses_from_standard_input(run: Run, database: Path) -> None:
+def test_many_addresses_from_standard_input(program: Run, database: Path) -> None:
     addresses = [f"1.{n >> 8 & 255}.{n & 255}.7" for n in range(50_000)]
-    found = run("lookup", "--db", database, "-", stdin="\n".join(addresses))
+    found = program("lookup", "--db", database, "-", stdin="\n".join(addresses))
     assert [json.loads(line)["ip"] for line in found.stdout.splitlines()] == addresses
 
 
@@ -175,9 +205,9 @@ def test_on_a_terminal_it_says_whose_data_it_is(
     assert run("lookup", "--db", ip2region_path, "1.2.3.4").stderr == ""
 
 
-def test_what_is_no_address_is_named_and_left_out(run: Run, database: Path) -> None:
-    run("lookup", "--db", database, "1.1.1.1")
-    found = run("lookup", "--db", database, "1.2.3", "1.2.3.4", "-", stdin="x\n1.1.1.1\n\xff\n")
+def test_what_is_no_address_is_named_and_left_out(program: Run, database: Path) -> None:
+    program("lookup", "--db", database, "1.1.1.1")
+    found = program("lookup", "--db", database, "1.2.3", "1.2.3.4", "-", stdin="x\n1.1.1.1\n\xff\n")
     assert found.returncode == 1
     assert len(found.stdout.splitlines()) == 2
     assert found.stderr.splitlines() == [
@@ -362,9 +392,9 @@ def test_usage(run: Run, arguments: list[str], complaint: str) -> None:
     assert complaint in _one_line(run(*arguments))
 
 
-def test_help_and_version(run: Run) -> None:
+def test_help_and_version(program: Run, run: Run) -> None:
     assert "SOURCE is a database file" in run("--help").stdout
-    assert run("--version").stdout.startswith("ipquery, version 0.")
+    assert program("--version").stdout.startswith("ipquery, version 0.")
     for command in ("build", "lookup", "explain", "info", "diff", "fetch", "check"):
         assert run(command, "--help").returncode == 0
 
@@ -408,7 +438,7 @@ def test_diff_of_a_damaged_snapshot(run: Run, tmp_path: Path, database: Path) ->
 
 
 def test_explain_shows_what_each_says_and_what_was_chosen(
-    run: Run, tmp_path: Path, database: Path
+    program: Run, tmp_path: Path, database: Path
 ) -> None:
     english = tmp_path / "english.csv"
     english.write_text(
@@ -421,7 +451,7 @@ def test_explain_shows_what_each_says_and_what_was_chosen(
         "[[database]]\npath = 'english.csv'\nformat = 'csv'\n"
         "columns = ['first', 'last', 'country_code', 'province', 'city', 'isp']\n"
     )
-    done = run("explain", "--config", "c.toml", "1.2.3.4", "2.0.0.1")
+    done = program("explain", "--config", "c.toml", "1.2.3.4", "2.0.0.1")
     assert done.returncode == 0
     assert done.stdout.splitlines()[:6] == [
         "1.2.3.4",
@@ -435,8 +465,8 @@ def test_explain_shows_what_each_says_and_what_was_chosen(
     assert r"\x1b[31mShangqiu" in done.stdout
     assert "\x1b" not in done.stdout
     assert max(map(width, done.stdout.splitlines())) <= 80
-    lines = run("explain", "--json", "--config", "c.toml", "2.0.0.1", "1.2.3.4").stdout.splitlines()
-    first, second = map(json.loads, lines)
+    done = program("explain", "--json", "--config", "c.toml", "2.0.0.1", "1.2.3.4")
+    first, second = map(json.loads, done.stdout.splitlines())
     assert (first["ip"], second["ip"]) == ("2.0.0.1", "1.2.3.4")
     assert first["levels"]["country"]["answer"] == {"country": "美国", "country_code": "US"}
     assert first["levels"]["country"]["said"][1] == {
