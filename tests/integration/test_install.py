@@ -42,7 +42,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module", params=["wheel", "folder", "editable"])
+@pytest.fixture(
+    scope="module", params=["wheel", pytest.param("folder", marks=pytest.mark.soak), "editable"]
+)
 def installed(
     request: pytest.FixtureRequest,
     commands: Path,
