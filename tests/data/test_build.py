@@ -215,7 +215,7 @@ def test_flipped_bits_are_refused_or_harmless(tmp_path: Path, make: Make) -> Non
     whole = ipip_dat([(5, "甲\tb\tc"), (0x01FFFFFF, "d\te\tf"), (LAST, "IPIP.NET\t20200102\t")])
     interesting = [0, 1, 2, 3, 4, 7, 9, *range(1028, len(whole))]
     refused = 0
-    for at in interesting[::3]:
+    for at in interesting[::4]:
         damaged = bytearray(whole)
         damaged[at] ^= 0x40
         out = tmp_path / "out.ipq"

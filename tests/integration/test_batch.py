@@ -90,8 +90,8 @@ def until_closed(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.usefixtures("memory")
-def test_sixty_four_batches_of_ten_thousand_at_the_same_time(daemon: Daemon) -> None:
-    connections = [daemon.connect() for _ in range(64)]
+def test_thirty_two_batches_of_ten_thousand_at_the_same_time(daemon: Daemon) -> None:
+    connections = [daemon.connect() for _ in range(32)]
     failed: list[BaseException] = []
 
     def ask(connection: socket.socket) -> None:

@@ -97,7 +97,7 @@ def test_curl_by_get_post_and_head(daemon: Daemon) -> None:
 def test_a_slow_header_gets_408_and_others_are_served(
     tmp_path: Path, database: Path, cached: dict[str, str]
 ) -> None:
-    (tmp_path / "c.toml").write_text("[http]\nheader_seconds = 1\n")
+    (tmp_path / "c.toml").write_text("workers = 1\n[http]\nheader_seconds = 1\n")
     flags = [*_databases(database), "--config", "c.toml"]
     with (
         Daemon(tmp_path, *flags, environment=cached) as running,
@@ -116,7 +116,7 @@ def test_the_log_names_the_database_and_a_command_to_try(
     tmp_path: Path, ip2region_path: Path, cached: dict[str, str]
 ) -> None:
     require("curl", "curl")
-    with Daemon(tmp_path, "--db", ip2region_path, environment=cached) as running:
+    with Daemon(tmp_path, "--db", ip2region_path, "-w", 1, environment=cached) as running:
         log = running.wait_until_up().log
         assert re.search(
             r"database ip2region: xdb, 2022-06-22, [\d,]+ days old, 720,221 ranges, 13,804 "
@@ -129,7 +129,7 @@ def test_the_log_names_the_database_and_a_command_to_try(
 
 
 def test_the_default_database_by_its_name(tmp_path: Path, cached: dict[str, str]) -> None:
-    with Daemon(tmp_path, "--db", "default", environment=cached) as running:
+    with Daemon(tmp_path, "--db", "default", "-w", 1, environment=cached) as running:
         response = running.wait_until_up().ask(get("/api/ip_query?ip=123.12.23.45"))
         assert response.json == ["中国", "CN", "河南省", "410000", "商丘市", "411400", "", "联通"]
 
@@ -137,7 +137,7 @@ def test_the_default_database_by_its_name(tmp_path: Path, cached: dict[str, str]
 def test_several_addresses_and_a_unix_socket(
     tmp_path: Path, database: Path, cached: dict[str, str]
 ) -> None:
-    flags = ["-b", "[::1]:0", "-b", f"unix:{tmp_path}/s", *_databases(database)]
+    flags = ["-w", 1, "-b", "[::1]:0", "-b", f"unix:{tmp_path}/s", *_databases(database)]
     with Daemon(tmp_path, *flags, environment=cached) as running:
         log = running.wait_until_up().log
         assert running.ask(QUERY).status == 200
@@ -156,7 +156,8 @@ def test_flags_come_before_the_configuration(
     tmp_path: Path, database: Path, cached: dict[str, str]
 ) -> None:
     (tmp_path / "c.toml").write_text(
-        "bind = ['127.0.0.1:1']\n[[database]]\npath = 'missing'\n[http]\nbody_bytes = 20\n"
+        "bind = ['127.0.0.1:1']\nworkers = 1\n[[database]]\npath = 'missing'\n"
+        "[http]\nbody_bytes = 20\n"
     )
     flags = [*_databases(database), "--config", "c.toml"]
     with Daemon(tmp_path, *flags, environment=cached) as running:

@@ -83,7 +83,7 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_the_log_names_both_databases_and_their_age(tmp_path: Path, whole: dict[str, str]) -> None:
-    with Daemon(tmp_path, "--db", "default", environment=whole) as running:
+    with Daemon(tmp_path, "--db", "default", "-w", 1, environment=whole) as running:
         log = running.wait_until_up().log
         assert running.ask(get("/api/ip_query?ip=2400:3200::1")).json[:2] == ["中国", "CN"]
     assert "database DB-IP City Lite: mmdb, 2023-04-01, " in log
@@ -140,7 +140,7 @@ def test_a_reload_takes_over_what_was_fetched_meanwhile(
 ) -> None:
     environment = {**whole, "XDG_DATA_HOME": str(tmp_path / "data")}
     ipv6 = get("/api/ip_query?ip=2400:3200::1")
-    with Daemon(tmp_path, "--db", "default", environment=environment) as running:
+    with Daemon(tmp_path, "--db", "default", "-w", 1, environment=environment) as running:
         assert running.wait_until_up().ask(ipv6).status == 501
         (tmp_path / "data").mkdir()
         (tmp_path / "data/ipquery").symlink_to(data)
@@ -156,7 +156,7 @@ def test_without_the_fetched_file_it_answers_from_ip2region_and_says_so(
     tmp_path: Path, cached: dict[str, str]
 ) -> None:
     empty = {**cached, "XDG_DATA_HOME": str(tmp_path)}
-    with Daemon(tmp_path, "--db", "default", environment=empty) as running:
+    with Daemon(tmp_path, "--db", "default", "-w", 1, environment=empty) as running:
         log = running.wait_until_up().log
         assert running.ask(get("/api/ip_query?ip=123.12.23.45")).json[1] == "CN"
         assert running.ask(get("/api/ip_query?ip=2400:3200::1")).status == 501

@@ -41,7 +41,7 @@ def test_each_answer_is_one_line(
 ) -> None:
     (tmp_path / "db.xdb").write_bytes(xdb([(1 << 24, (2 << 24) - 1, "中国|0|河南省|商丘市|联通")]))
     path = tmp_path / "access.log"
-    config = f'[access_log]\npath = "{path}"\nformat = "{name}"\n'
+    config = f'workers = 1\n[access_log]\npath = "{path}"\nformat = "{name}"\n'
     daemon = daemons.start("--db", tmp_path / "db.xdb", *flags, config=config)
     statuses: list[int] = []
     told: set[bytes] = set()

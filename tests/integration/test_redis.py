@@ -195,8 +195,9 @@ def _shipped_users() -> list[str]:
     return [word for user in users for word in ("--user", *user.split())]
 
 
-@pytest.mark.parametrize("place", ["redis://ipquery:secret@127.0.0.1:{}", "sentinel"])
-@pytest.mark.parametrize("database", ["", "/2"])
+@pytest.mark.parametrize(
+    ("place", "database"), [("redis://ipquery:secret@127.0.0.1:{}", ""), ("sentinel", "/2")]
+)
 def test_the_user_that_is_shipped_can_do_what_is_needed(
     start: Start, tmp_path: Path, place: str, database: str
 ) -> None:

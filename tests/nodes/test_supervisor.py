@@ -161,12 +161,12 @@ def test_signals_reach_it(supervised: Supervised) -> None:
     deadline = time.monotonic() + 20
     while "reloaded; answering" not in supervised.control("tail", "-5000", "ipquery"):
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.5)
     assert supervised.pid == before
     os.kill(before, signal.SIGKILL)
     supervised.wait_until_up()
     deadline = time.monotonic() + 20
     while "RUNNING" not in supervised.control("status", "ipquery"):
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.5)
     assert supervised.pid != before
