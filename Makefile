@@ -46,7 +46,7 @@ test: $(VENV)/ready-to-test
 PROGRAMS := tests/integration
 # Behind what is done first, so that none of the three is long alone: it would take a third longer.
 LATER := $(wildcard $(PROGRAMS)/test_[l-z]*.py)
-SERVE := tests/serve tests/contract tests/net
+SERVE := tests/serve tests/contract tests/net tests/loadgen
 
 test-programs: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q $(PROGRAMS) $(LATER:%=--ignore=%)
