@@ -55,7 +55,7 @@ RECEIVED = Metric("ipquery_received_bytes", "Bytes of HTTP that came in, TLS not
 SENT = Metric("ipquery_sent_bytes", "Bytes of HTTP that went out, TLS not counted.")
 LIMITS = Metric(
     "ipquery_limits_hit",
-    "How often callers came up against a limit, by the setting under [http] or [api].",
+    "How often callers came up against a limit, by the setting under [http], [api] or [guard].",
     ("limit",),
 )
 

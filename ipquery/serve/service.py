@@ -18,10 +18,13 @@ from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_record
 from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.lookups import Lookups
+from ipquery.serve.api.refusals import OPEN_PATHS, Refusals
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.guard.guard import make_guard
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
 from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.fast import nothing
+from ipquery.serve.http.guarded_site import GuardedSite
 from ipquery.serve.http.lag import Lag
 from ipquery.serve.http.log_formats import LOG_FORMATS
 from ipquery.serve.http.settings import AccessLogSettings
@@ -60,7 +63,13 @@ class HttpService(Service):
         self._resolver = _make_resolver(
             reactor, snapshot, settings.cache, settings.fallback, self._aim_lane, self.counts
         )
-        self._v1 = V1(snapshot, settings.api, self._resolver.asks_nobody, reactor.seconds)
+        self._v1 = V1(
+            snapshot,
+            settings.api,
+            self._resolver.asks_nobody,
+            reactor.seconds,
+            not settings.guard.is_exclusive,
+        )
         self._lag = Lag(reactor, self.counts)
         lookups = Lookups(self._v1, self.counts)
         if settings.express and settings.http.request_line_bytes >= LONGEST_TARGET:
@@ -79,7 +88,8 @@ class HttpService(Service):
             lookups,
             Figures(ask_figures, time.monotonic),
         )
-        self._site = ApiSite(
+        guard = make_guard(settings.guard, Refusals(self._v1.cors_headers).say, OPEN_PATHS)
+        self._site = (ApiSite if guard is None else GuardedSite)(
             self._api.app.resource(),
             settings.http,
             reactor,
@@ -92,6 +102,7 @@ class HttpService(Service):
             counts=self.counts,
             route_of=route_of,
             refusal_of=refusal_of,
+            guard=guard,
         )
         self._aim_lane()
         self._log_dropped = 0

@@ -5,6 +5,7 @@ import attrs
 from ipquery.errors import ConfigError
 from ipquery.net.peers import parse_peers
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -37,6 +38,9 @@ class Settings:
 
     client: ClientSettings = ClientSettings()
     """Who the client is, where proxies pass requests on."""
+
+    guard: GuardSettings = GuardSettings()
+    """Whose requests are answered."""
 
     api: ApiSettings = ApiSettings()
     """What the routes under ``/v1`` say."""

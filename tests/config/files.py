@@ -8,6 +8,7 @@ import pytest
 from ipquery.config import Config, ConfigError, load
 from ipquery.net.tls import TlsFiles
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -15,6 +16,7 @@ from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
 SETTINGS: dict[str, type[attrs.AttrsInstance]] = {
     "http": HttpLimits,
     "client": ClientSettings,
+    "guard": GuardSettings,
     "api": ApiSettings,
     "access_log": AccessLogSettings,
     "cache": CacheSettings,

@@ -24,6 +24,8 @@ from tests.config.files import complaint_about
         ("bind = ['tls:80']", "80: not an address to listen on"),
         ("proxy = '10.0.0.0/8'", "proxy must be a list"),
         ("proxy = ['10.0.0.1/8']", "proxy: 10.0.0.1/8: not an address, a network such as"),
+        ("[guard]\nallow = ['10.0.0.1/8']", "guard.allow: 10.0.0.1/8: not an address, a network"),
+        ("[guard]\ndeny = []", "unknown key guard.deny; keys: allow"),
         ("[tls]", "tls needs a `certificates`"),
         ("[tls]\ncertificates = []", "[tls] needs a certificate"),
         ("[tls]\ncertificates = [{ chain = 'x', key = 'x' }]", "x: can't read this chain: No such"),

@@ -20,6 +20,7 @@ from ipquery.data.build import Limits
 from ipquery.data.sources import RANGE_COLUMNS, ip2region_source
 from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -52,6 +53,7 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.blend == Policy("fill", "zh", "provinces")
     assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
+    assert config.settings.guard == GuardSettings()
     assert config.settings.api == ApiSettings(cors=("https://app.example.com",))
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"

@@ -10,6 +10,7 @@ from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -35,6 +36,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [client]
         trusted_proxies = ["10.0.0.0/8", "unix"]
         forwarded = "forwarded"
+        [guard]
+        allow = ["10.0.0.0/8", "unix"]
         [access_log]
         path = "/log"
         format = "json"
@@ -145,6 +148,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             express=False,
             page=False,
             client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
+            guard=GuardSettings(("10.0.0.0/8", "unix")),
             api=ApiSettings(0, ("https://a", "*"), 12),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),

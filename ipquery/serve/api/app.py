@@ -31,6 +31,7 @@ from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.openapi_schemas import REFERENCE_PATH
 from ipquery.serve.api.problems import Problem
+from ipquery.serve.api.refusals import is_v1
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.framing import joined
 from ipquery.serve.http.reply import (
@@ -326,17 +327,13 @@ _PROBLEMS = {404: "not-found", 405: "method-not-allowed"}
 
 def refusal_of(path: bytes, status: int) -> Reply:
     """What is said to a request that never came to a route."""
-    if status in _PROBLEMS and _is_in_v1(path):
+    if status in _PROBLEMS and is_v1(path):
         return Problem(_PROBLEMS[status]).reply()
     return refusal(status)
 
 
-def _is_in_v1(path: bytes) -> bool:
-    return path == b"/v1" or path.startswith(b"/v1/")
-
-
 def _is_v1(request: IRequest) -> bool:
-    return _is_in_v1(cast(Request, request).path)
+    return is_v1(cast(Request, request).path)
 
 
 def _fields(request: IRequest) -> Mapping[bytes, bytes]:

@@ -27,6 +27,7 @@ EXPLANATIONS: Mapping[str, str] = {
     "bad-request": "the framing, or the coding, of a batch is broken",
     "bad-batch": "a batch isn't an array in JSON; of one item: it isn't JSON, neither an address "
     "nor an object, or has a member twice",
+    "not-allowed": "your address is in none of the networks that are allowed here",
     "unknown-client": "you came by a UNIX socket, and no trusted proxy says who you are",
     "not-found": "no such path under ``/v1``, or no such field in it",
     "method-not-allowed": "``Allow`` says what may be done",
@@ -42,6 +43,9 @@ EXPLANATIONS: Mapping[str, str] = {
 }
 """Of each problem, what it means, as ``docs/api.md`` has it."""
 
+_GUARDED = ("not-allowed",)
+"""Problems of all routes, where there are guards."""
+
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _JSON = "application/json"
@@ -49,6 +53,7 @@ _JSON = "application/json"
 # Of HTTP, before anybody knows what is asked for; the shape is the contract's everywhere.
 _REFUSALS = {
     "400": "The request isn't HTTP as it should be.",
+    "403": "Your address may not ask here.",
     "404": "There is nothing under this path.",
     "408": "The request didn't come in time.",
     "413": "The body is too large.",
@@ -217,6 +222,7 @@ def _batch(parameters: Sequence[Json]) -> Json:
         ARRAYS.media: {"schema": arrays},
     }
     problems = _problems(
+        *_GUARDED,
         "bad-batch",
         "bad-request",
         "unknown-field",
@@ -299,7 +305,7 @@ def _readable(
     name: str, tag: str, summary: str, parameters: Sequence[Json], responses: Json
 ) -> Json:
     """GET, HEAD and OPTIONS, of a path under ``/v1``."""
-    told = {**_problems("internal-error"), **responses}
+    told = {**_problems(*_GUARDED, "internal-error"), **responses}
     # Answered for whatever stands there.
     in_path = [{**one, "schema": {"type": "string"}} for one in parameters if one["in"] == "path"]
     get = _operation(name, tag, summary, parameters, told)

@@ -77,12 +77,16 @@ class V1:
         settings: ApiSettings = ApiSettings(),
         finds_unknown: bool = True,
         now: Callable[[], float] = time.time,
+        is_public: bool = True,
     ) -> None:
         """
         :param finds_unknown: whether the snapshot has the last word on addresses for which it
             has no record.
         :param now: seconds since the epoch.
+        :param is_public: whether a cache that many share, as in a proxy, may keep answers: where
+            not everybody is answered, it would answer those that aren't.
         """
+        self._cached = "public" if is_public else "private"
         self._finds_unknown = finds_unknown
         self.now = now
         self._settings = settings
@@ -181,7 +185,7 @@ class V1:
     def _headers(self, etag: str, allowed: bytes | None) -> dict[str, str]:
         return {
             "ETag": etag,
-            "Cache-Control": f"public, max-age={self._settings.max_age}",
+            "Cache-Control": f"{self._cached}, max-age={self._settings.max_age}",
             "Vary": ", ".join(self.varies),
             **_origin_header(allowed),
         }

@@ -49,8 +49,10 @@ from ipquery.metrics import LIMITS
 from ipquery.serve.http.client import Forwarding, host_of, log_text
 from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS
 from ipquery.serve.http.deadlines import Deadlines, Phase
+from ipquery.serve.http.exchange import Exchange
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing
+from ipquery.serve.http.guard import Gate, GuardedWay, Refusal, response, watched
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming, Message
 from ipquery.serve.http.outgoing import Outgoing
@@ -149,6 +151,7 @@ class Channel(Protocol):
         # Only behind a proxy that is trusted: each request may have another client.
         self._host: str | None = None
         self._forwarding: Forwarding | None = None
+        self._gate: Gate | None = None
         self._incoming = Incoming(site.limits, site.begin_exchange)
         self._deadlines = Deadlines(site.limits)
         self._write: Callable[[bytes], None] = _write_nowhere
@@ -194,10 +197,13 @@ class Channel(Protocol):
         self._outgoing = Outgoing(self.transport, self._counts)
         if self._is_unused:
             self._counts.opened += 1
-        if self._access_log is not None:
+        guard = self.site.guard
+        if self._access_log is not None or guard is not None:
             self._host = host_of(self.transport.getPeer())
             self._client = log_text(self._host)
             self._forwarding = self.site.forwarding_of(self._host)
+        if guard is not None:
+            self._set_gate(guard.gate(self._host, self._forwarding))
         if self._overloaded:
             self._outgoing.is_last = True
             reply = unavailable("too many connections")
@@ -211,6 +217,17 @@ class Channel(Protocol):
             self._deadlines.idle(self.site.now)
         self._is_resting = self._may_be_fast and self._requests_left > 0
         self._write = self.transport.write
+
+    def _set_gate(self, gate: Gate | None) -> None:
+        """Have all requests pass a gate."""
+        if gate is None:
+            return
+        site = self.site
+        self._gate = gate
+        self._lessons = Lessons(site.limits, gate.fields)
+        self._incoming = Incoming(site.limits, self._begin_guarded)
+        if site.fast_way is not None:
+            self._fast_way = GuardedWay(site, site.fast_way, gate)
 
     def dataReceived(self, data: bytes) -> None:
         """Parse what came in, and answer what is complete."""
@@ -287,9 +304,8 @@ class Channel(Protocol):
         # What is learnt now may be of another kind.
         self.count_repeats()
         answered = self.site.limits.requests_per_connection - self._requests_left
-        self._repeat = self._learnt = self._lessons.learn(
-            answered, method, target, framing, body, False, self._fast_way
-        )
+        learnt = self._lessons.learn(answered, method, target, framing, body, False, self._fast_way)
+        self._repeat = self._learnt = learnt if self._gate is None else watched(learnt, self._gate)
         if self._access_log is not None:
             self._log_ending = self.site.log_ending(self._lessons, framing)
             forwarding = self._forwarding
@@ -386,7 +402,8 @@ class Channel(Protocol):
                 return False
             self._portion -= _BY_ROUTE
             self._waiting = None
-            self._start(waiting)
+            if self._gate is None or not self._refuse_one(self._gate, waiting):
+                self._start(waiting)
             return True
         if not self._unread:
             return False
@@ -557,6 +574,47 @@ class Channel(Protocol):
             tally.time(self._now() - begun, ONE_OF)
         if self._access_log is not None:
             self.site.note(self._client_of(framing), method, target, framing, answer)
+        if is_last:
+            self._close_lingering()
+        return True
+
+    def _begin_guarded(self, method: bytes, target: bytes, framing: Framing) -> Exchange | None:
+        """Begin an exchange, if this is one and it isn't refused; see :data:`Begin`."""
+        begin, gate = self.site.begin_exchange, self._gate
+        if begin is None:
+            return None
+        assert gate is not None
+        try:
+            exchange = begin(method, target, framing)
+        except Refused as refused:
+            # Who isn't answered doesn't learn what is wrong with the request.
+            self._check_exchange(gate.refuse(method, target, framing))
+            raise refused from None
+        if exchange is not None:
+            self._check_exchange(gate.refuse(method, target, framing))
+        return exchange
+
+    def _check_exchange(self, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            self.site.counts.add(LIMITS, (refusal.limit,))
+            raise Refused(refusal.reply.status, reply=refusal.reply)
+
+    def _refuse_one(self, gate: Gate, message: Message) -> bool:
+        """Refuse a request that would be the routes' to answer, if it isn't to be answered."""
+        site, method, target = self.site, message.method, message.target
+        begun, length = self._now(), len(message.body)
+        framing = Framing(message.is_1_0, message.persists, length, pairs=message.headers)
+        refusal = gate.refuse(method, target, framing)
+        if refusal is None:
+            return False
+        is_last = not message.persists or self._requests_left == 0 or site.draining
+        self._use_up_one()
+        answer = response(refusal, site.date_header, method, framing, is_last)
+        self._outgoing.write(answer)
+        site.counts.add(LIMITS, (refusal.limit,))
+        site.count(method, site.route_of(target), refusal.reply.status, begun)
+        if self._access_log is not None:
+            site.note(self._client_of(framing), method, target, framing, answer)
         if is_last:
             self._close_lingering()
         return True

@@ -72,11 +72,12 @@ class Spot(NamedTuple):
 class FastWay(Protocol):
     """What answers."""
 
-    head: bytes
-    """The status line of 200 and the Date header of this second."""
-
     tally: Tally
     """Where the last answer to :meth:`respond` was counted."""
+
+    @property
+    def head(self) -> bytes:
+        """The status line of 200 and the Date header of this second."""
 
     def tell_date(self, line: bytes) -> None:
         """Another second has begun.

@@ -305,8 +305,10 @@ class Incoming:
             raise Refused(431)
 
     def forget(self) -> None:
-        """Nothing more comes. The parser refers to this, and goes with it only if this lets go."""
+        """Nothing more comes. The parser refers to this, and goes with it only if this lets go;
+        so may what begins exchanges."""
         del self._parser
+        self._begin_exchange = None
 
     def take(self) -> Message:
         """The message just completed, as a value that outlives the next one."""

@@ -35,9 +35,13 @@ _VAIN_LESSONS, _NEXT_LESSON = 8, 64
 class Lessons:
     """What the requests of one connection, or those that come first, have in common."""
 
-    __slots__ = ("_answered", "_before", "_limits", "_vain", "kind", "varying")
+    __slots__ = ("_answered", "_before", "_decisive", "_limits", "_vain", "kind", "varying")
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, decisive: frozenset[bytes] = frozenset()) -> None:
+        """
+        :param decisive: header fields, in lower case, whose values decide besides those of a kind.
+        """
+        self._decisive = decisive
         self.varying: frozenset[bytes] = frozenset()
         """Names of the fields whose values the last repeat doesn't look at, in lower case."""
         self.kind: Kind | None = None
@@ -82,7 +86,7 @@ class Lessons:
         before, self._before = self._before, framing.lines
         lines = framing.lines.split(b"\r\n")
         self.kind = spot.kind
-        varying = _varying(before.split(b"\r\n"), lines, spot.kind)
+        varying = _varying(before.split(b"\r\n"), lines, spot.kind.fields | self._decisive)
         self.varying = frozenset(lines[place].partition(b":")[0].lower() for place in varying)
         start = b"%b %b" % (method, target)
         most = limits.header_bytes + LINE_END_BYTES
@@ -95,8 +99,11 @@ class Lessons:
         return _with_varying(begin, rest, _pieces(lines, varying), spot.kind, most)
 
 
-def _varying(before: Sequence[bytes], lines: Sequence[bytes], kind: Kind) -> set[int]:
-    """Which lines have another value than before, if nothing else is different."""
+def _varying(before: Sequence[bytes], lines: Sequence[bytes], fields: frozenset[bytes]) -> set[int]:
+    """Which lines have another value than before, if nothing else is different.
+
+    :param fields: those that decide, too.
+    """
     if len(before) != len(lines):
         return set()
     varying = {place for place, line in enumerate(lines) if line != before[place]}
@@ -107,7 +114,7 @@ def _varying(before: Sequence[bytes], lines: Sequence[bytes], kind: Kind) -> set
         lower = name.lower()
         if lower == b"content-length":
             varying.remove(place)
-        elif lower in DECISIVE_FIELDS or lower in kind.fields:
+        elif lower in DECISIVE_FIELDS or lower in fields:
             return set()
     return varying
 

@@ -24,6 +24,7 @@ from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS, Counts, Entry, Tal
 from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing, fields_of, joined
+from ipquery.serve.http.guard import Guard
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.repeat import Lessons, Repeat
@@ -60,6 +61,7 @@ class ApiSite(Site):
         counts: Counts | None = None,
         route_of: Callable[[bytes], str] = lambda path: "",
         refusal_of: Callable[[bytes, int], Reply] = lambda path, status: refusal(status),
+        guard: Guard | None = None,
     ) -> None:
         """
         :param monotonic: a clock that runs while requests are answered, in seconds.
@@ -70,6 +72,8 @@ class ApiSite(Site):
         :param route_of: what the route of a path is called, "" where there is none.
         :param refusal_of: what is said to a request that never comes to the resource, by its path
             and the status.
+        :param guard: whose requests are answered; without it, everybody's. It takes a
+            :class:`~ipquery.serve.http.guarded_site.GuardedSite`.
         """
         # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
         # as curl -d sends it with a form's.
@@ -93,11 +97,12 @@ class ApiSite(Site):
         self.access_log = access_log
         self.fast_way = fast_way
         self.begin_exchange = begin_exchange
+        self.guard = guard
         self.plain = PlainReader(limits)
         self._forwarding = forwarding
         # Of requests that come first on a connection: what tells the next like the last one, and
         # whether it closes the connection, too.
-        self._lessons = Lessons(limits)
+        self._lessons = Lessons(limits, guard.fields if guard is not None else frozenset())
         self._repeat: Repeat = nothing
         self._repeat_is_last = False
         self._repeat_tally = Tally()
@@ -272,6 +277,10 @@ class ApiSite(Site):
         for channel in self.connections:
             channel.count_repeats()
 
+    def route_of(self, target: bytes) -> str:
+        """What the route of a target is called, "" where there is none."""
+        return self._route_of(target.partition(b"?")[0])
+
     def count(self, method: bytes, route: str, status: int, begun: float) -> None:
         """Count a request that wasn't answered on the fast way.
 
@@ -358,7 +367,7 @@ class ApiSite(Site):
 
     def log(self, request: http.Request) -> None:
         """Count an answered request, and note it in the access log."""
-        route = self._route_of(request.uri.partition(b"?")[0])
+        route = self.route_of(request.uri)
         self.count(request.method, route, request.code, cast(ApiRequest, request).begun)
         if self.access_log is None:
             return

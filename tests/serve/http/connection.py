@@ -28,13 +28,17 @@ from ipquery.serve.api.documents import make_documents
 from ipquery.serve.api.express import Lane, carrying, without_record
 from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.lookups import Lookups
+from ipquery.serve.api.refusals import OPEN_PATHS, Refusals
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.guard.guard import make_guard
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.access_log import AccessLog
 from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import nothing
+from ipquery.serve.http.guarded_site import GuardedSite
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.http.site import ApiSite
@@ -237,13 +241,14 @@ class Server:
         resolver: Resolver | None = None,
         begin_exchange: Begin | None = None,
         page: bool = True,
+        guard: GuardSettings = GuardSettings(),
     ) -> None:
         """:param resolver: asks others about addresses without a record; by default, nobody."""
         self.clock = TurningClock()
         self.clock.advance(1_700_000_000)
         self.readiness = Readiness(None)
         snapshot = sample()
-        self.v1 = V1(snapshot, api, resolver is None, self.clock.seconds)
+        self.v1 = V1(snapshot, api, resolver is None, self.clock.seconds, not guard.is_exclusive)
         documents = make_documents(page)
         # Klein keeps only a weak reference to what its routes are bound to.
         self.counts = Counts()
@@ -262,7 +267,8 @@ class Server:
         if express and resource is None:
             missing = without_record(snapshot.answer_number) if resolver is None else nothing
             self.lane = Lane(self.v1, snapshot.finder(carrying), missing, lookups)
-        self.site = ApiSite(
+        made = make_guard(guard, Refusals(self.v1.cors_headers).say, OPEN_PATHS)
+        self.site = (ApiSite if made is None else GuardedSite)(
             resource or self.api.app.resource(),
             limits,
             self.clock,
@@ -275,6 +281,7 @@ class Server:
             counts=self.counts,
             route_of=route_of,
             refusal_of=refusal_of,
+            guard=made,
         )
         self.monotonic = 0.0
         """What the clock says that runs while requests are answered."""

@@ -1,0 +1,1 @@
+"""Guards: whose requests a worker answers; off by default."""

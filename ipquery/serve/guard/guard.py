@@ -1,0 +1,92 @@
+"""The guard of a worker, and the gates that it gives to connections."""
+
+from collections.abc import Callable, Mapping
+
+from ipquery.net.peers import Peers, parse_peers
+from ipquery.serve.guard.settings import GuardSettings
+from ipquery.serve.http.client import Forwarding
+from ipquery.serve.http.framing import Framing
+from ipquery.serve.http.guard import Gate, Refusal
+from ipquery.serve.http.reply import END_OF_HEAD, Reply
+
+Say = Callable[[bytes, Framing, str, str, Mapping[str, str]], Reply]
+"""Tells a refusal in the shape that callers of a target know: from target and framing of the
+request, the name of the problem, what it is in this case, and header fields to the reply."""
+
+_NOTHING: Mapping[str, str] = {}
+
+
+class WorkerGuard:
+    """Decides who is answered: a :class:`~ipquery.serve.http.guard.Guard`."""
+
+    def __init__(self, settings: GuardSettings, say: Say, open_paths: frozenset[bytes]) -> None:
+        """
+        :param say: words refusals.
+        :param open_paths: what everybody is answered.
+        """
+        self.fields: frozenset[bytes] = frozenset()
+        self.say = say
+        self.open_paths = open_paths
+        self._allowed: Peers | None = parse_peers(settings.allow) if settings.allow else None
+
+    def allows(self, client: str | None) -> bool:
+        """Whether a client is in one of the networks.
+
+        :param client: its address; ``None`` for one on a UNIX socket.
+        """
+        return self._allowed is None or self._allowed.include_host(client)
+
+    def gate(self, host: str | None, forwarding: Forwarding | None) -> Gate | None:
+        """See :class:`~ipquery.serve.http.guard.Guard`."""
+        if forwarding is None and self.allows(host):
+            return None
+        return _Gate(self, host, forwarding)
+
+
+class _Gate:
+    """What the requests of one connection have to pass."""
+
+    __slots__ = ("_forwarding", "_guard", "_host", "fields", "watches_repeats")
+
+    def __init__(self, guard: WorkerGuard, host: str | None, forwarding: Forwarding | None) -> None:
+        self.fields = guard.fields
+        # Behind a proxy each request may have another client.
+        self.watches_repeats = forwarding is not None
+        self._guard = guard
+        self._host = host
+        self._forwarding = forwarding
+
+    def _client(self, framing: Framing) -> str | None:
+        forwarding = self._forwarding
+        if forwarding is None:
+            return self._host
+        return forwarding.client(self._host, framing.fields.get(forwarding.field))
+
+    def refuse(self, method: bytes, target: bytes, framing: Framing) -> Refusal | None:
+        """See :class:`~ipquery.serve.http.guard.Gate`."""
+        guard = self._guard
+        if target.partition(b"?")[0] in guard.open_paths:
+            return None
+        client = self._client(framing)
+        if guard.allows(client):
+            return None
+        who = "your address isn't known" if client is None else f"{client} isn't allowed here"
+        return Refusal(guard.say(target, framing, "not-allowed", who, _NOTHING), "allow")
+
+    def passes(self, data: bytes) -> bool:
+        """See :class:`~ipquery.serve.http.guard.Gate`."""
+        forwarding = self._forwarding
+        if forwarding is None:
+            return self._guard.allows(self._host)
+        head = data[data.index(b"\r\n") : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
+        return self._guard.allows(forwarding.client(self._host, forwarding.told_in(head)))
+
+
+def make_guard(
+    settings: GuardSettings, say: Say, open_paths: frozenset[bytes]
+) -> WorkerGuard | None:
+    """What the operator wants; ``None`` if everybody is answered.
+
+    See :class:`WorkerGuard` for what it takes.
+    """
+    return WorkerGuard(settings, say, open_paths) if settings.allow else None

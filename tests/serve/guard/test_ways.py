@@ -1,0 +1,68 @@
+"""Guarded, too, the fast way and the routes answer and log the same."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipquery.serve.guard.settings import GuardSettings
+from ipquery.serve.http.settings import ClientSettings
+from tests.serve.guard.test_networks import INSIDE, OUTSIDE, peer
+from tests.serve.http.connection import Server, get, post
+from tests.serve.http.logged import MemoryFile, memory_log
+from tests.serve.strategies import requests, series, streams
+
+PROXY = "10.0.0.1"
+GUARDS = st.builds(GuardSettings, allow=st.sampled_from(((), ("10.0.0.0/8",), ("192.0.2.7",))))
+PEERS = st.sampled_from((PROXY, INSIDE, OUTSIDE, "-", "2001:db8::7"))
+
+_CLIENTS = (INSIDE, OUTSIDE, f"{OUTSIDE}, {INSIDE}", f"{INSIDE}, {OUTSIDE}", "x", "")
+_FIELDS = st.one_of(st.sampled_from(_CLIENTS).map("X-Forwarded-For: {}".format))
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> list[bytes]:
+    """Requests of one caller, alike but for the fields that guards look at; and others."""
+    target = draw(st.sampled_from(("/api/ip_query?ip=1.2.3.4", "/v1/ip/1.2.3.4", "/healthz", "/")))
+    method = draw(st.sampled_from(("GET", "GET", "HEAD", "OPTIONS")))
+    sent = [
+        get(target, *draw(st.lists(_FIELDS, max_size=2)), method=method)
+        for _ in range(draw(st.integers(1, 6)))
+    ]
+    batch = post(b"1.2.3.4\n", "Content-Type: text/plain", target="/v1/batch")
+    return sent + draw(st.lists(requests() | st.just(batch), max_size=2))
+
+
+def _talk(guard: GuardSettings, host: str, pieces: list[bytes], express: bool) -> list[object]:
+    file = MemoryFile()
+    server = Server(
+        express=express, guard=guard, client=ClientSettings((PROXY,)), log=memory_log(file)
+    )
+    connection = server.connect(peer(host))
+    told: list[object] = []
+    for piece in pieces:
+        connection.send(piece)
+        transport = connection.transport
+        told.append((transport.sent, transport.closed, transport.write_closed))
+    server.advance(1)
+    return [*told, file.lines]
+
+
+@settings(max_examples=300)
+@given(GUARDS, PEERS, calls() | series() | streams())
+def test_both_ways_are_the_same(guard: GuardSettings, host: str, pieces: list[bytes]) -> None:
+    assert _talk(guard, host, pieces, True) == _talk(guard, host, pieces, False)
+
+
+@settings(max_examples=200)
+@given(GUARDS, st.lists(st.tuples(PEERS, requests()), min_size=1, max_size=6), calls())
+def test_so_is_what_comes_first(
+    guard: GuardSettings, sent: list[tuple[str, bytes]], more: list[bytes]
+) -> None:
+    client = ClientSettings((PROXY,))
+    site = Server(guard=guard, client=client).site
+    for host, request in [*sent, *[(PROXY, request) for request in more]]:
+        answer = site.answer_first(request, None if host == "-" else (host, 4711))
+        if answer is None:
+            continue
+        alone = Server(guard=guard, client=client, express=False).connect(peer(host))
+        alone.send(request)
+        assert answer == (alone.transport.sent, alone.transport.write_closed)
