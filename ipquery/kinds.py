@@ -15,6 +15,7 @@ class Kind(enum.Enum):
     SECRET = enum.auto()
     INPUT = enum.auto()
     AUTHORITIES = enum.auto()
+    KEYS = enum.auto()
     OUTPUT = enum.auto()
     NATURAL = enum.auto()
 
@@ -32,6 +33,9 @@ InputFile = Annotated[Path, Kind.INPUT]
 
 AuthoritiesFile = Annotated[Path, Kind.AUTHORITIES]
 """The same, of a file of certificates in PEM: whom to trust."""
+
+KeysFile = Annotated[str, Kind.KEYS]
+"""What is in a file of API keys, which is named."""
 
 OutputFile = Annotated[str, Kind.OUTPUT]
 """The path of a file to write, or :data:`STANDARD_OUTPUT`."""

@@ -10,6 +10,7 @@ from ipquery.cli.explain import explain_command
 from ipquery.cli.fetch import fetch_command
 from ipquery.cli.group import main
 from ipquery.cli.info import info
+from ipquery.cli.key import key_command
 from ipquery.cli.lookup import lookup
 from ipquery.cli.manual import manual_command
 from ipquery.cli.top import top_command
@@ -24,6 +25,7 @@ for _command in (
     fetch_command,
     check_command,
     doctor_command,
+    key_command,
     completion_command,
     manual_command,
     top_command,

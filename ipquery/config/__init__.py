@@ -2,7 +2,7 @@
 
 from ipquery.config.model import Config, parse_workers
 from ipquery.config.secrets import expand
-from ipquery.config.toml import load
+from ipquery.config.toml import keys_path, load
 from ipquery.errors import ConfigError
 
-__all__ = ["Config", "ConfigError", "expand", "load", "parse_workers"]
+__all__ = ["Config", "ConfigError", "expand", "keys_path", "load", "parse_workers"]

@@ -12,6 +12,7 @@ what may be given.
 | ``Path``                                     | a path, relative to the file's folder        |
 | :data:`~ipquery.kinds.InputFile`             | the same, of a file that can be read now     |
 | :data:`~ipquery.kinds.AuthoritiesFile`       | the same, of certificates in PEM             |
+| :data:`~ipquery.kinds.KeysFile`              | the same, of API keys; what is in it is read |
 | :data:`~ipquery.kinds.OutputFile`            | a path of a file to write, or ``-``          |
 | :data:`~ipquery.kinds.Secret`                | a text, in which secrets are put             |
 | ``tuple[str, ...]``                          | a list of texts                              |
@@ -34,6 +35,7 @@ from ipquery.config.secrets import expand
 from ipquery.errors import ConfigError
 from ipquery.kinds import STANDARD_OUTPUT, Kind
 from ipquery.net.tls import read_authorities
+from ipquery.serve.guard.keys import read_text
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
@@ -160,6 +162,8 @@ class Table:
             return expand(text, self._prefix + key)
         if mark is Kind.OUTPUT:
             return text if text == STANDARD_OUTPUT else str(self._folder / text)
+        if mark is Kind.KEYS:
+            return read_text(self._folder / text)
         if kind is not Path:
             return text
         path = self._folder / text

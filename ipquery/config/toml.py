@@ -25,6 +25,7 @@ from ipquery.data.sources import (
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import BindError, parse_bind
 from ipquery.net.tls import TlsFiles, TlsSettings, read_tls
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.settings import Settings
 
 
@@ -36,16 +37,36 @@ def load(path: Path) -> Config:
     :raises ConfigError: it can't be read, isn't TOML, or has an unknown key or
         a value of the wrong kind.
     """
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: can't read this configuration: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    tables = _read(path)
     try:
         return _config(tables, path.parent)
     except (ConfigError, BindError, DataError) as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def keys_path(path: Path) -> Path:
+    """The file of API keys that a configuration file names. It may not be there yet.
+
+    :raises ConfigError: it names none, or can't be read.
+    """
+    tables = _read(path)
+    try:
+        top = Table("", tables, tuple(tables), path.parent)
+        found = top.table("guard", keys_of(GuardSettings)).path("keys")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if found is None:
+        raise ConfigError(f"{path}: no file of API keys is named: set `keys` under [guard]")
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read this configuration: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
 # Keys at the top of the file, beside those of Settings.

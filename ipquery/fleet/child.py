@@ -161,14 +161,14 @@ class WorkerProcess(Child):
         if self.transport is not None:
             self.transport.writeToChild(READ_FROM, CODEC.encode(message))
 
-    def prepare(self, snapshot: Path, tls: TlsSettings | None) -> None:
-        """Have it map a snapshot, and try certificates.
+    def prepare(self, snapshot: Path, tls: TlsSettings | None, keys: str | None = None) -> None:
+        """Have it map a snapshot, and try certificates and API keys.
 
         :attr:`has_mapped` or :attr:`why_not_mapped` tell when it has.
         """
         self._order += 1
         self.preparing, self.has_mapped, self.why_not_mapped = snapshot, False, None
-        self.say(Prepare(self._order, str(snapshot), tls))
+        self.say(Prepare(self._order, str(snapshot), tls, keys))
 
     def forget(self) -> None:
         """The snapshot that it was asked to map isn't wanted."""

@@ -41,7 +41,7 @@ class Start:
 
 @attrs.frozen
 class Prepare:
-    """Map this snapshot, try these certificates, but go on with the current ones.
+    """Map this snapshot, try these certificates and API keys, but go on with the current ones.
 
     ``number`` tells one such order from the next: an answer that comes late isn't
     taken for that to a later order.
@@ -50,11 +50,12 @@ class Prepare:
     number: int
     snapshot: str
     tls: TlsSettings | None = None
+    keys: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
 class Switch:
-    """Answer from, and show, what was prepared by that order from now on."""
+    """Answer from, show and go by what was prepared by that order from now on."""
 
     number: int
 

@@ -176,7 +176,8 @@ class Reload:
             if worker.why_not_mapped is not None:
                 raise RuntimeError(worker.why_not_mapped)
             if worker.phase is Phase.READY and worker.preparing != state.snapshot:
-                worker.prepare(state.snapshot, state.config.tls)
+                keys = state.config.settings.guard.keys
+                worker.prepare(state.snapshot, state.config.tls, keys)
             done = done and worker.has_mapped
         return done
 

@@ -51,8 +51,12 @@ def check_tls(config: Config, listeners: Listeners) -> None:
 def in_place(before: Config, after: Config) -> bool:
     """Whether no worker needs to be replaced.
 
-    They take over databases, codes and certificates running; the log is the supervisor's.
+    They take over databases, codes, certificates and API keys running; the log is the
+    supervisor's.
     """
+    guard = after.settings.guard
+    if guard.keys is not None and before.settings.guard.keys is not None:
+        guard = attrs.evolve(guard, keys=before.settings.guard.keys)
     same = attrs.evolve(
         after,
         databases=before.databases,
@@ -61,6 +65,7 @@ def in_place(before: Config, after: Config) -> bool:
         blend=before.blend,
         log_format=before.log_format,
         log_level=before.log_level,
+        settings=attrs.evolve(after.settings, guard=guard),
         tls=before.tls if before.tls and after.tls else after.tls,
     )
     return same == before

@@ -47,6 +47,7 @@ from ipquery.net.opening import Openings
 from ipquery.net.peers import parse_peers
 from ipquery.net.sockets import BindError, listen
 from ipquery.net.tls import Contexts, TlsSettings, make_context
+from ipquery.serve.guard.keys import Keys, parse_keys
 from ipquery.serve.service import HttpService
 from ipquery.serve.totals import Told, decode_told, encode_handed_over
 
@@ -58,6 +59,16 @@ _FIGURES_SECONDS = 1
 
 # How long the last figures may take to leave, if the supervisor doesn't read.
 _LAST_WORDS_SECONDS = 1
+
+
+@attrs.frozen(eq=False)
+class _Prepared:
+    """What the worker will go over to, by which order."""
+
+    number: int
+    snapshot: Snapshot
+    tls: TlsSettings | None
+    keys: Keys | None
 
 
 class Worker(Protocol):
@@ -74,7 +85,7 @@ class Worker(Protocol):
         self._make_service = make_service
         self._messages = Reader(CODEC)
         self._service: HttpService | None = None
-        self._prepared: tuple[int, Snapshot, TlsSettings | None] | None = None
+        self._prepared: _Prepared | None = None
         self._contexts: Contexts | None = None
         self._understands = True
         self._draining = False
@@ -257,27 +268,31 @@ class Worker(Protocol):
         try:
             if order.tls is not None:
                 make_context(order.tls, None)
+            keys = None if order.keys is None else Keys(parse_keys(order.keys))
             snapshot = Snapshot(Path(order.snapshot), verify=False)
-        except (OSError, DataError, ConfigError) as error:
+        except (OSError, DataError, ConfigError, ValueError) as error:
             self.say(NotPrepared(order.number, str(error)))
             return
-        self._prepared = order.number, snapshot, order.tls
+        self._prepared = _Prepared(order.number, snapshot, order.tls, keys)
         self.say(Prepared(order.number))
 
     def _switch(self, number: int) -> None:
-        if self._prepared is None or self._prepared[0] != number or self._service is None:
+        prepared, service = self._prepared, self._service
+        if prepared is None or prepared.number != number or service is None:
             # The supervisor misses our Switched, and replaces us.
             _log.error("told to answer from a snapshot that isn't prepared")
             return
-        (_, snapshot, tls), self._prepared = self._prepared, None
-        self._service.switch(snapshot)
-        if self._contexts is not None and tls is not None:
-            self._contexts.change(tls)
+        self._prepared = None
+        service.switch(prepared.snapshot)
+        if self._contexts is not None and prepared.tls is not None:
+            self._contexts.change(prepared.tls)
+        if prepared.keys is not None:
+            service.change_keys(prepared.keys)
         self.say(Switched(number))
 
     def _forget(self) -> None:
         if self._prepared is not None:
-            self._prepared[1].close()
+            self._prepared.snapshot.close()
             self._prepared = None
 
     def _renew_tickets(self, key: bytes) -> None:

@@ -21,6 +21,7 @@ from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.refusals import OPEN_PATHS, Refusals
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.guard.guard import make_guard
+from ipquery.serve.guard.keys import Keys
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
 from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.fast import nothing
@@ -88,7 +89,9 @@ class HttpService(Service):
             lookups,
             Figures(ask_figures, time.monotonic),
         )
-        guard = make_guard(settings.guard, Refusals(self._v1.cors_headers).say, OPEN_PATHS)
+        guard = self._guard = make_guard(
+            settings.guard, Refusals(self._v1.cors_headers).say, OPEN_PATHS
+        )
         self._site = (ApiSite if guard is None else GuardedSite)(
             self._api.app.resource(),
             settings.http,
@@ -170,6 +173,12 @@ class HttpService(Service):
         self._v1.switch(snapshot)
         self._aim_lane()
         before.close()
+
+    def change_keys(self, keys: Keys) -> None:
+        """Answer by other API keys from now on. Only where keys are needed."""
+        assert self._guard is not None
+        self._guard.keys = keys
+        self._site.forget_lessons()
 
     def reopen_log(self) -> None:
         """The access log was rotated: go on in a new file."""

@@ -20,6 +20,7 @@ from ipquery.data.build import Limits
 from ipquery.data.sources import RANGE_COLUMNS, ip2region_source
 from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.guard.keys import to_text
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings
@@ -44,6 +45,8 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     text = text.replace("/etc/ipquery/fullchain.pem", certificate.name)
     text = text.replace("/etc/ipquery/privkey.pem", key.name)
     text = text.replace("/etc/ipquery/clients.pem", certificate.name)
+    text = text.replace("/etc/ipquery/keys.json", "keys.json")
+    (tmp_path / "keys.json").write_text(to_text([]))
     config = read(tmp_path, text)
     assert config.cache_dir == Path("/var/cache/ipquery")
     assert config.settings.access_log == AccessLogSettings("/var/log/ipquery/access.log")
@@ -53,7 +56,7 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.blend == Policy("fill", "zh", "provinces")
     assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
-    assert config.settings.guard == GuardSettings()
+    assert config.settings.guard == GuardSettings(keys=to_text([]))
     assert config.settings.api == ApiSettings(cors=("https://app.example.com",))
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"

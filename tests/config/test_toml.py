@@ -10,6 +10,7 @@ from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.serve.api.settings import ApiSettings
+from ipquery.serve.guard.keys import to_text
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
@@ -24,6 +25,7 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(to_text([]))
     config = read(
         tmp_path,
         """
@@ -38,6 +40,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         forwarded = "forwarded"
         [guard]
         allow = ["10.0.0.0/8", "unix"]
+        keys = "keys.json"
         [access_log]
         path = "/log"
         format = "json"
@@ -148,7 +151,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             express=False,
             page=False,
             client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
-            guard=GuardSettings(("10.0.0.0/8", "unix")),
+            guard=GuardSettings(("10.0.0.0/8", "unix"), to_text([])),
             api=ApiSettings(0, ("https://a", "*"), 12),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),

@@ -7,11 +7,14 @@ import attrs
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
+from ipquery.config import Config
 from ipquery.fleet.control import CODEC, Start, TicketKey
 from ipquery.fleet.state import in_place
 from ipquery.fleet.ticket_keys import TicketKeys
 from ipquery.net.sockets import Bind
 from ipquery.net.tls import TlsSettings, read_certificate
+from ipquery.serve.guard.keys import Key, to_text
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.settings import Settings
 from tests.certificates import self_signed
 from tests.fleet.processes import KILL, Daemon
@@ -113,6 +116,19 @@ def test_other_certificates_need_no_other_workers_but_tls_at_all_does(
     assert in_place(config, attrs.evolve(config, tls=_settings(tmp_path, "other")))
     assert not in_place(config, attrs.evolve(config, tls=None))
     assert not in_place(attrs.evolve(config, tls=None), config)
+
+
+def test_nor_do_other_api_keys_but_another_guard_does() -> None:
+    config = Config(settings=Settings(guard=GuardSettings(keys=to_text([]))))
+    key = Key("one", "0" * 64, "2026-11-29T08:00:00Z")
+
+    def guarded(guard: GuardSettings) -> Config:
+        return attrs.evolve(config, settings=attrs.evolve(config.settings, guard=guard))
+
+    assert in_place(config, guarded(GuardSettings(keys=to_text([key]))))
+    assert not in_place(config, guarded(GuardSettings()))
+    assert not in_place(guarded(GuardSettings()), config)
+    assert not in_place(config, guarded(GuardSettings(("10.0.0.1",), to_text([]))))
 
 
 def test_keys_are_shown_by_no_message(tmp_path: Path) -> None:

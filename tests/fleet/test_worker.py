@@ -35,6 +35,8 @@ from ipquery.fleet.worker import Worker
 from ipquery.messages import Reader
 from ipquery.metrics import DROPPED, LIMITS
 from ipquery.net.tls import TlsSettings, read_certificate
+from ipquery.serve.guard.key_file import add_key
+from ipquery.serve.guard.keys import Keys, read_text
 from ipquery.serve.http.counts import Counts, Entry
 from ipquery.serve.settings import Settings
 from ipquery.serve.totals import HandedOver, Recent, Told, decode_handed_over, encode_told
@@ -63,6 +65,10 @@ class FakeService:
         """Answer from another."""
         self.snapshot.close()
         self.snapshot = snapshot
+
+    def change_keys(self, keys: Keys) -> None:
+        """Go by others."""
+        self.keys = keys
 
     def stopService(self) -> Deferred[None]:
         """It drains until the test says it is done."""
@@ -183,6 +189,20 @@ def test_it_switches_to_what_it_has_prepared_and_says_so(running: Running) -> No
     running.tell(Switch(1))
     assert running.said() == [Switched(1)]
     assert running.service.snapshot is not before
+
+
+def test_it_goes_by_the_keys_that_it_has_prepared(running: Running, tmp_path: Path) -> None:
+    running.said()
+    key = add_key(tmp_path / "keys.json", "one", "2026-11-29T08:00:00Z")
+    keys = read_text(tmp_path / "keys.json")
+    before = running.service.snapshot
+    running.tell(Prepare(1, str(running.snapshots[1]), None, "{"), Switch(1))
+    (refused,) = running.said()
+    assert isinstance(refused, NotPrepared)
+    assert running.service.snapshot is before
+    running.tell(Prepare(2, str(running.snapshots[1]), None, keys), Switch(2))
+    assert running.said() == [Prepared(2), Switched(2)]
+    assert running.service.keys.admit({b"x-api-key": key.encode()})
 
 
 def test_what_it_cannot_map_it_does_not_switch_to(running: Running, tmp_path: Path) -> None:

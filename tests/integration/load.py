@@ -56,18 +56,22 @@ class Load:
         host: str = "127.0.0.1",
         enter: Callable[[], None] = lambda: None,
         tls: ssl.SSLContext | None = None,
+        fields: bytes = b"",
     ) -> None:
         """
         :param enter: called by the thread that asks, before it does.
         :param tls: what callers speak TLS with, to a server named localhost.
+        :param fields: header lines more of each request, with their ends.
         """
         self.result = Result()
         self._host, self._port = host, port
         self._secure: dict[str, Any] = {"ssl": tls, "server_hostname": "localhost"} if tls else {}
         self._kept, self._one_shot, self._pause = kept, one_shot, pause
         body = b'{"ip":"%s"}' % ip.encode()
-        self._get = b"GET /api/ip_query?ip=%s HTTP/1.1\r\nHost: t\r\n" % ip.encode()
-        self._post = b"POST /api/ip_query HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n" % len(body)
+        self._get = b"GET /api/ip_query?ip=%s HTTP/1.1\r\nHost: t\r\n" % ip.encode() + fields
+        self._post = (
+            b"POST /api/ip_query HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n" % len(body) + fields
+        )
         self._body = body
         self._stopping = threading.Event()
         self._enter = enter

@@ -21,6 +21,7 @@ from ipquery.address import shorten
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
 from ipquery.metrics import BATCHES, LIMITS
+from ipquery.serve.api import cors
 from ipquery.serve.api.batch_bodies import (
     ArrayReader,
     Bad,
@@ -57,7 +58,7 @@ _log = Logger()
 PATH = "/v1/batch"
 _PATH = PATH.encode()
 METHODS = "OPTIONS, POST"
-SENT_FIELDS = "Content-Type, Content-Encoding"
+SENT_FIELDS = f"Content-Type, Content-Encoding, {cors.KEYS}"
 """Header fields of a batch that browsers ask about first (CORS)."""
 
 # An address takes 45 characters at most, an object with every field named 500.

@@ -9,8 +9,11 @@ METHODS = "GET, HEAD, OPTIONS"
 # A day; browsers keep it for ten minutes to two hours at most.
 _KEPT_SECONDS = 86400
 
+KEYS = "Authorization, X-Api-Key"
+"""Header fields in which a guard looks for a key."""
+
 # Those that aren't allowed by themselves and change an answer.
-_HEADERS = "If-None-Match"
+_HEADERS = f"If-None-Match, {KEYS}"
 
 
 def options(headers: Mapping[str, str], methods: str = METHODS, sent: str = _HEADERS) -> Reply:

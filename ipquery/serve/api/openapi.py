@@ -27,6 +27,7 @@ EXPLANATIONS: Mapping[str, str] = {
     "bad-request": "the framing, or the coding, of a batch is broken",
     "bad-batch": "a batch isn't an array in JSON; of one item: it isn't JSON, neither an address "
     "nor an object, or has a member twice",
+    "no-key": "an API key is needed, and none or another is given; ``WWW-Authenticate`` says how",
     "not-allowed": "your address is in none of the networks that are allowed here",
     "unknown-client": "you came by a UNIX socket, and no trusted proxy says who you are",
     "not-found": "no such path under ``/v1``, or no such field in it",
@@ -43,7 +44,7 @@ EXPLANATIONS: Mapping[str, str] = {
 }
 """Of each problem, what it means, as ``docs/api.md`` has it."""
 
-_GUARDED = ("not-allowed",)
+_GUARDED = ("no-key", "not-allowed")
 """Problems of all routes, where there are guards."""
 
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
@@ -53,6 +54,7 @@ _JSON = "application/json"
 # Of HTTP, before anybody knows what is asked for; the shape is the contract's everywhere.
 _REFUSALS = {
     "400": "The request isn't HTTP as it should be.",
+    "401": "An API key is needed.",
     "403": "Your address may not ask here.",
     "404": "There is nothing under this path.",
     "408": "The request didn't come in time.",

@@ -29,6 +29,7 @@ KINDS = {
     "unknown-language": Kind(400, "There are no names in this language"),
     "bad-request": Kind(400, "The request can't be understood"),
     "bad-batch": Kind(400, "This is no batch of addresses"),
+    "no-key": Kind(401, "A key is needed"),
     "not-allowed": Kind(403, "You may not ask here"),
     "unknown-client": Kind(404, "Your address isn't known here"),
     "not-found": Kind(404, "There is nothing here"),

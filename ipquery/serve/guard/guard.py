@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ipquery.net.peers import Peers, parse_peers
+from ipquery.serve.guard.keys import KEY_FIELDS, Keys, parse_keys
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.client import Forwarding
 from ipquery.serve.http.framing import Framing
@@ -15,6 +16,9 @@ request, the name of the problem, what it is in this case, and header fields to 
 
 _NOTHING: Mapping[str, str] = {}
 
+# RFC 6750 section 3.
+_WANTED: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+
 
 class WorkerGuard:
     """Decides who is answered: a :class:`~ipquery.serve.http.guard.Guard`."""
@@ -24,10 +28,19 @@ class WorkerGuard:
         :param say: words refusals.
         :param open_paths: what everybody is answered.
         """
-        self.fields: frozenset[bytes] = frozenset()
+        self.fields = frozenset() if settings.keys is None else KEY_FIELDS
+        self.keys: Keys | None = None
+        """Without one of these, nobody is answered; ``None`` if none is needed."""
+        if settings.keys is not None:
+            self.keys = Keys(parse_keys(settings.keys))
         self.say = say
         self.open_paths = open_paths
         self._allowed: Peers | None = parse_peers(settings.allow) if settings.allow else None
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether not every client is answered."""
+        return self._allowed is not None
 
     def allows(self, client: str | None) -> bool:
         """Whether a client is in one of the networks.
@@ -38,7 +51,7 @@ class WorkerGuard:
 
     def gate(self, host: str | None, forwarding: Forwarding | None) -> Gate | None:
         """See :class:`~ipquery.serve.http.guard.Guard`."""
-        if forwarding is None and self.allows(host):
+        if self.keys is None and forwarding is None and self.allows(host):
             return None
         return _Gate(self, host, forwarding)
 
@@ -51,7 +64,7 @@ class _Gate:
     def __init__(self, guard: WorkerGuard, host: str | None, forwarding: Forwarding | None) -> None:
         self.fields = guard.fields
         # Behind a proxy each request may have another client.
-        self.watches_repeats = forwarding is not None
+        self.watches_repeats = forwarding is not None and guard.has_networks
         self._guard = guard
         self._host = host
         self._forwarding = forwarding
@@ -68,10 +81,15 @@ class _Gate:
         if target.partition(b"?")[0] in guard.open_paths:
             return None
         client = self._client(framing)
-        if guard.allows(client):
+        if not guard.allows(client):
+            who = "your address isn't known" if client is None else f"{client} isn't allowed here"
+            return Refusal(guard.say(target, framing, "not-allowed", who, _NOTHING), "allow")
+        # Browsers ask by OPTIONS whether a page may send a key, and don't send it yet.
+        if guard.keys is None or method == b"OPTIONS" or guard.keys.admit(framing.fields):
             return None
-        who = "your address isn't known" if client is None else f"{client} isn't allowed here"
-        return Refusal(guard.say(target, framing, "not-allowed", who, _NOTHING), "allow")
+        is_given = not KEY_FIELDS.isdisjoint(framing.fields)
+        why = "this isn't a key that is known" if is_given else "a key is needed"
+        return Refusal(guard.say(target, framing, "no-key", why, _WANTED), "keys")
 
     def passes(self, data: bytes) -> bool:
         """See :class:`~ipquery.serve.http.guard.Gate`."""
@@ -89,4 +107,4 @@ def make_guard(
 
     See :class:`WorkerGuard` for what it takes.
     """
-    return WorkerGuard(settings, say, open_paths) if settings.allow else None
+    return WorkerGuard(settings, say, open_paths) if settings.is_on else None

@@ -312,6 +312,10 @@ class Channel(Protocol):
             is_same = forwarding is None or forwarding.field not in self._lessons.varying
             self._log_client = client if is_same else None
 
+    def forget_lessons(self) -> None:
+        """What was learnt may not be so any more, as what a guard goes by has changed."""
+        self._repeat = self._learnt = nothing
+
     def _use_up_one(self) -> None:
         """One more request is answered, or begins to be, other than by a repeat."""
         self.count_repeats()

@@ -246,6 +246,12 @@ class ApiSite(Site):
         forwarding = self._forwarding
         return forwarding if forwarding is not None and forwarding.trusts(peer) else None
 
+    def forget_lessons(self) -> None:
+        """Look at each request anew, as what the guard goes by has changed."""
+        self._repeat = nothing
+        for channel in self.connections:
+            channel.forget_lessons()
+
     def make_request(self, channel: Channel) -> ApiRequest:
         """A request that writes to ``channel``."""
         request = ApiRequest(channel)

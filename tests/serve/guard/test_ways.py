@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipquery.serve.guard.keys import Key, hash_of, make_key, to_text
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.settings import ClientSettings
 from tests.serve.guard.test_networks import INSIDE, OUTSIDE, peer
@@ -11,11 +12,22 @@ from tests.serve.http.logged import MemoryFile, memory_log
 from tests.serve.strategies import requests, series, streams
 
 PROXY = "10.0.0.1"
-GUARDS = st.builds(GuardSettings, allow=st.sampled_from(((), ("10.0.0.0/8",), ("192.0.2.7",))))
+KEY = make_key()
+KEYS = to_text([Key("one", hash_of(KEY.encode()).hex(), "2026-11-29T08:00:00Z")])
+GUARDS = st.builds(
+    GuardSettings,
+    allow=st.sampled_from(((), ("10.0.0.0/8",), ("192.0.2.7",))),
+    keys=st.sampled_from((None, KEYS)),
+)
 PEERS = st.sampled_from((PROXY, INSIDE, OUTSIDE, "-", "2001:db8::7"))
 
 _CLIENTS = (INSIDE, OUTSIDE, f"{OUTSIDE}, {INSIDE}", f"{INSIDE}, {OUTSIDE}", "x", "")
-_FIELDS = st.one_of(st.sampled_from(_CLIENTS).map("X-Forwarded-For: {}".format))
+_GIVEN = (KEY, KEY, KEY, KEY[:-1], "", "x")
+_FIELDS = st.one_of(
+    st.sampled_from(_CLIENTS).map("X-Forwarded-For: {}".format),
+    st.sampled_from(_GIVEN).map("Authorization: Bearer {}".format),
+    st.sampled_from(_GIVEN).map("x-api-KEY: {}".format),
+)
 
 
 @st.composite
@@ -23,10 +35,11 @@ def calls(draw: st.DrawFn) -> list[bytes]:
     """Requests of one caller, alike but for the fields that guards look at; and others."""
     target = draw(st.sampled_from(("/api/ip_query?ip=1.2.3.4", "/v1/ip/1.2.3.4", "/healthz", "/")))
     method = draw(st.sampled_from(("GET", "GET", "HEAD", "OPTIONS")))
-    sent = [
-        get(target, *draw(st.lists(_FIELDS, max_size=2)), method=method)
-        for _ in range(draw(st.integers(1, 6)))
-    ]
+    usual = draw(st.sampled_from(((), (f"Authorization: Bearer {KEY}",))))
+    sent = []
+    for _ in range(draw(st.integers(1, 6))):
+        fields = draw(st.just(usual) | st.lists(_FIELDS, max_size=2))
+        sent.append(get(target, *fields, method=method))
     batch = post(b"1.2.3.4\n", "Content-Type: text/plain", target="/v1/batch")
     return sent + draw(st.lists(requests() | st.just(batch), max_size=2))
 

@@ -267,7 +267,7 @@ class Server:
         if express and resource is None:
             missing = without_record(snapshot.answer_number) if resolver is None else nothing
             self.lane = Lane(self.v1, snapshot.finder(carrying), missing, lookups)
-        made = make_guard(guard, Refusals(self.v1.cors_headers).say, OPEN_PATHS)
+        made = self.guard = make_guard(guard, Refusals(self.v1.cors_headers).say, OPEN_PATHS)
         self.site = (ApiSite if made is None else GuardedSite)(
             resource or self.api.app.resource(),
             limits,

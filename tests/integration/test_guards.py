@@ -1,0 +1,85 @@
+"""Guards of a real daemon: who is answered, also while it is reloaded under load."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from ipquery.serve.guard.key_file import add_key, revoke_key
+from tests.integration.daemon import Daemon, Daemons, exchange, until
+from tests.integration.databases import ONE, ONE_ANSWER
+from tests.integration.load import Load
+from tests.serve.http.connection import get
+
+CREATED = "2026-11-29T08:00:00Z"
+TARGET = "/api/ip_query?ip=1.2.3.4"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "db.xdb"
+    path.write_bytes(ONE)
+    return path
+
+
+def _start(daemons: Daemons, database: Path, guard: str) -> Daemon:
+    return daemons.start("--db", database, "-w", 2, config=f"[guard]\n{guard}\n")
+
+
+def _reload(daemon: Daemon, expect: str = "reloaded; answering") -> None:
+    before = daemon.log.count(expect)
+    daemon.process.send_signal(signal.SIGHUP)
+    until(lambda: daemon.log.count(expect) > before)
+
+
+def _status(daemon: Daemon, *fields: str) -> set[int]:
+    return {daemon.ask(get(TARGET, *fields)).status for _ in range(10)}
+
+
+def test_only_allowed_networks_are_answered(daemons: Daemons, database: Path) -> None:
+    assert _status(_start(daemons, database, 'allow = ["127.0.0.1"]')) == {200}
+    daemon = _start(daemons, database, 'allow = ["10.0.0.0/8"]')
+    assert _status(daemon) == {403}
+    assert daemon.ask(get("/readyz")).status == 200
+
+
+def test_keys_are_taken_over_by_the_workers_there_are(
+    daemons: Daemons, database: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys.json"
+    one = add_key(path, "one", CREATED)
+    daemon = _start(daemons, database, f'keys = "{path}"')
+    workers = daemon.workers
+    assert _status(daemon) == {401}
+    with Load(daemon.port, fields=b"Authorization: Bearer %b\r\n" % one.encode()) as load:
+        load.wait_for(200)
+        other = add_key(path, "other", CREATED)
+        assert _status(daemon, f"X-Api-Key: {other}") == {401}
+        for _ in range(3):
+            _reload(daemon)
+            assert _status(daemon, f"X-Api-Key: {other}") == {200}
+        load.wait_for(load.result.answered + 200)
+    assert load.result.lost == []
+    assert set(load.result.statuses) == {200}
+    assert set(load.result.answers) == {ONE_ANSWER}
+    with daemon.connect() as connection:
+        mine = get(TARGET, f"X-Api-Key: {one}")
+        assert {exchange(connection, mine).status for _ in range(5)} == {200}
+        revoke_key(path, "one")
+        _reload(daemon)
+        assert exchange(connection, mine).status == 401
+        assert exchange(connection, get(TARGET, f"X-Api-Key: {other}")).status == 200
+    assert daemon.workers == workers
+    assert one not in daemon.log
+    assert other not in daemon.log
+
+
+def test_a_damaged_file_changes_nothing(daemons: Daemons, database: Path, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    key = add_key(path, "one", CREATED)
+    daemon = _start(daemons, database, f'keys = "{path}"')
+    path.write_text(path.read_text()[:-9])
+    _reload(daemon, "reload refused, the old state keeps serving")
+    assert "keys.json: no file of API keys as ipquery key writes it: not JSON" in daemon.log
+    assert _status(daemon, f"X-Api-Key: {key}") == {200}
+    assert _status(daemon) == {401}
