@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
 from ipquery.data.snapshot import Snapshot
-from ipquery.metrics import DROPPED
+from ipquery.metrics import DROPPED, LIMITS
 from ipquery.serve.alone import Alone
 from ipquery.serve.api.app import Api, Readiness, refusal_of, route_of
 from ipquery.serve.api.batch import Batches
@@ -110,6 +110,8 @@ class HttpService(Service):
         self._aim_lane()
         self._log_dropped = 0
         self.counts.before_taking(self._count_dropped)
+        self._clients_forgotten = 0
+        self.counts.before_taking(self._count_forgotten)
         self._ports: list[IListeningPort] = []
 
     def _aim_lane(self) -> None:
@@ -138,6 +140,14 @@ class HttpService(Service):
             return
         before, self._log_dropped = self._log_dropped, self._access_log.dropped
         self.counts.add(DROPPED, ("access",), self._log_dropped - before)
+
+    def _count_forgotten(self) -> None:
+        """Count the clients of which the guard had to forget how often they ask."""
+        buckets = None if self._guard is None else self._guard.buckets
+        if buckets is None or buckets.forgotten == self._clients_forgotten:
+            return
+        before, self._clients_forgotten = self._clients_forgotten, buckets.forgotten
+        self.counts.add(LIMITS, ("clients",), self._clients_forgotten - before)
 
     def startService(self) -> None:
         """Accept connections, see :meth:`start`."""

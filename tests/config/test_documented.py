@@ -21,7 +21,7 @@ from ipquery.data.sources import RANGE_COLUMNS, ip2region_source
 from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.guard.keys import to_text
-from ipquery.serve.guard.settings import GuardSettings
+from ipquery.serve.guard.settings import GuardSettings, LimitSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -56,7 +56,7 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.blend == Policy("fill", "zh", "provinces")
     assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
-    assert config.settings.guard == GuardSettings(keys=to_text([]))
+    assert config.settings.guard == GuardSettings(keys=to_text([]), limit=LimitSettings(50))
     assert config.settings.api == ApiSettings(cors=("https://app.example.com",))
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"
@@ -77,9 +77,10 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     for name, kind in SETTINGS.items():
         one = tables[name]
         assert set(one[-1] if isinstance(one, list) else one) == set(keys_of(kind)), name
+    assert set(tables["guard"]["limit"]) == set(keys_of(LimitSettings))
 
 
-@pytest.mark.parametrize("kind", [Settings, *SETTINGS.values()])
+@pytest.mark.parametrize("kind", [Settings, *SETTINGS.values(), LimitSettings])
 def test_every_setting_is_documented_where_it_is_defined(kind: type[attrs.AttrsInstance]) -> None:
     (tree,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(tree, ast.ClassDef)

@@ -11,7 +11,7 @@ from ipquery.data.sources import Source, ip2region_source
 from ipquery.net.sockets import Bind
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.guard.keys import to_text
-from ipquery.serve.guard.settings import GuardSettings
+from ipquery.serve.guard.settings import GuardSettings, LimitSettings
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import AccessLogSettings, ClientSettings
 from ipquery.serve.lookup.upstreams import CacheSettings, FallbackSettings
@@ -41,6 +41,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [guard]
         allow = ["10.0.0.0/8", "unix"]
         keys = "keys.json"
+        [guard.limit]
+        requests_per_second = 1
+        burst = 2
+        ipv4_prefix = 3
+        ipv6_prefix = 4
+        clients = 5
         [access_log]
         path = "/log"
         format = "json"
@@ -151,7 +157,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             express=False,
             page=False,
             client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
-            guard=GuardSettings(("10.0.0.0/8", "unix"), to_text([])),
+            guard=GuardSettings(("10.0.0.0/8", "unix"), to_text([]), LimitSettings(1, 2, 3, 4, 5)),
             api=ApiSettings(0, ("https://a", "*"), 12),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),

@@ -83,3 +83,15 @@ def test_a_damaged_file_changes_nothing(daemons: Daemons, database: Path, tmp_pa
     assert "keys.json: no file of API keys as ipquery key writes it: not JSON" in daemon.log
     assert _status(daemon, f"X-Api-Key: {key}") == {200}
     assert _status(daemon) == {401}
+
+
+def test_who_asks_too_often_is_told_when_to_ask_again(daemons: Daemons, database: Path) -> None:
+    daemon = _start(daemons, database, "[guard.limit]\nrequests_per_second = 1\nburst = 20")
+    with daemon.connect() as connection:
+        answers = [exchange(connection, get(TARGET)) for _ in range(40)]
+        refused = [one for one in answers if one.status == 429]
+        assert {one.status for one in answers[:20]} == {200}
+        # Those that came in while this went on, at one a second.
+        assert len(refused) >= 10
+        assert {one.headers["Retry-After"] for one in refused} == {"1"}
+        assert exchange(connection, get("/healthz")).status == 200

@@ -39,12 +39,13 @@ EXPLANATIONS: Mapping[str, str] = {
     "unsupported-media-type": "``Accept-Post`` says what a batch may be",
     "unsupported-coding": "``Accept-Encoding`` says in what a batch may be sent",
     "unknown-expectation": "``Expect`` of a batch says something else than ``100-continue``",
+    "too-many-requests": "you ask more often than you may; ``Retry-After``",
     "unavailable": "too many batches at the same time; ``Retry-After``",
     "internal-error": "a fault of ours; the log has details",
 }
 """Of each problem, what it means, as ``docs/api.md`` has it."""
 
-_GUARDED = ("no-key", "not-allowed")
+_GUARDED = ("no-key", "not-allowed", "too-many-requests")
 """Problems of all routes, where there are guards."""
 
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
@@ -61,6 +62,7 @@ _REFUSALS = {
     "413": "The body is too large.",
     "414": "The request target is too long.",
     "417": "There is no such expectation.",
+    "429": "Your address asks too often.",
     "431": "The header fields are too large.",
     "501": "There is no such transfer coding.",
     "503": "There is too much to do just now, or the process starts or stops.",

@@ -41,6 +41,7 @@ KINDS = {
     "unsupported-media-type": Kind(415, "A body of this kind can't be read"),
     "unsupported-coding": Kind(415, "A body in this coding can't be read"),
     "unknown-expectation": Kind(417, "There is no such expectation"),
+    "too-many-requests": Kind(429, "You ask too often"),
     "unavailable": Kind(503, "There is too much to do just now"),
     "internal-error": Kind(500, "Something went wrong here"),
 }

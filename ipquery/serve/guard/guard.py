@@ -1,8 +1,10 @@
 """The guard of a worker, and the gates that it gives to connections."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from ipquery.net.peers import Peers, parse_peers
+from ipquery.serve.guard.buckets import Buckets
 from ipquery.serve.guard.keys import KEY_FIELDS, Keys, parse_keys
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.client import Forwarding
@@ -16,6 +18,8 @@ request, the name of the problem, what it is in this case, and header fields to 
 
 _NOTHING: Mapping[str, str] = {}
 
+_TOO_OFTEN = "too many requests; Retry-After says when there may be another"
+
 # RFC 6750 section 3.
 _WANTED: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
@@ -23,11 +27,19 @@ _WANTED: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 class WorkerGuard:
     """Decides who is answered: a :class:`~ipquery.serve.http.guard.Guard`."""
 
-    def __init__(self, settings: GuardSettings, say: Say, open_paths: frozenset[bytes]) -> None:
+    def __init__(
+        self,
+        settings: GuardSettings,
+        say: Say,
+        open_paths: frozenset[bytes],
+        now: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         """
         :param say: words refusals.
         :param open_paths: what everybody is answered.
+        :param now: a clock, in nanoseconds.
         """
+        self.buckets = None if settings.limit is None else Buckets(settings.limit, now)
         self.fields = frozenset() if settings.keys is None else KEY_FIELDS
         self.keys: Keys | None = None
         """Without one of these, nobody is answered; ``None`` if none is needed."""
@@ -51,7 +63,8 @@ class WorkerGuard:
 
     def gate(self, host: str | None, forwarding: Forwarding | None) -> Gate | None:
         """See :class:`~ipquery.serve.http.guard.Guard`."""
-        if self.keys is None and forwarding is None and self.allows(host):
+        is_for_all = self.keys is None and self.buckets is None
+        if is_for_all and forwarding is None and self.allows(host):
             return None
         return _Gate(self, host, forwarding)
 
@@ -59,12 +72,17 @@ class WorkerGuard:
 class _Gate:
     """What the requests of one connection have to pass."""
 
-    __slots__ = ("_forwarding", "_guard", "_host", "fields", "watches_repeats")
+    __slots__ = ("_bucket", "_forwarding", "_guard", "_host", "fields", "watches_repeats")
 
     def __init__(self, guard: WorkerGuard, host: str | None, forwarding: Forwarding | None) -> None:
         self.fields = guard.fields
+        buckets = guard.buckets
         # Behind a proxy each request may have another client.
-        self.watches_repeats = forwarding is not None and guard.has_networks
+        is_open = forwarding is None or not guard.has_networks
+        self.watches_repeats = buckets is not None or not is_open
+        self._bucket = None
+        if buckets is not None and forwarding is None:
+            self._bucket = buckets.key_of(host)
         self._guard = guard
         self._host = host
         self._forwarding = forwarding
@@ -86,25 +104,56 @@ class _Gate:
             return Refusal(guard.say(target, framing, "not-allowed", who, _NOTHING), "allow")
         # Browsers ask by OPTIONS whether a page may send a key, and don't send it yet.
         if guard.keys is None or method == b"OPTIONS" or guard.keys.admit(framing.fields):
-            return None
+            return None if guard.buckets is None else self._throttle(guard.buckets, target, framing)
         is_given = not KEY_FIELDS.isdisjoint(framing.fields)
         why = "this isn't a key that is known" if is_given else "a key is needed"
         return Refusal(guard.say(target, framing, "no-key", why, _WANTED), "keys")
 
-    def passes(self, data: bytes) -> bool:
+    def _throttle(self, buckets: Buckets, target: bytes, framing: Framing) -> Refusal | None:
+        bucket = self._bucket_of(buckets, framing)
+        wait = buckets.wait(bucket)
+        if wait <= 0:
+            return None
+        headers = buckets.refused(wait)
+        reply = self._guard.say(target, framing, "too-many-requests", _TOO_OFTEN, headers)
+        return Refusal(reply, "requests_per_second")
+
+    def _bucket_of(self, buckets: Buckets, framing: Framing) -> int | None:
+        if self._forwarding is None:
+            return self._bucket
+        return buckets.key_of(self._client(framing))
+
+    def take(self, target: bytes, framing: Framing) -> bytes:
         """See :class:`~ipquery.serve.http.guard.Gate`."""
-        forwarding = self._forwarding
-        if forwarding is None:
-            return self._guard.allows(self._host)
-        head = data[data.index(b"\r\n") : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
-        return self._guard.allows(forwarding.client(self._host, forwarding.told_in(head)))
+        guard = self._guard
+        if guard.buckets is None or target.partition(b"?")[0] in guard.open_paths:
+            return b""
+        told = guard.buckets.take(self._bucket_of(guard.buckets, framing))
+        assert told is not None
+        return told
+
+    def admit(self, data: bytes) -> bytes | None:
+        """See :class:`~ipquery.serve.http.guard.Gate`."""
+        guard, forwarding = self._guard, self._forwarding
+        client, bucket = self._host, self._bucket
+        if forwarding is not None:
+            head = data[data.index(b"\r\n") : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
+            client = forwarding.client(self._host, forwarding.told_in(head))
+            if guard.buckets is not None:
+                bucket = guard.buckets.key_of(client)
+        if not guard.allows(client):
+            return None
+        return b"" if guard.buckets is None else guard.buckets.take(bucket)
 
 
 def make_guard(
-    settings: GuardSettings, say: Say, open_paths: frozenset[bytes]
+    settings: GuardSettings,
+    say: Say,
+    open_paths: frozenset[bytes],
+    now: Callable[[], int] = time.monotonic_ns,
 ) -> WorkerGuard | None:
     """What the operator wants; ``None`` if everybody is answered.
 
     See :class:`WorkerGuard` for what it takes.
     """
-    return WorkerGuard(settings, say, open_paths) if settings.is_on else None
+    return WorkerGuard(settings, say, open_paths, now) if settings.is_on else None

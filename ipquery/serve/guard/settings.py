@@ -1,5 +1,7 @@
 """Whose requests are answered, as the operator sets it."""
 
+from collections.abc import Callable
+
 import attrs
 
 from ipquery.errors import ConfigError
@@ -14,6 +16,34 @@ def _check_allow(settings: "GuardSettings", field: object, texts: tuple[str, ...
         raise ConfigError(f"guard.allow: {error}") from None
 
 
+def _at_most(most: int, name: str) -> Callable[[object, object, int], None]:
+    def check(settings: object, field: object, value: int) -> None:
+        if not 0 < value <= most:
+            raise ConfigError(f"guard.limit.{name} must be from 1 to {most}")
+
+    return check
+
+
+@attrs.frozen
+class LimitSettings:
+    """How often each client may ask a worker."""
+
+    requests_per_second: int = attrs.field(validator=_at_most(1_000_000, "requests_per_second"))
+    """Of one client, in the long run."""
+
+    burst: int = attrs.field(default=100, validator=_at_most(1_000_000, "burst"))
+    """How many it may ask at once, when it hasn't asked for a while."""
+
+    ipv4_prefix: int = attrs.field(default=32, validator=_at_most(32, "ipv4_prefix"))
+    """How many first bits of an IPv4 address make a client."""
+
+    ipv6_prefix: int = attrs.field(default=64, validator=_at_most(128, "ipv6_prefix"))
+    """Those of an IPv6 address: a household has 64."""
+
+    clients: int = attrs.field(default=50_000, validator=_at_most(10_000_000, "clients"))
+    """Of how many a worker keeps how often they have asked: 450 bytes each."""
+
+
 @attrs.frozen
 class GuardSettings:
     """Whom to answer. By default, everybody."""
@@ -25,10 +55,13 @@ class GuardSettings:
     keys: KeysFile | None = attrs.field(default=None, repr=False)
     """API keys, as `ipquery key` writes them to a file: without one of them, 401."""
 
+    limit: LimitSettings | None = None
+    """How often each client may ask; else 429. Without it, as often as it likes."""
+
     @property
     def is_on(self) -> bool:
         """Whether anything is to be guarded."""
-        return self.is_exclusive
+        return self.is_exclusive or self.limit is not None
 
     @property
     def is_exclusive(self) -> bool:

@@ -596,6 +596,7 @@ class Channel(Protocol):
             raise refused from None
         if exchange is not None:
             self._check_exchange(gate.refuse(method, target, framing))
+            self._outgoing.told = gate.take(target, framing)
         return exchange
 
     def _check_exchange(self, refusal: Refusal | None) -> None:
@@ -610,6 +611,7 @@ class Channel(Protocol):
         framing = Framing(message.is_1_0, message.persists, length, pairs=message.headers)
         refusal = gate.refuse(method, target, framing)
         if refusal is None:
+            self._outgoing.told = gate.take(target, framing)
             return False
         is_last = not message.persists or self._requests_left == 0 or site.draining
         self._use_up_one()

@@ -46,18 +46,25 @@ class Gate(Protocol):
 
     fields: frozenset[bytes]
     """Header fields, in lower case, on whose values it depends whether one does, as far as
-    :meth:`passes` doesn't look at them."""
+    :meth:`admit` doesn't look at them."""
 
     watches_repeats: bool
     """Whether a request may be refused that has the same :attr:`fields` as one that wasn't."""
 
     def refuse(self, method: bytes, target: bytes, framing: Framing) -> Refusal | None:
-        """Why a request isn't answered; ``None`` if it is."""
+        """Why a request isn't answered; ``None`` if it may be. That changes nothing."""
 
-    def passes(self, data: bytes) -> bool:
-        """Whether a plain request is answered, with the same :attr:`fields` as one that was.
+    def take(self, target: bytes, framing: Framing) -> bytes:
+        """A request is answered that may be.
+
+        :returns: header fields that are told with the answer, behind Date, as they are sent.
+        """
+
+    def admit(self, data: bytes) -> bytes | None:
+        """The same of a plain request with the same :attr:`fields` as one that was answered.
 
         :param data: the whole request, as it came.
+        :returns: see :meth:`take`; ``None`` if it isn't answered.
         """
 
 
@@ -79,13 +86,22 @@ def watched(repeat: Find, gate: Gate) -> Find:
     """What tells the next request like the last one, and whether it passes, too."""
     if not gate.watches_repeats:
         return repeat
-    passes = gate.passes
+    admit = gate.admit
 
     def watch(data: bytes) -> bytes | None:
         found = repeat(data)
-        return found if found is not None and passes(data) else None
+        told = None if found is None else admit(data)
+        return None if told is None or found is None else told + found
 
     return watch
+
+
+def telling(answer: bytes, told: bytes) -> bytes:
+    """A whole response with header fields more behind Date."""
+    if not told:
+        return answer
+    end_of_date = answer.index(b"\r\n", answer.index(b"\r\n") + 2) + 2
+    return answer[:end_of_date] + told + answer[end_of_date:]
 
 
 def response(refusal: Refusal, date: bytes, method: bytes, framing: Framing, last: bool) -> bytes:
@@ -141,7 +157,7 @@ class GuardedWay:
         if refusal is None:
             answer = self._way.respond(method, target, framing, body, last)
             self.tally = self._way.tally
-            return answer
+            return None if answer is None else telling(answer, self._gate.take(target, framing))
         site = self._site
         if _is_exchange(site.begin_exchange, method, target, framing):
             return None

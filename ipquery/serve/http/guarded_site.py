@@ -26,10 +26,11 @@ class GuardedSite(ApiSite):
         else:
             found = self._look_at_repeat(data)
         # What it was learnt from has passed, perhaps on another connection.
-        if found is None or not gate.passes(data):
+        told = None if found is None else gate.admit(data)
+        if found is None or told is None:
             return self._answer_first_whole(data, peer, GuardedWay(self, self.fast_way, gate))
         self._answered_first += 1
         self._repeat_tally.answered += 1
         if self.access_log is not None:
             self.note_repeated(host, None, data, found, self._log_ending)
-        return self.fast_way.head + found, self._repeat_is_last
+        return self.fast_way.head + told + found, self._repeat_is_last

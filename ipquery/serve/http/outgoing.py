@@ -19,7 +19,7 @@ class Outgoing:
     While it is held, all that is written leaves in one write when it is released.
     """
 
-    __slots__ = ("_counts", "_held", "_is_held", "_transport", "is_1_0", "is_last")
+    __slots__ = ("_counts", "_held", "_is_held", "_transport", "is_1_0", "is_last", "told")
 
     def __init__(self, transport: "Transport", counts: Counts) -> None:
         self._transport = transport
@@ -30,6 +30,8 @@ class Outgoing:
         """Whether the request that is being answered is of HTTP/1.0."""
         self.is_last = False
         """Whether the connection is closed after this response."""
+        self.told = b""
+        """Header fields that a guard has told with the next response, as they are sent."""
 
     def hold(self) -> None:
         """Keep what is written."""
@@ -62,7 +64,8 @@ class Outgoing:
         """
         told = [field for field in fields if field[0].lower() not in _OWN_FIELDS]
         line = connection_line(self.is_1_0, self.is_last)
-        self.write(b"%b%b%b%b\r\n" % (status_line(status), date, field_lines(told), line))
+        guard, self.told = self.told, b""
+        self.write(b"%b%b%b%b%b\r\n" % (status_line(status), date, guard, field_lines(told), line))
 
     def reply(self, reply: Reply, date: bytes, with_body: bool) -> None:
         """Write a whole response."""

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipquery.serve.guard.keys import Key, hash_of, make_key, to_text
-from ipquery.serve.guard.settings import GuardSettings
+from ipquery.serve.guard.settings import GuardSettings, LimitSettings
 from ipquery.serve.http.settings import ClientSettings
 from tests.serve.guard.test_networks import INSIDE, OUTSIDE, peer
 from tests.serve.http.connection import Server, get, post
@@ -18,6 +18,7 @@ GUARDS = st.builds(
     GuardSettings,
     allow=st.sampled_from(((), ("10.0.0.0/8",), ("192.0.2.7",))),
     keys=st.sampled_from((None, KEYS)),
+    limit=st.sampled_from((None, LimitSettings(1, 3), LimitSettings(2, 5, 8, 8, 1))),
 )
 PEERS = st.sampled_from((PROXY, INSIDE, OUTSIDE, "-", "2001:db8::7"))
 
@@ -44,7 +45,9 @@ def calls(draw: st.DrawFn) -> list[bytes]:
     return sent + draw(st.lists(requests() | st.just(batch), max_size=2))
 
 
-def _talk(guard: GuardSettings, host: str, pieces: list[bytes], express: bool) -> list[object]:
+def _talk(
+    guard: GuardSettings, host: str, pieces: list[bytes], seconds: int, express: bool
+) -> list[object]:
     file = MemoryFile()
     server = Server(
         express=express, guard=guard, client=ClientSettings((PROXY,)), log=memory_log(file)
@@ -55,14 +58,20 @@ def _talk(guard: GuardSettings, host: str, pieces: list[bytes], express: bool) -
         connection.send(piece)
         transport = connection.transport
         told.append((transport.sent, transport.closed, transport.write_closed))
+        server.advance(seconds)
     server.advance(1)
     return [*told, file.lines]
 
 
 @settings(max_examples=300)
-@given(GUARDS, PEERS, calls() | series() | streams())
-def test_both_ways_are_the_same(guard: GuardSettings, host: str, pieces: list[bytes]) -> None:
-    assert _talk(guard, host, pieces, True) == _talk(guard, host, pieces, False)
+@given(GUARDS, PEERS, calls() | series() | streams(), st.sampled_from((0, 1)), st.booleans())
+def test_both_ways_are_the_same(
+    guard: GuardSettings, host: str, pieces: list[bytes], seconds: int, at_once: bool
+) -> None:
+    if at_once:
+        pieces = [b"".join(pieces)]
+    one, other = (_talk(guard, host, pieces, seconds, express) for express in (True, False))
+    assert one == other
 
 
 @settings(max_examples=200)
@@ -71,11 +80,13 @@ def test_so_is_what_comes_first(
     guard: GuardSettings, sent: list[tuple[str, bytes]], more: list[bytes]
 ) -> None:
     client = ClientSettings((PROXY,))
-    site = Server(guard=guard, client=client).site
+    server, other = (Server(guard=guard, client=client, express=one) for one in (True, False))
     for host, request in [*sent, *[(PROXY, request) for request in more]]:
-        answer = site.answer_first(request, None if host == "-" else (host, 4711))
+        answer = server.site.answer_first(request, None if host == "-" else (host, 4711))
         if answer is None:
-            continue
-        alone = Server(guard=guard, client=client, express=False).connect(peer(host))
+            opened = server.connect(peer(host))
+            opened.send(request)
+            answer = opened.transport.sent, opened.transport.write_closed
+        alone = other.connect(peer(host))
         alone.send(request)
         assert answer == (alone.transport.sent, alone.transport.write_closed)

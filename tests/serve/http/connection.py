@@ -267,7 +267,9 @@ class Server:
         if express and resource is None:
             missing = without_record(snapshot.answer_number) if resolver is None else nothing
             self.lane = Lane(self.v1, snapshot.finder(carrying), missing, lookups)
-        made = self.guard = make_guard(guard, Refusals(self.v1.cors_headers).say, OPEN_PATHS)
+        made = self.guard = make_guard(
+            guard, Refusals(self.v1.cors_headers).say, OPEN_PATHS, self._nanoseconds
+        )
         self.site = (ApiSite if made is None else GuardedSite)(
             resource or self.api.app.resource(),
             limits,
@@ -287,6 +289,9 @@ class Server:
         """What the clock says that runs while requests are answered."""
         self.connections: list[Connection] = []
         self.site.start()
+
+    def _nanoseconds(self) -> int:
+        return round(self.clock.seconds() * 1e9)
 
     def _ask_figures(self) -> Deferred[Told]:
         self.totals.take("worker", HandedOver(self.counts.take(), self.site.gauges()))
