@@ -90,6 +90,13 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
     build = top.table("build", ("memory_limit_mb", "time_limit", "unpacked_limit_mb"))
     defaults = Config()
     binds = tuple(parse_bind(text) for text in top.texts("bind"))
+    tls = _tls(top) if "tls" in top.given else None
+    settings = top.settings(Settings)
+    if settings.guard.subjects and (tls is None or tls.client_certificates == "none"):
+        raise ConfigError(
+            "guard.subjects needs clients to show certificates: set `client_certificates` and "
+            "`client_ca` under [tls]"
+        )
     return Config(
         binds=binds or defaults.binds,
         databases=tuple(
@@ -113,8 +120,8 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
         log_format=top.choice("log_format", LOG_FORMATS) or defaults.log_format,
         log_level=top.choice("log_level", LOG_LEVELS) or defaults.log_level,
-        tls=_tls(top) if "tls" in top.given else None,
-        settings=top.settings(Settings),
+        tls=tls,
+        settings=settings,
     )
 
 

@@ -25,7 +25,9 @@ from tests.config.files import complaint_about
         ("proxy = '10.0.0.0/8'", "proxy must be a list"),
         ("proxy = ['10.0.0.1/8']", "proxy: 10.0.0.1/8: not an address, a network such as"),
         ("[guard]\nallow = ['10.0.0.1/8']", "guard.allow: 10.0.0.1/8: not an address, a network"),
-        ("[guard]\ndeny = []", "unknown key guard.deny; keys: allow, keys, limit"),
+        ("[guard]\ndeny = []", "unknown key guard.deny; keys: allow, keys, subjects, limit"),
+        ("[guard]\nsubjects = ['billing']", "guard.subjects: billing: not a subject as RFC 4514"),
+        ("[guard]\nsubjects = ['CN=x']", "guard.subjects needs clients to show certificates"),
         ("[guard.limit]", "guard.limit needs a `requests_per_second`"),
         ("[guard.limit]\nrate = 1", "unknown key guard.limit.rate; "),
         (

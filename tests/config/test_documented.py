@@ -47,6 +47,8 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     text = text.replace("/etc/ipquery/clients.pem", certificate.name)
     text = text.replace("/etc/ipquery/keys.json", "keys.json")
     (tmp_path / "keys.json").write_text(to_text([]))
+    # Clients without certificates can't be told by them.
+    text = text.replace('client_certificates = "none"', 'client_certificates = "required"')
     config = read(tmp_path, text)
     assert config.cache_dir == Path("/var/cache/ipquery")
     assert config.settings.access_log == AccessLogSettings("/var/log/ipquery/access.log")
@@ -56,14 +58,16 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.blend == Policy("fill", "zh", "provinces")
     assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
-    assert config.settings.guard == GuardSettings(keys=to_text([]), limit=LimitSettings(50))
+    assert config.settings.guard == GuardSettings(
+        keys=to_text([]), subjects=("CN=billing,O=Example",), limit=LimitSettings(50)
+    )
     assert config.settings.api == ApiSettings(cors=("https://app.example.com",))
     assert config.settings.cache == CacheSettings(
         redis="redis://127.0.0.1:6379", ca_file=tmp_path / "ca.pem"
     )
     assert config.settings.proxy == ("10.0.0.0/8",)
     assert config.tls == TlsSettings(
-        (read_certificate(certificate, key),), "none", certificate.read_text()
+        (read_certificate(certificate, key),), "required", certificate.read_text()
     )
     (source,) = config.settings.fallback
     assert source.headers == (("Authorization", "Bearer secret"),)

@@ -157,7 +157,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             express=False,
             page=False,
             client=ClientSettings(("10.0.0.0/8", "unix"), "forwarded"),
-            guard=GuardSettings(("10.0.0.0/8", "unix"), to_text([]), LimitSettings(1, 2, 3, 4, 5)),
+            guard=GuardSettings(
+                ("10.0.0.0/8", "unix"), to_text([]), (), LimitSettings(1, 2, 3, 4, 5)
+            ),
             api=ApiSettings(0, ("https://a", "*"), 12),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from ipquery.serve.guard.key_file import add_key, revoke_key
+from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange, until
 from tests.integration.databases import ONE, ONE_ANSWER
 from tests.integration.load import Load
+from tests.integration.secure import SecureSite, connect
 from tests.serve.http.connection import get
 
 CREATED = "2026-11-29T08:00:00Z"
@@ -83,6 +85,37 @@ def test_a_damaged_file_changes_nothing(daemons: Daemons, database: Path, tmp_pa
     assert "keys.json: no file of API keys as ipquery key writes it: not JSON" in daemon.log
     assert _status(daemon, f"X-Api-Key: {key}") == {200}
     assert _status(daemon) == {401}
+
+
+def test_certificates_are_told_by_their_subjects(tmp_path: Path, daemons: Daemons) -> None:
+    site = SecureSite(tmp_path)
+    authority, key = self_signed(tmp_path, "client")
+    other, other_key = self_signed(tmp_path, "other")
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_text(authority.read_text() + other.read_text())
+    tls = f"client_certificates = 'optional'\nclient_ca = '{authorities}'"
+    config = site.config(tls=tls) + "[guard]\nsubjects = ['CN=client']\n"
+    daemon = daemons.start(bind=None, config=config)
+
+    def statuses(*certificate: Path) -> set[int]:
+        context = site.client()
+        if certificate:
+            context.load_cert_chain(certificate[0], certificate[1])
+        found, session = set(), None
+        for _ in range(6):
+            # From the second on, the certificate is known by the session that is resumed.
+            with connect(daemon, context, session=session) as client:
+                for _ in range(3):
+                    found.add(exchange(client, get(TARGET)).status)
+                assert exchange(client, get("/healthz")).status == 200
+                session = client.session
+        return found
+
+    assert statuses(authority, key) == {200}
+    assert statuses(other, other_key) == {403}
+    assert statuses() == {403}
+    assert _status(daemon) == {403}, "without TLS, on the other port"
+    assert "Traceback" not in daemon.log
 
 
 def test_who_asks_too_often_is_told_when_to_ask_again(daemons: Daemons, database: Path) -> None:

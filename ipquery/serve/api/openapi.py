@@ -28,7 +28,8 @@ EXPLANATIONS: Mapping[str, str] = {
     "bad-batch": "a batch isn't an array in JSON; of one item: it isn't JSON, neither an address "
     "nor an object, or has a member twice",
     "no-key": "an API key is needed, and none or another is given; ``WWW-Authenticate`` says how",
-    "not-allowed": "your address is in none of the networks that are allowed here",
+    "not-allowed": "your address is in none of the networks that are allowed here, or your "
+    "certificate isn't one of those that are",
     "unknown-client": "you came by a UNIX socket, and no trusted proxy says who you are",
     "not-found": "no such path under ``/v1``, or no such field in it",
     "method-not-allowed": "``Allow`` says what may be done",
@@ -56,7 +57,7 @@ _JSON = "application/json"
 _REFUSALS = {
     "400": "The request isn't HTTP as it should be.",
     "401": "An API key is needed.",
-    "403": "Your address may not ask here.",
+    "403": "Your address, or your certificate, may not ask here.",
     "404": "There is nothing under this path.",
     "408": "The request didn't come in time.",
     "413": "The body is too large.",

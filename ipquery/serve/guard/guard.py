@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from twisted.internet.interfaces import ISSLTransport
 
 from ipquery.net.peers import Peers, parse_peers
 from ipquery.serve.guard.buckets import Buckets
 from ipquery.serve.guard.keys import KEY_FIELDS, Keys, parse_keys
-from ipquery.serve.guard.settings import GuardSettings
+from ipquery.serve.guard.settings import GuardSettings, usual_subject
 from ipquery.serve.http.client import Forwarding
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.guard import Gate, Refusal
@@ -47,6 +50,8 @@ class WorkerGuard:
             self.keys = Keys(parse_keys(settings.keys))
         self.say = say
         self.open_paths = open_paths
+        self._subjects = frozenset(map(usual_subject, settings.subjects))
+        self.needs_transport = bool(self._subjects)
         self._allowed: Peers | None = parse_peers(settings.allow) if settings.allow else None
 
     @property
@@ -61,21 +66,51 @@ class WorkerGuard:
         """
         return self._allowed is None or self._allowed.include_host(client)
 
-    def gate(self, host: str | None, forwarding: Forwarding | None) -> Gate | None:
+    def gate(
+        self, host: str | None, forwarding: Forwarding | None, transport: object = None
+    ) -> Gate | None:
         """See :class:`~ipquery.serve.http.guard.Guard`."""
-        is_for_all = self.keys is None and self.buckets is None
+        is_certified = not self._subjects or self._is_certified(transport)
+        is_for_all = is_certified and self.keys is None and self.buckets is None
         if is_for_all and forwarding is None and self.allows(host):
             return None
-        return _Gate(self, host, forwarding)
+        return _Gate(self, host, forwarding, is_certified)
+
+    def _is_certified(self, transport: object) -> bool:
+        """Whether the client has shown a certificate with one of the subjects."""
+        if not ISSLTransport.providedBy(transport):
+            return False
+        try:
+            certificate = cast(Any, transport).getPeerCertificate()
+            return (
+                certificate is not None and certificate.subject.rfc4514_string() in self._subjects
+            )
+        except ValueError:  # one that whoever signed it has made carelessly
+            return False
 
 
 class _Gate:
     """What the requests of one connection have to pass."""
 
-    __slots__ = ("_bucket", "_forwarding", "_guard", "_host", "fields", "watches_repeats")
+    __slots__ = (
+        "_bucket",
+        "_forwarding",
+        "_guard",
+        "_host",
+        "_is_certified",
+        "fields",
+        "watches_repeats",
+    )
 
-    def __init__(self, guard: WorkerGuard, host: str | None, forwarding: Forwarding | None) -> None:
+    def __init__(
+        self,
+        guard: WorkerGuard,
+        host: str | None,
+        forwarding: Forwarding | None,
+        is_certified: bool,
+    ) -> None:
         self.fields = guard.fields
+        self._is_certified = is_certified
         buckets = guard.buckets
         # Behind a proxy each request may have another client.
         is_open = forwarding is None or not guard.has_networks
@@ -98,6 +133,9 @@ class _Gate:
         guard = self._guard
         if target.partition(b"?")[0] in guard.open_paths:
             return None
+        if not self._is_certified:
+            why = "a certificate of a client that is allowed here is needed"
+            return Refusal(guard.say(target, framing, "not-allowed", why, _NOTHING), "subjects")
         client = self._client(framing)
         if not guard.allows(client):
             who = "your address isn't known" if client is None else f"{client} isn't allowed here"
@@ -141,7 +179,7 @@ class _Gate:
             client = forwarding.client(self._host, forwarding.told_in(head))
             if guard.buckets is not None:
                 bucket = guard.buckets.key_of(client)
-        if not guard.allows(client):
+        if not (self._is_certified and guard.allows(client)):
             return None
         return b"" if guard.buckets is None else guard.buckets.take(bucket)
 

@@ -16,6 +16,29 @@ def _check_allow(settings: "GuardSettings", field: object, texts: tuple[str, ...
         raise ConfigError(f"guard.allow: {error}") from None
 
 
+def _check_subjects(settings: "GuardSettings", field: object, texts: tuple[str, ...]) -> None:
+    for text in texts:
+        usual_subject(text)
+
+
+def usual_subject(text: str) -> str:
+    """A distinguished name as it is compared: each is written in one way.
+
+    :param text: as RFC 4514 has it.
+    :raises ConfigError: it isn't.
+    """
+    # Not above: it takes 8 MB in each worker, and few need it.
+    from cryptography import x509
+
+    try:
+        return x509.Name.from_rfc4514_string(text).rfc4514_string()
+    except ValueError:
+        raise ConfigError(
+            f"guard.subjects: {text}: not a subject as RFC 4514 writes it, such as "
+            "CN=billing,O=Example"
+        ) from None
+
+
 def _at_most(most: int, name: str) -> Callable[[object, object, int], None]:
     def check(settings: object, field: object, value: int) -> None:
         if not 0 < value <= most:
@@ -55,6 +78,10 @@ class GuardSettings:
     keys: KeysFile | None = attrs.field(default=None, repr=False)
     """API keys, as `ipquery key` writes them to a file: without one of them, 401."""
 
+    subjects: tuple[str, ...] = attrs.field(default=(), validator=_check_subjects)
+    """Subjects of clients' certificates, as RFC 4514 writes them: connections that show none of
+    these get 403. Without any, certificates say nothing of who is answered."""
+
     limit: LimitSettings | None = None
     """How often each client may ask; else 429. Without it, as often as it likes."""
 
@@ -66,4 +93,4 @@ class GuardSettings:
     @property
     def is_exclusive(self) -> bool:
         """Whether some are never answered."""
-        return bool(self.allow) or self.keys is not None
+        return bool(self.allow or self.subjects) or self.keys is not None

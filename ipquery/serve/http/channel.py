@@ -203,7 +203,7 @@ class Channel(Protocol):
             self._client = log_text(self._host)
             self._forwarding = self.site.forwarding_of(self._host)
         if guard is not None:
-            self._set_gate(guard.gate(self._host, self._forwarding))
+            self._set_gate(guard.gate(self._host, self._forwarding, self.transport))
         if self._overloaded:
             self._outgoing.is_last = True
             reply = unavailable("too many connections")

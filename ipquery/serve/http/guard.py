@@ -74,11 +74,18 @@ class Guard(Protocol):
     fields: frozenset[bytes]
     """Those of all gates."""
 
-    def gate(self, host: str | None, forwarding: Forwarding | None) -> Gate | None:
+    needs_transport: bool
+    """Whether the address of a connection's peer isn't enough to know its gate."""
+
+    def gate(
+        self, host: str | None, forwarding: Forwarding | None, transport: object = None
+    ) -> Gate | None:
         """What a connection's requests have to pass; ``None`` if all do.
 
         :param host: the peer's address; ``None`` for one on a UNIX socket.
         :param forwarding: what tells clients behind it, if it is a trusted proxy.
+        :param transport: the connection's; of one without TLS it is no
+            :class:`~twisted.internet.interfaces.ISSLTransport`.
         """
 
 

@@ -15,12 +15,13 @@ class GuardedSite(ApiSite):
 
     def answer_first(self, data: bytes, peer: object) -> tuple[bytes, bool] | None:
         """See :meth:`ApiSite.answer_first`."""
-        host = host_of(peer)
-        gate = None if self.guard is None else self.guard.gate(host, self.forwarding_of(host))
+        host, guard = host_of(peer), self.guard
+        assert guard is not None
+        if self.fast_way is None or self.draining or self._is_full or guard.needs_transport:
+            return None
+        gate = guard.gate(host, self.forwarding_of(host))
         if gate is None:
             return super().answer_first(data, peer)
-        if self.fast_way is None or self.draining or self._is_full:
-            return None
         if self._answered_first % ONE_OF_REPEATS:
             found = self._repeat(data)
         else:
