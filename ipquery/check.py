@@ -13,7 +13,7 @@ from ipquery.data.build import Report, recognise
 from ipquery.data.codes.lists import load_lists
 from ipquery.data.record import DataError
 from ipquery.fleet.start import build_snapshot, check_access_log, check_databases
-from ipquery.fleet.state import check_tls
+from ipquery.fleet.state import check_binds
 from ipquery.net.sockets import BindError, InUseError, Listeners, close_all, open_listeners
 
 
@@ -38,7 +38,7 @@ def check(config: Config, report: Report, quick: bool = False) -> Findings:
     in_use, refused = _addresses(config)
     problems = [
         *_refusal(lambda: check_databases(config)),
-        *_refusal(lambda: check_tls(config, Listeners({}))),
+        *_refusal(lambda: check_binds(config, Listeners({}))),
         *refused,
         *_refusal(lambda: check_access_log(config.settings.access_log)),
     ]

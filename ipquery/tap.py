@@ -37,7 +37,7 @@ from ipquery.data.sources import parse_sources
 from ipquery.data.update.age import dated, outdated
 from ipquery.fleet.log import observer
 from ipquery.fleet.start import build_snapshot, check_access_log, check_databases, warnings
-from ipquery.fleet.state import State, check_tls
+from ipquery.fleet.state import State, check_binds
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net import sockets
 from ipquery.net.limits import OTHER_FILES, raise_open_files
@@ -75,7 +75,8 @@ class Options(usage.Options):
         self.redis: str | None = None
 
     def opt_bind(self, text: str) -> None:
-        """Address to listen on: HOST:PORT, tls:HOST:PORT or unix:PATH. May be given several times.
+        """Address to listen on: HOST:PORT, tls:HOST:PORT or unix:PATH; with admin: before it, for
+        figures alone. May be given several times.
         [default: 127.0.0.1:8080]"""
         try:
             self.binds.append(parse_bind(text))
@@ -259,7 +260,7 @@ def make_service(
         else sockets.open_listeners(config.binds, config.workers)
     )
     try:
-        check_tls(config, listeners)
+        check_binds(config, listeners)
         check_access_log(config.settings.access_log)
         path = build_snapshot(config, _progress(config, terminal))
         _about(path)
@@ -408,7 +409,7 @@ def _announce(state: State, today: datetime.date) -> None:
     binds = state.listeners.bound
     for bind in binds:
         _log.info("listening on {bind}", bind=bind)
-    _log.info("try: {command}", command=example(binds[0]))
+    _log.info("try: {command}", command=example(next(bind for bind in binds if not bind.admin)))
 
 
 def example(bind: Bind) -> str:

@@ -348,6 +348,7 @@ def start_worker(
             [number for number, bind in zip(descriptors, binds, strict=True) if bind.tls],
             state.config.tls,
             ticket_key,
+            [number for number, bind in zip(descriptors, binds, strict=True) if bind.admin],
         )
     )
     return worker

@@ -37,6 +37,8 @@ class Start:
     tls: TlsSettings | None = None
     ticket_key: str | None = attrs.field(default=None, repr=False)
     """See :class:`TicketKey`; without it the worker makes up one that no other has."""
+    admin: list[int] = attrs.field(factory=list)
+    """Those of the descriptors that are for those who run the service."""
 
 
 @attrs.frozen

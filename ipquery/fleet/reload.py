@@ -37,7 +37,7 @@ from ipquery.config import Config, ConfigError
 from ipquery.data.build import Order, order_command
 from ipquery.fleet.child import START_SECONDS, Child, Phase, WorkerProcess, how_it_ended
 from ipquery.fleet.slots import Fleet, Slot, StoppedError
-from ipquery.fleet.state import State, check_tls, hold_state, in_place
+from ipquery.fleet.state import State, check_binds, hold_state, in_place
 from ipquery.metrics import REFUSALS, RELOADS
 from ipquery.net import sockets
 from ipquery.net.sockets import BindError
@@ -74,7 +74,7 @@ class Reload:
         """Carry it out; what goes wrong is said in the log."""
         try:
             config = self._load_config()
-            check_tls(config, self._fleet.current.listeners)
+            check_binds(config, self._fleet.current.listeners)
             snapshot = await self._build(config)
         except StoppedError:
             return

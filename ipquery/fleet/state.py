@@ -34,13 +34,15 @@ def hold_state(config: Config, listeners: Listeners, snapshot: Path) -> State:
     return State(config, listeners, snapshot, code_stamp(), hold(snapshot))
 
 
-def check_tls(config: Config, listeners: Listeners) -> None:
-    """Look that there is a certificate where one is needed.
+def check_binds(config: Config, listeners: Listeners) -> None:
+    """Look that there is a certificate where one is needed, and an address for callers.
 
     :param listeners: what is listened on now.
     :raises ConfigError: there is none.
     """
     binds = listeners.groups if listeners.activated else config.binds
+    if all(bind.admin for bind in binds):
+        raise ConfigError("every address is for admin: alone; name one for callers, too")
     for bind in binds:
         if bind.tls and config.tls is None:
             raise ConfigError(

@@ -170,13 +170,16 @@ class Worker(Protocol):
         for one in listening:
             one.setblocking(False)
         try:
+            endpoints = self._endpoints(start, listening)
+            admin = set(start.admin)
             self._service = self._make_service(
                 self._reactor,
-                self._endpoints(start, listening),
+                [one for number, one in endpoints if number not in admin],
                 Snapshot(Path(start.snapshot), verify=False),
                 start.settings,
                 start.output,
                 self._ask_figures,
+                [one for number, one in endpoints if number in admin],
             )
             listen(listening)
         except (OSError, DataError, BindError, ConfigError) as error:
@@ -190,8 +193,8 @@ class Worker(Protocol):
 
     def _endpoints(
         self, start: Start, listening: Sequence[socket.socket]
-    ) -> list[IStreamServerEndpoint]:
-        """Where callers come in.
+    ) -> list[tuple[int, IStreamServerEndpoint]]:
+        """Where callers come in, by descriptors.
 
         :raises ConfigError: OpenSSL refuses a certificate.
         :raises BindError: the reactor has no TLS.
@@ -206,7 +209,7 @@ class Worker(Protocol):
         )
         secure = attrs.evolve(plain, tls=self._contexts)
         return [
-            make_endpoint(self._reactor, one, secure if number in start.secure else plain)
+            (number, make_endpoint(self._reactor, one, secure if number in start.secure else plain))
             for number, one in zip(start.descriptors, listening, strict=True)
         ]
 

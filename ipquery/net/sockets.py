@@ -13,7 +13,7 @@ import attrs
 
 # host:port, [v6]:port; gunicorn's notation, which the users know
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
-_UNIX, _TLS = "unix:", "tls:"
+_UNIX, _TLS, _ADMIN = "unix:", "tls:", "admin:"
 
 # Linux cuts it to net.core.somaxconn (4096 by default since 5.4).
 BACKLOG = 4096
@@ -32,16 +32,17 @@ class Bind:
     """An address to listen on: ``host`` and ``port``, or ``path`` of a UNIX socket.
 
     An empty ``host`` means every IPv4 interface; port 0 any free port. With ``tls``,
-    connections begin with a TLS handshake.
+    connections begin with a TLS handshake. One for ``admin`` is for those who run the service.
     """
 
     host: str = ""
     port: int = 0
     path: str | None = None
     tls: bool = False
+    admin: bool = False
 
     def __str__(self) -> str:
-        return (_TLS if self.tls else "") + self._address
+        return (_ADMIN if self.admin else "") + (_TLS if self.tls else "") + self._address
 
     @property
     def _address(self) -> str:
@@ -51,10 +52,13 @@ class Bind:
 
 
 def parse_bind(text: str) -> Bind:
-    """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``, with ``tls:`` before it or not.
+    """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``unix:PATH``, with ``tls:`` before it or not, and
+    ``admin:`` before that.
 
     :raises BindError: none of these.
     """
+    if text.startswith(_ADMIN):
+        return attrs.evolve(parse_bind(text.removeprefix(_ADMIN)), admin=True)
     if text.startswith(_TLS):
         return attrs.evolve(parse_bind(text.removeprefix(_TLS)), tls=True)
     if text.startswith(_UNIX) and len(text) > len(_UNIX):
@@ -62,7 +66,8 @@ def parse_bind(text: str) -> Bind:
     match = _HOST_PORT.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise BindError(
-            f"{text}: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH"
+            f"{text}: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH, "
+            "for admin: before it"
         )
     return Bind(match["v6"] or match["host"] or "", int(match["port"]))
 
@@ -108,11 +113,10 @@ class Listeners:
         if self.activated:
             return self
         groups: dict[Bind, tuple[socket.socket, ...]] = {}
-        # Whether there is TLS isn't the socket's matter.
-        open_groups = {attrs.evolve(bind, tls=False): group for bind, group in self.groups.items()}
+        open_groups = {_bare(bind): group for bind, group in self.groups.items()}
         try:
             for bind in binds:
-                held = open_groups.get(attrs.evolve(bind, tls=False), ())
+                held = open_groups.get(_bare(bind), ())
                 groups[bind] = held or _open_group(bind, size)
                 if bind.path is None:
                     groups[bind] = _resized(groups[bind], size)
@@ -125,12 +129,18 @@ class Listeners:
     def bound(self) -> list[Bind]:
         """What is listened on, with the port that 0 became."""
         return [
-            attrs.evolve(bound_to(group[0]), tls=bind.tls) for bind, group in self.groups.items()
+            attrs.evolve(bound_to(group[0]), tls=bind.tls, admin=bind.admin)
+            for bind, group in self.groups.items()
         ]
 
     def all(self) -> list[socket.socket]:
         """Every socket once."""
         return [one for group in self.groups.values() for one in group]
+
+
+def _bare(bind: Bind) -> Bind:
+    """An address alone: what is spoken there, and with whom, isn't the socket's matter."""
+    return attrs.evolve(bind, tls=False, admin=False)
 
 
 def open_listeners(binds: Sequence[Bind], size: int) -> Listeners:
@@ -142,8 +152,12 @@ def open_listeners(binds: Sequence[Bind], size: int) -> Listeners:
 
 
 def adopt_listeners(activated: Sequence[tuple[socket.socket, str]]) -> Listeners:
-    """The sockets that systemd opened, with their names: ``tls`` has one begin with TLS."""
-    groups = {attrs.evolve(bound_to(one), tls=name == "tls"): (one,) for one, name in activated}
+    """The sockets that systemd opened, with their names: ``tls`` has one begin with TLS, and
+    ``admin`` is for those who run the service."""
+    groups = {
+        attrs.evolve(bound_to(one), tls=name == "tls", admin=name == "admin"): (one,)
+        for one, name in activated
+    }
     return Listeners(groups, activated=True)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from ipquery.data.snapshot import Snapshot
 from ipquery.metrics import DROPPED, LIMITS
 from ipquery.serve.alone import Alone
+from ipquery.serve.api.admin import figures_alone, without_figures
 from ipquery.serve.api.app import Api, Readiness, refusal_of, route_of
 from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.documents import make_documents
@@ -47,6 +49,7 @@ class HttpService(Service):
         settings: Settings,
         output: int | None = None,
         ask_figures: Callable[[], Deferred[Told]] | None = None,
+        admin_endpoints: Sequence[IStreamServerEndpoint] = (),
     ) -> None:
         """
         :param reactor: time.
@@ -54,9 +57,10 @@ class HttpService(Service):
         :param output: the descriptor of the daemon's standard output, if the access log
             goes there.
         :param ask_figures: tells what all workers have counted; without it this is the only one.
+        :param admin_endpoints: where those come in who run the service: if there is any, figures
+            are told there alone.
         :raises OSError: the access log or a certificate file can't be opened.
         """
-        self._endpoints = endpoints
         self._snapshot = snapshot
         self._lane: Lane | None = None
         self.counts = Counts()
@@ -81,7 +85,8 @@ class HttpService(Service):
         if ask_figures is None:
             self._alone = Alone(reactor, self.hand_over)
             ask_figures = self._alone.ask
-        self._api = Api(
+        make_api = partial(
+            Api,
             self._resolver,
             self._readiness,
             self._v1,
@@ -89,24 +94,36 @@ class HttpService(Service):
             lookups,
             Figures(ask_figures, time.monotonic),
         )
+        self._api = make_api(tells_details=not admin_endpoints)
+        routes = self._api.app.resource()
         guard = self._guard = make_guard(
             settings.guard, Refusals(self._v1.cors_headers).say, OPEN_PATHS
         )
+        shared = {
+            "limits": settings.http,
+            "reactor": reactor,
+            "access_log": self._access_log,
+            "forwarding": settings.client.forwarding,
+            "counts": self.counts,
+            "route_of": route_of,
+            "refusal_of": refusal_of,
+        }
         self._site = (ApiSite if guard is None else GuardedSite)(
-            self._api.app.resource(),
-            settings.http,
-            reactor,
-            self._access_log,
-            self._lane,
-            forwarding=settings.client.forwarding,
+            without_figures(routes) if admin_endpoints else routes,
+            fast_way=self._lane,
             begin_exchange=Batches(
                 self._v1, settings.api.batch_addresses, counts=self.counts, lookups=lookups
             ).begin,
-            counts=self.counts,
-            route_of=route_of,
-            refusal_of=refusal_of,
             guard=guard,
+            **shared,
         )
+        self._entered = [(self._site, endpoints)]
+        if admin_endpoints:
+            # Klein keeps only a weak reference to what its routes are bound to.
+            self._admin_api = make_api()
+            # No guard, as nothing is there for callers.
+            admin_site = ApiSite(figures_alone(self._admin_api.app.resource()), **shared)
+            self._entered.append((admin_site, admin_endpoints))
         self._aim_lane()
         self._log_dropped = 0
         self.counts.before_taking(self._count_dropped)
@@ -159,11 +176,14 @@ class HttpService(Service):
         :returns: fires when every socket does, and the process is ready.
         """
         super().startService()
-        self._site.start()
+        for site, _ in self._entered:
+            site.start()
         self._lag.start()
         if self._alone is not None:
             self._alone.start()
-        accepting = gatherResults([one.listen(self._site) for one in self._endpoints])
+        accepting = gatherResults(
+            [one.listen(site) for site, endpoints in self._entered for one in endpoints]
+        )
         return accepting.addCallback(self._accepting)
 
     def _accepting(self, ports: list[IListeningPort]) -> None:
@@ -207,7 +227,7 @@ class HttpService(Service):
     async def _drain(self) -> None:
         for port in self._ports:
             await maybeDeferred(port.stopListening)
-        await self._site.drain()
+        await gatherResults([site.drain() for site, _ in self._entered])
         self._lag.stop()
         if self._alone is not None:
             self._alone.stop()

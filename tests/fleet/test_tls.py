@@ -8,10 +8,11 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from ipquery.config import Config
+from ipquery.errors import ConfigError
 from ipquery.fleet.control import CODEC, Start, TicketKey
-from ipquery.fleet.state import in_place
+from ipquery.fleet.state import check_binds, in_place
 from ipquery.fleet.ticket_keys import TicketKeys
-from ipquery.net.sockets import Bind
+from ipquery.net.sockets import Bind, Listeners
 from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.guard.keys import Key, to_text
 from ipquery.serve.guard.settings import GuardSettings
@@ -75,6 +76,21 @@ def test_without_tls_there_is_no_key(make: Callable[..., Daemon]) -> None:
         assert worker.ticket_keys == [None]
         assert worker.start
         assert worker.start.secure == []
+
+
+def test_workers_know_which_sockets_are_for_admin(make: Callable[..., Daemon]) -> None:
+    binds = (Bind("127.0.0.1"), Bind("127.0.0.1", admin=True))
+    for worker in make(None, binds).reactor.workers:
+        worker.read_all()
+        assert worker.start
+        assert worker.start.admin == worker.start.descriptors[1:]
+
+
+def test_only_for_admin_is_no_service(tmp_path: Path) -> None:
+    bind = Bind("127.0.0.1", 9090, admin=True)
+    with pytest.raises(ConfigError, match="every address is for admin: alone"):
+        check_binds(Config(binds=(bind,)), Listeners({}))
+    check_binds(Config(binds=(bind, Bind("127.0.0.1"))), Listeners({}))
 
 
 def test_new_certificates_are_taken_over_by_the_workers_there_are(

@@ -113,7 +113,7 @@ class Running:
     def _make_service(
         self, reactor: Any, endpoints: object, snapshot: Snapshot, *rest: Any
     ) -> FakeService:
-        self.ask = rest[-1]
+        self.ask, self.admin = rest[2:]
         self.services.append(FakeService(snapshot))
         return self.services[-1]
 

@@ -1,6 +1,7 @@
 """Guards of a real daemon: who is answered, also while it is reloaded under load."""
 
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.integration.daemon import Daemon, Daemons, exchange, until
 from tests.integration.databases import ONE, ONE_ANSWER
 from tests.integration.load import Load
 from tests.integration.secure import SecureSite, connect
-from tests.serve.http.connection import get
+from tests.serve.http.connection import Response, get, post
 
 CREATED = "2026-11-29T08:00:00Z"
 TARGET = "/api/ip_query?ip=1.2.3.4"
@@ -116,6 +117,43 @@ def test_certificates_are_told_by_their_subjects(tmp_path: Path, daemons: Daemon
     assert statuses() == {403}
     assert _status(daemon) == {403}, "without TLS, on the other port"
     assert "Traceback" not in daemon.log
+
+
+def test_figures_are_told_at_the_admin_address_alone(daemons: Daemons, database: Path) -> None:
+    config = f"""
+bind = ["127.0.0.1:0", "admin:127.0.0.1:0"]
+workers = 2
+[[database]]
+path = "{database}"
+[guard.limit]
+requests_per_second = 1
+burst = 1
+"""
+    daemon = daemons.start(bind=None, config=config)
+    admin = int(daemon.wait_for_log(r"listening on admin:127\.0\.0\.1:(\d+)")[1])
+
+    def ask(request: bytes) -> Response:
+        with socket.create_connection(("127.0.0.1", admin), 10) as connection:
+            return exchange(connection, request)
+
+    # The limit is for callers.
+    for _ in range(3):
+        metrics = ask(get("/metrics"))
+        assert metrics.status == 200
+        assert b"ipquery_workers" in metrics.body
+        assert ask(get("/v1/status")).json["workers"]["configured"] == 2
+        assert ask(get("/readyz")).json["status"] == "ready"
+        for target in (TARGET, "/v1/ip/1.2.3.4", "/", "/openapi.json", "/metrics/"):
+            assert ask(get(target)).status == 404
+    batch = post(b"1.2.3.4\n", "Content-Type: text/plain", target="/v1/batch")
+    assert ask(batch).json["type"] == "/docs#problem-not-found"
+    assert daemon.ask(get(TARGET)).body == ONE_ANSWER
+    assert daemon.ask(get("/readyz")).json == {"status": "ready"}
+    # Refused for what they are, not for their number: another worker may be asked each time.
+    hidden = {daemon.ask(get("/metrics")).status for _ in range(3)}
+    assert hidden <= {404, 429}
+    assert "Traceback" not in daemon.log
+    assert daemon.stop() == -signal.SIGTERM
 
 
 def test_who_asks_too_often_is_told_when_to_ask_again(daemons: Daemons, database: Path) -> None:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from ipquery.net import sockets
@@ -28,6 +29,10 @@ from ipquery.net.sockets import (
         ("[::1]:8080", Bind("::1", 8080)),
         ("unix:/run/ipquery.sock", Bind(path="/run/ipquery.sock")),
         ("unix:relative:odd", Bind(path="relative:odd")),
+        ("tls:[::]:443", Bind("::", 443, tls=True)),
+        ("admin:127.0.0.1:9090", Bind("127.0.0.1", 9090, admin=True)),
+        ("admin:unix:/run/admin", Bind(path="/run/admin", admin=True)),
+        ("admin:tls::9090", Bind("", 9090, tls=True, admin=True)),
     ],
 )
 def test_addresses_as_gunicorn_writes_them(text: str, bind: Bind) -> None:
@@ -36,7 +41,18 @@ def test_addresses_as_gunicorn_writes_them(text: str, bind: Bind) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "h:65536", "::1:80", "unix:"]
+    "text",
+    [
+        "",
+        "8080",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:http",
+        "h:65536",
+        "::1:80",
+        "unix:",
+        "admin:",
+    ],
 )
 def test_others_are_refused(text: str) -> None:
     with pytest.raises(BindError, match="not an address to listen on; give HOST:PORT"):
@@ -228,3 +244,21 @@ def test_sockets_of_systemd_stay_as_they_are(group: Listeners) -> None:
     adopted = sockets.adopt_listeners([(group.all()[0], "ipquery.socket")])
     assert adopted.of_slot(0) == adopted.of_slot(7) == group.all()[:1]
     assert adopted.regrouped([Bind("::1")], 4) is adopted
+
+
+def test_sockets_of_systemd_have_names_for_what_they_are(group: Listeners) -> None:
+    names = ("tls", "admin", "")
+    adopted = sockets.adopt_listeners(list(zip(group.all(), names, strict=True)))
+    # All are bound to one port.
+    assert {(bind.tls, bind.admin) for bind in adopted.groups} == {
+        (True, False),
+        (False, True),
+        (False, False),
+    }
+
+
+def test_an_address_that_is_for_admin_from_now_on_keeps_its_socket(group: Listeners) -> None:
+    bind = next(iter(group.groups))
+    other = group.regrouped([attrs.evolve(bind, admin=True)], 3)
+    assert other.all() == group.all()
+    assert [one.admin for one in other.bound] == [True]

@@ -76,10 +76,12 @@ class Api:
         documents: Documents,
         lookups: Lookups,
         figures: Figures,
+        tells_details: bool = True,
     ) -> None:
         """
         :param lookups: where look-ups are counted.
         :param figures: what has been counted.
+        :param tells_details: whether it is told what the process goes by when it is ready.
         """
         self._resolver = resolver
         self._readiness = readiness
@@ -87,6 +89,7 @@ class Api:
         self._documents = documents
         self._lookups = lookups
         self._figures = figures
+        self._tells_details = tells_details
 
     @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
     def query(self, request: IRequest) -> bytes | Deferred[bytes]:
@@ -123,7 +126,8 @@ class Api:
         """Whether it should get traffic."""
         why_not = self._readiness.why_not
         if why_not is None:
-            return send(request, contract.status("ready", self._resolver.state))
+            details = self._resolver.state if self._tells_details else None
+            return send(request, contract.status("ready", details))
         return send(request, unavailable(why_not))
 
     @app.route(v1.PATH + "<ip>", methods=["GET", "HEAD"])

@@ -28,6 +28,12 @@ def send(request: IRequest, reply: Reply) -> bytes:
     return reply.body
 
 
+def path_of(request: IRequest) -> bytes:
+    """The path of a request's target, as it stands there."""
+    path: bytes = cast(Request, request).path
+    return path
+
+
 def client_of(request: IRequest) -> str | None:
     """The address of who asks: behind proxies that are trusted, as they tell it.
 
