@@ -225,6 +225,7 @@ class Channel(Protocol):
         site = self.site
         self._gate = gate
         self._lessons = Lessons(site.limits, gate.fields)
+        self._incoming.forget()
         self._incoming = Incoming(site.limits, self._begin_guarded)
         if site.fast_way is not None:
             self._fast_way = GuardedWay(site, site.fast_way, gate)

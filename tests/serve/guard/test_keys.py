@@ -1,8 +1,10 @@
 """API keys: whose requests are answered, and what a file of them may be."""
 
+import gc
 import json
 import stat
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -261,3 +263,26 @@ def test_and_one_cut_off_anywhere() -> None:
     for end in range(len(whole.rstrip())):
         with pytest.raises(ValueError, match="not JSON"):
             parse_keys(whole[:end])
+
+
+# Connections
+
+
+@pytest.mark.parametrize("guard", [GuardSettings(), GUARD])
+def test_a_connection_that_is_gone_leaves_no_garbage(guard: GuardSettings) -> None:
+    server = Server(guard=guard)
+    gc.collect()
+    gc.disable()
+    try:
+        connection = server.connect()
+        for _ in range(3):
+            connection.ask(get(TARGETS[0], f"X-Api-Key: {KEY}"))
+        gone = weakref.ref(connection.channel)
+        connection.transport.loseConnection()
+        server.connections.clear()
+        # As transports of the reactor do; this one is kept by its channel.
+        connection.transport.unregisterProducer()
+        del connection.transport.protocol, connection
+        assert gone() is None
+    finally:
+        gc.enable()
