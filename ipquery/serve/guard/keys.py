@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def read_text(path: Path) -> str:
     :raises ConfigError: it can't be read, or is damaged.
     """
     try:
+        if path.stat().st_mode & stat.S_IWOTH:
+            raise ConfigError(f"{path}: everybody may write these API keys; chmod o-w {path}")
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: no file of API keys: not a text") from None

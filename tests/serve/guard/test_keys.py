@@ -258,6 +258,16 @@ def test_a_damaged_file_is_refused_whole(tmp_path: Path, text: str) -> None:
     assert path.read_text() == text
 
 
+def test_so_is_one_that_everybody_may_write(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    add_key(path, "one", CREATED)
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match="everybody may write these API keys; chmod o-w"):
+        read_text(path)
+    path.chmod(0o664)
+    read_text(path)
+
+
 def test_and_one_cut_off_anywhere() -> None:
     whole = to_text([entry("one", KEY), entry("other", OTHER)])
     for end in range(len(whole.rstrip())):
