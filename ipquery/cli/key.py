@@ -48,7 +48,8 @@ def _file(path: Path | None, config_path: Path | None) -> Path:
 def key_command() -> None:
     """API keys: make them, list them, revoke them.
 
-    The file has names and hashes; a key itself is shown once, when it is made. Run it as the
+    Name the file by --file FILE, or by --config FILE the configuration that names it under
+    [guard]. It has names and hashes; a key itself is shown once, when it is made. Run it as the
     daemon's user, who has to read the file.
     """
 
