@@ -1,7 +1,7 @@
 """How often a client may ask, and that what is kept of clients is bounded."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.address import to_text
@@ -157,7 +157,6 @@ def test_nor_are_ten_million() -> None:
     _ask_as_many(buckets, clock, 10_000_000, 1000)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, SECOND)), max_size=100))
 def test_with_room_for_all_nobody_notices_the_bound(asked: list[tuple[int, int]]) -> None:
     clock = Clock()

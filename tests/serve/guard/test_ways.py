@@ -1,11 +1,12 @@
 """Guarded, too, the fast way and the routes answer and log the same."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery.serve.guard.keys import Key, hash_of, make_key, to_text
 from ipquery.serve.guard.settings import GuardSettings, LimitSettings
 from ipquery.serve.http.settings import ClientSettings
+from tests.examples import many
 from tests.serve.guard.test_networks import INSIDE, OUTSIDE, peer
 from tests.serve.http.connection import Server, get, post
 from tests.serve.http.logged import MemoryFile, memory_log
@@ -63,7 +64,7 @@ def _talk(
     return [*told, file.lines]
 
 
-@settings(max_examples=300)
+@many(6)
 @given(GUARDS, PEERS, calls() | series() | streams(), st.sampled_from((0, 1)), st.booleans())
 def test_both_ways_are_the_same(
     guard: GuardSettings, host: str, pieces: list[bytes], seconds: int, at_once: bool
@@ -74,7 +75,7 @@ def test_both_ways_are_the_same(
     assert one == other
 
 
-@settings(max_examples=200)
+@many(4)
 @given(GUARDS, st.lists(st.tuples(PEERS, requests()), min_size=1, max_size=6), calls())
 def test_so_is_what_comes_first(
     guard: GuardSettings, sent: list[tuple[str, bytes]], more: list[bytes]
