@@ -159,7 +159,7 @@ def _v1_paths() -> Json:
             "v1",
             "All about an address",
             [ip, *selected],
-            {**described, **_UNCHANGED, **_problems("not-an-address", *choice, *form)},
+            {**described, **_UNCHANGED, **_problems("not-an-address", *choice, *form, "not-found")},
         ),
         v1.PATH + "{ip}/{field}": _readable(
             "describeField",
@@ -319,7 +319,12 @@ def _readable(
 
 def _options(name: str, tag: str, parameters: Sequence[Json]) -> Json:
     summary = "What may be done, and by which web pages (CORS)"
-    told = {"204": {"description": "See the header fields.", "headers": _headers("Allow")}}
+    # What needs escaping stands in no path of ours; and browsers, which ask this, send no key.
+    problems = [*(name for name in _GUARDED if name != "no-key"), *["not-found"][: len(parameters)]]
+    told = {
+        "204": {"description": "See the header fields.", "headers": _headers("Allow")},
+        **_problems(*problems),
+    }
     return {"options": _operation(f"{name}Options", tag, summary, parameters, told)}
 
 
