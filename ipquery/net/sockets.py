@@ -66,8 +66,8 @@ def parse_bind(text: str) -> Bind:
     match = _HOST_PORT.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise BindError(
-            f"{text}: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH, "
-            "for admin: before it"
+            f"{text}: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH; "
+            "admin: may stand before it"
         )
     return Bind(match["v6"] or match["host"] or "", int(match["port"]))
 

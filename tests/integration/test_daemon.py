@@ -403,7 +403,8 @@ def test_bad_flags(tmp_path: Path, cached: dict[str, str]) -> None:
     for flags, complaint in (
         (
             ["-b", "nonsense"],
-            "nonsense: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH",
+            "nonsense: not an address to listen on; give HOST:PORT, tls:HOST:PORT or unix:PATH; "
+            "admin: may stand before it",
         ),
         (["--db", "zip:x"], f"zip:x: unknown format zip; formats: {', '.join(FORMAT_NAMES)}"),
         (["--dbs", "x"], "option --dbs not recognized"),
