@@ -1,13 +1,14 @@
 """``ipquery key``."""
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ipquery.config import keys_path
+from ipquery.rfc3339 import timestamp
 from ipquery.serve.guard.key_file import add_key, list_keys, revoke_key
 
 _RELOAD = "the daemon goes by it after a reload (HUP)"
@@ -60,7 +61,7 @@ def key_command() -> None:
 def new_command(name: str, path: Path | None, config_path: Path | None) -> None:
     """Make a key, and print it: it can't be shown again."""
     where = _file(path, config_path)
-    click.echo(add_key(where, name, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
+    click.echo(add_key(where, name, timestamp(time.time())))
     click.echo(f"{name} is in {where}; {_RELOAD}.", err=True)
 
 

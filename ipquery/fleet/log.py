@@ -8,7 +8,6 @@ Whatever an event holds may come from a caller, by way of an exception's text: w
 acts on, or what would begin another line, is escaped.
 """
 
-import datetime
 import json
 import math
 import os
@@ -29,6 +28,7 @@ from twisted.python.reflect import safe_str
 
 from ipquery.config import Config
 from ipquery.fleet.control import Log
+from ipquery.rfc3339 import timestamp
 
 # What an event of Twisted holds beside the fields that its caller gave, log_... apart: the
 # names of its older way of logging.
@@ -170,10 +170,9 @@ def _object(
     fields: Mapping[str, object],
     failure: str | None,
 ) -> str:
-    time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     line: dict[str, object] = {
         # RFC 3339, which every collector reads.
-        "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": timestamp(seconds, "milliseconds"),
         "level": level,
         "message": message,
         **process,

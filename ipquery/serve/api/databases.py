@@ -9,6 +9,7 @@ from typing import Any
 
 from ipquery.data.snapshot import Snapshot
 from ipquery.metrics import BUILD, LOADED, SNAPSHOT, SOURCE_DATE
+from ipquery.rfc3339 import timestamp
 from ipquery.serve.api.negotiation import is_unchanged
 from ipquery.serve.http.counts import Entry
 from ipquery.serve.http.reply import Reply
@@ -44,10 +45,10 @@ def databases(snapshot: Snapshot, loaded: float, now: float) -> dict[str, Any]:
     :param now: likewise.
     """
     about = snapshot.about
-    today = _at(now).date()
+    today = datetime.datetime.fromtimestamp(now, datetime.UTC).date()
     return {
         "snapshot": snapshot.identity,
-        "loaded": _at(loaded).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "loaded": timestamp(loaded),
         "sources": [_source(one, today) for one in about["sources"]],
         "counts": {name: about.get(name) for name in _COUNTS},
         # By level, and of each by version.
@@ -71,10 +72,6 @@ def figures(snapshot: Snapshot, loaded: float) -> list[Entry]:
 
 
 _COUNTS = ("answers", "places", "owners", "ranges", "addresses")
-
-
-def _at(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
 def _source(source: Mapping[str, Any], today: datetime.date) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """``/v1/status``: how the node is doing, for the page and for whoever looks."""
 
-import datetime
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from ipquery.metrics import DURATION, RESTARTS, STARTED, WORKERS
+from ipquery.rfc3339 import timestamp
 from ipquery.serve.http.reply import Reply
 from ipquery.serve.totals import Told
 
@@ -35,7 +35,7 @@ def status(told: Told, identity: str, loaded: float, now: float) -> dict[str, An
     answered = sum(durations[:-1])
     return {
         "snapshot": identity,
-        "loaded": _time(loaded),
+        "loaded": timestamp(loaded),
         "uptime_seconds": None if started is None else max(int(now - started), 0),
         "workers": {**{name: int(value) for name, value in workers.items()},
                     "restarts": int(restarts)},
@@ -46,11 +46,6 @@ def status(told: Told, identity: str, loaded: float, now: float) -> dict[str, An
             "p99": quantile(durations, 0.99),
         },
     }  # fmt: skip
-
-
-def _time(seconds: float) -> str:
-    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from ipquery.rfc3339 import timestamp
+
 Fields = Mapping[bytes, bytes]
 """Header fields by their names in lower case."""
 
@@ -31,10 +33,6 @@ class LogFormat:
     """The rest of the line."""
     fields: frozenset[bytes]
     """Header fields that it tells, in lower case."""
-
-
-def _utc(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
 # What stands for itself in both formats.
@@ -63,7 +61,8 @@ def _escaped(text: bytes) -> bytes:
 
 
 def _combined_stamp(seconds: float) -> bytes:
-    return _utc(seconds).strftime("%d/%b/%Y:%H:%M:%S +0000").encode()
+    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return at.strftime("%d/%b/%Y:%H:%M:%S +0000").encode()
 
 
 def _combined_line(
@@ -111,8 +110,7 @@ def _quoted(text: bytes) -> bytes:
 
 
 def _json_stamp(seconds: float) -> bytes:
-    """RFC 3339."""
-    return _utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    return timestamp(seconds).encode()
 
 
 def _json_line(stamp: bytes, client: bytes, request: bytes | None, status: int, size: int) -> bytes:
