@@ -22,10 +22,8 @@ from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.reply import (
     Reply,
     after_date,
-    connection_line,
-    head_of,
+    in_form,
     status_line,
-    with_connection,
 )
 
 _PATH = contract.QUERY_PATH.encode()
@@ -206,9 +204,7 @@ class Lane:
         if tally.answered % ONE_OF == 1:
             tally.see(self._lookups.whence(address), ONE_OF)
         response = head + found
-        if last or framing.is_1_0:
-            response = with_connection(response, connection_line(framing.is_1_0, last))
-        return response if method != b"HEAD" else head_of(response)
+        return in_form(response, method, framing.is_1_0, last)
 
     def spot_of(
         self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool

@@ -9,7 +9,7 @@ from ipquery.serve.api.v1 import PATH, V1, Asked
 from ipquery.serve.http.counts import Tally
 from ipquery.serve.http.fast import Kind, Spot, nothing
 from ipquery.serve.http.framing import Framing
-from ipquery.serve.http.reply import connection_line, head_of, with_connection
+from ipquery.serve.http.reply import in_form
 
 START = PATH.encode()
 _AT = len(START)
@@ -70,9 +70,7 @@ class V1Lane:
         else:
             response, status = heads[0] + found, "200"
         self.tally = self._lookups.count(method, _route(asked), status, text)
-        if last or framing.is_1_0:
-            response = with_connection(response, connection_line(framing.is_1_0, last))
-        return response if method != b"HEAD" else head_of(response)
+        return in_form(response, method, framing.is_1_0, last)
 
     def spot_of(
         self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool

@@ -22,10 +22,8 @@ from ipquery.serve.http.refused import Refused
 from ipquery.serve.http.reply import (
     Reply,
     after_date,
-    connection_line,
-    head_of,
+    in_form,
     status_line,
-    with_connection,
 )
 
 if TYPE_CHECKING:
@@ -119,8 +117,7 @@ def response(refusal: Refusal, date: bytes, method: bytes, framing: Framing, las
     """
     reply = refusal.reply
     whole = status_line(reply.status) + date + after_date(reply)
-    whole = with_connection(whole, connection_line(framing.is_1_0, last))
-    return head_of(whole) if method == b"HEAD" else whole
+    return in_form(whole, method, framing.is_1_0, last)
 
 
 def _is_exchange(begin: Begin | None, method: bytes, target: bytes, framing: Framing) -> bool:

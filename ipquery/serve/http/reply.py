@@ -114,6 +114,17 @@ def head_of(response: bytes) -> bytes:
     return response[: response.index(END_OF_HEAD) + len(END_OF_HEAD)]
 
 
+def in_form(response: bytes, method: bytes, is_1_0: bool, last: bool) -> bytes:
+    """A whole response as a request is to get it.
+
+    :param response: as to a GET of HTTP/1.1 on a connection that is kept.
+    :param last: whether the connection is closed after it.
+    """
+    if last or is_1_0:
+        response = with_connection(response, connection_line(is_1_0, last))
+    return head_of(response) if method == b"HEAD" else response
+
+
 def status_of(response: bytes) -> int:
     """The status code of a response."""
     return int(response[len(b"HTTP/1.1 ") :][:3])
