@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ipquery.data.build.parent import sync
 from ipquery.errors import ConfigError
 from ipquery.serve.guard.keys import NAME, Key, hash_of, make_key, parse_keys, read_text, to_text
 
@@ -90,14 +91,10 @@ def _replace(path: Path, text: str) -> None:
                 _keep_owner(path, descriptor)
                 os.fsync(descriptor)
             os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
         finally:
-            os.close(folder)
+            # Unless it is in place by now.
+            Path(name).unlink(missing_ok=True)
+        sync(path.parent)
     except OSError as error:
         raise ConfigError(f"{path}: can't write these API keys: {error.strerror}") from None
 
