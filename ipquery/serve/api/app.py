@@ -42,7 +42,7 @@ from ipquery.serve.http.reply import (
     retry_after,
     unavailable,
 )
-from ipquery.serve.http.request import client_of, send
+from ipquery.serve.http.request import client_of, path_of, send
 from ipquery.serve.lookup.resolver import Resolver
 from ipquery.serve.lookup.upstreams import LOOP_HEADER, LOOP_TOKEN
 from ipquery.serve.totals import Told
@@ -226,7 +226,7 @@ class Api:
     @app.route(page.FILES_PATH + "<name>", methods=["GET", "HEAD"])
     def show(self, request: IRequest, name: str | None = None) -> bytes:
         """What people look at."""
-        shown = self._documents.people.get(cast(Request, request).path.decode())
+        shown = self._documents.people.get(path_of(request).decode())
         if shown is None:
             raise NotFound
         return send(request, shown.reply(_none_match(request)))
@@ -287,7 +287,7 @@ class Api:
     def _is_for_nobody(self, request: IRequest) -> bool:
         """Whether a path is one of those for people and nothing is there: a file that doesn't
         exist, or anything if the page is switched off. No method is allowed there."""
-        path = cast(Request, request).path.decode("latin-1")
+        path = path_of(request).decode("latin-1")
         is_for_people = path in (page.PATH, REFERENCE_PATH) or path.startswith(page.FILES_PATH)
         return is_for_people and path not in self._documents.people
 
@@ -337,7 +337,7 @@ def refusal_of(path: bytes, status: int) -> Reply:
 
 
 def _is_v1(request: IRequest) -> bool:
-    return is_v1(cast(Request, request).path)
+    return is_v1(path_of(request))
 
 
 def _fields(request: IRequest) -> Mapping[bytes, bytes]:

@@ -137,9 +137,9 @@ class TextReader(_Lines):
 
 
 # RFC 8259 section 2. A run of strings that have nothing to unescape, or of objects that hold
-# one, can be split at quotation marks. Possessive, so that no body takes time to fail; but behind
-# groups, where Python before 3.11.5 matches possessive quantifiers wrongly (its issue 106052):
-# of what stands in those, the first character tells each from what may follow.
+# one, can be split at quotation marks. Quantifiers are possessive, so that no body takes time to
+# fail, but not behind groups, where Python before 3.11.5 matches those wrongly (its issue 106052).
+# There the first character tells what comes next, so that nothing is tried twice either.
 _WS = rb"[ \t\r]*+"
 _PLAIN = rb'"[0-9A-Fa-f:.]{2,45}+"'
 _OBJECT = rb"\{%(ws)b\"ip\"%(ws)b:%(ws)b%(plain)b%(ws)b\}" % {b"ws": _WS, b"plain": _PLAIN}

@@ -319,8 +319,11 @@ def _readable(
 
 def _options(name: str, tag: str, parameters: Sequence[Json]) -> Json:
     summary = "What may be done, and by which web pages (CORS)"
-    # What needs escaping stands in no path of ours; and browsers, which ask this, send no key.
-    problems = [*(name for name in _GUARDED if name != "no-key"), *["not-found"][: len(parameters)]]
+    # Browsers, which ask this, send no key.
+    problems = [name for name in _GUARDED if name != "no-key"]
+    if parameters:
+        # What needs escaping stands in no path of ours.
+        problems.append("not-found")
     told = {
         "204": {"description": "See the header fields.", "headers": _headers("Allow")},
         **_problems(*problems),

@@ -11,9 +11,10 @@ from functools import lru_cache
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
 
-# Possessive where that is sure to be matched rightly: not behind groups, where Python before 3.11.5
-# has a fault (its issue 106052). The first characters of a line tell what it is, so that nothing
-# is tried twice.
+# Quantifiers are possessive, but not behind groups, where Python before 3.11.5 matches those
+# wrongly (its issue 106052). The first characters of a line tell what it is, so that nothing is
+# tried twice.
+
 # RFC 9110 section 5.6.2: token; section 5.5: field-content and obs-text, with a tab or blank
 # anywhere, as llhttp has it.
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
