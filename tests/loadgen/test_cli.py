@@ -2,11 +2,11 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,16 +134,20 @@ def test_the_highest_rate_that_keeps_a_p99(daemon: Daemon) -> None:
 
 
 def test_an_interrupt_ends_a_run_with_what_it_has(daemon: Daemon) -> None:
-    running = subprocess.Popen(
-        [COMMAND, f"http://127.0.0.1:{daemon.port}/", "-d", "50s"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(2.5)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=20)
-    assert running.returncode == 0, err
+    terminal, its_end = pty.openpty()
+    with os.fdopen(terminal, "rb", buffering=0) as shown, os.fdopen(its_end, "wb") as stderr:
+        running = subprocess.Popen(
+            [COMMAND, f"http://127.0.0.1:{daemon.port}/", "-d", "50s"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+        told = b""
+        while not re.search(rb"[1-9]\d* answered", told):
+            told += shown.read(1024)
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=20)
+    assert running.returncode == 0, told
     assert re.search(r"^Requests/sec: +[1-9]", out, re.MULTILINE)
 
 

@@ -95,10 +95,14 @@ async def test_latencies_are_those_of_the_server() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_open_loop_keeps_its_rate() -> None:
-    result, _ = await _against(at_once, seconds=1, rate=500.0)
-    assert result.sent + result.unsent == 500
-    assert result.answered >= 450
+    # A busy machine makes the generator late now and then, which it says; never each time.
+    for _attempt in range(5):
+        result, _ = await _against(at_once, seconds=1, rate=500.0)
+        assert result.sent + result.unsent == 500
+        if result.generator_limit is None:
+            break
     assert result.generator_limit is None
+    assert result.answered >= 450
 
 
 def _stalling(begin: float, end: float) -> Act:

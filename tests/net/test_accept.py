@@ -235,10 +235,12 @@ def test_the_loop_endpoint_is_the_one_that_is_used() -> None:
     opened.close()
 
 
-@pytest.mark.parametrize(("busy", "turns"), [(0, 50), (0.05, 6)])
+# A turn may find less than it could take: the kernel, on a busy machine, has not yet put
+# all of them into the queue. One in each turn would take 200 turns, and four 50.
+@pytest.mark.parametrize(("busy", "most_turns"), [(0, 100), (0.05, 12)])
 @pytest_twisted.ensureDeferred
 async def test_a_burst_of_callers_is_let_in_by_several(
-    plain_harness: Harness, busy: float, turns: int
+    plain_harness: Harness, busy: float, most_turns: int
 ) -> None:
     """A few in each turn of a quiet loop, many in one that others keep busy.
 
@@ -252,10 +254,12 @@ async def test_a_burst_of_callers_is_let_in_by_several(
     for _ in made:
         host = port.getHost()
         plain_harness.clients.append(socket.create_connection((host.host, host.port)))
-    for _turn in range(turns):
+    turns = 0
+    while len(factory.addresses) < 200:
+        turns += 1
+        assert turns <= most_turns
         time.sleep(busy)
         await soon(0)
-    assert len(factory.addresses) == 200
     for one in made:
         await one
 
