@@ -173,7 +173,7 @@ def test_no_field_is_of_a_source_that_disagrees_on_a_coarser_level(
 
 
 def _without_sources(place: Place, owner: Owner) -> Record:
-    fields = attrs.asdict(place) | attrs.asdict(owner)
+    fields = place._asdict() | owner._asdict()
     return Record(**{name: value for name, value in fields.items() if not name.endswith("_from")})
 
 
@@ -269,7 +269,7 @@ def _named(order: Sequence[Given], place: Place, owner: Owner) -> dict[str, Any]
     names = [*(one.source.name for one in order), None]
     return {
         name: names[value] if name.endswith("_from") else value
-        for name, value in (attrs.asdict(place) | attrs.asdict(owner)).items()
+        for name, value in (place._asdict() | owner._asdict()).items()
     }
 
 

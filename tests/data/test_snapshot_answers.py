@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -75,7 +74,7 @@ def _owner(answers: Answers, pair: tuple[int, int]) -> Owner:
 
 
 def _record(answers: Answers, pair: tuple[int, int]) -> Record:
-    given = {**attrs.asdict(_place(answers, pair)), **attrs.asdict(_owner(answers, pair))}
+    given = {**_place(answers, pair)._asdict(), **_owner(answers, pair)._asdict()}
     return Record(**{name: given[name] for name in FIELDS})
 
 

@@ -171,7 +171,7 @@ def to_document(prepared: Prepared, ip: str, explanation: Explanation) -> dict[s
     For each level of :data:`~ipquery.data.record.FIELDS_OF` what is answered, the name of the
     source that it is ``from``, and what each source says; fields that aren't known are left out.
     """
-    fields = attrs.asdict(explanation.place) | attrs.asdict(explanation.owner)
+    fields = explanation.place._asdict() | explanation.owner._asdict()
     sources = _sources(explanation.place, explanation.owner)
     return {
         "ip": ip,

@@ -382,11 +382,14 @@ class _Maker:
                 "fields; ipquery can't tell what they say"
             )
         fields: dict[str, Any] = {}
+        said = self._said
         for key, given in value.items():
             kind = type(given)
             if kind is dict or kind is list:
                 if key in _SHARED:
-                    fields |= self._shared(key, given)
+                    found = said.get((key, id(given)))
+                    known = found is not None and found[0] is given
+                    fields |= found[1] if known else self._shared(key, given)  # type: ignore[index] # known
                 elif key in _NESTED:
                     fields |= self._values(_NESTED[key](self, given))
             elif key in _FLAT:
@@ -402,10 +405,7 @@ class _Maker:
         return Record(**fields)
 
     def _shared(self, key: str, part: object) -> dict[str, Any]:
-        """What a part says that many records have."""
-        found = self._said.get((key, id(part)))
-        if found is not None and found[0] is part:
-            return found[1]
+        """What a part says that many records have, kept for the others."""
         if len(self._said) >= _KEPT_PARTS:
             self._said.clear()
         fields = self._values(_NESTED[key](self, part))
@@ -434,8 +434,12 @@ class _Maker:
         yield "city", self._name(part)
 
     def _location(self, part: Any) -> Iterator[tuple[str, object]]:
+        if not isinstance(part, dict):
+            return
+        # Nearly each record has a location of its own, with two of these.
         for name in ("latitude", "longitude", "accuracy_radius", "time_zone"):
-            yield name, _get(part, name)
+            if name in part:
+                yield name, part[name]
 
     def _postal(self, part: Any) -> Iterator[tuple[str, object]]:
         yield "postal_code", _get(part, "code")

@@ -7,8 +7,9 @@ owners of DB-IP, ip2region and AS numbers take 4 seconds.
 
 import json
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
+from operator import attrgetter
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -140,22 +141,21 @@ def _in_array(texts: Iterable[str | None], codes: Iterable[str | None]) -> str:
     )
 
 
+_get_region = attrgetter(
+    "country",
+    "country_code",
+    "province",
+    "province_code",
+    "continent_code",
+    "subdivision_code",
+)
+_get_city = attrgetter("city", "city_code", "district", "time_zone")
+
+
 def _places(places: Sequence[Place], source_names: Sequence[str]) -> dict[str, Section]:
-    region, regions = _different(
-        (
-            place.country,
-            place.country_code,
-            place.province,
-            place.province_code,
-            place.continent_code,
-            place.subdivision_code,
-        )
-        for place in places
-    )
-    city, cities = _different(
-        (place.city, place.city_code, place.district, place.time_zone) for place in places
-    )
-    sources, combinations = _different(map(_place_sources, places))
+    region, regions = _different(map(_get_region, places))
+    city, cities = _different(map(_get_city, places))
+    sources, combinations = _sources_of(places, ("country", "province", "city"))
     return {
         "place.region": region,
         "place.city": city,
@@ -202,7 +202,7 @@ def _region_names(row: Sequence[str | None]) -> str:
 
 
 def _owners(owners: Sequence[Owner], source_names: Sequence[str]) -> dict[str, Section]:
-    sources, combinations = _different(map(_owner_sources, owners))
+    sources, combinations = _sources_of(owners, ("org", "isp", "asn"))
     return {
         "owner.sources": sources,
         **_pool(
@@ -231,30 +231,44 @@ _Sources = tuple[tuple[str, int], ...]
 """Known fields, and the numbers of their sources."""
 
 
-def _place_sources(place: Place) -> _Sources:
-    return (
-        *_known(place, "country", place.country_from),
-        *_known(place, "province", place.province_from),
-        *_known(place, "city", place.city_from),
+def _sources_of(
+    halves: Sequence[Place] | Sequence[Owner], levels: Sequence[str]
+) -> tuple[Section, list[_Sources]]:
+    """The number that each place, or owner, has among the different sources of known fields,
+    and these.
+
+    A column at a time: one by one they would take a second more of 25.
+    """
+    columns = dict(zip(type(halves[0])._fields, zip(*halves, strict=True), strict=True))
+    fields = [field for level in levels for field in FIELDS_OF[level]]
+    bit_of = {field: 1 << place for place, field in enumerate(fields)}
+    known = np.zeros(len(halves), np.int64)
+    numbers = []
+    for level in levels:
+        source = np.array(columns[f"{level}_from"])
+        here = np.zeros(len(halves), np.int64)
+        for field in FIELDS_OF[level]:
+            here |= _are_known(columns[field]) * bit_of[field]
+        here[source == NO_SOURCE] = 0
+        source[here == 0] = NO_SOURCE
+        known |= here
+        numbers.append(source.tolist())
+    section, keys = _different(zip(known.tolist(), *numbers, strict=True))
+    level_of = {field: place for place, level in enumerate(levels) for field in FIELDS_OF[level]}
+    return section, [
+        tuple((field, sources[level_of[field]]) for field in fields if mask & bit_of[field])
+        for mask, *sources in keys
+    ]
+
+
+def _are_known(values: Sequence[Any]) -> NDArray[np.bool_]:
+    """Which values of a field are written as known."""
+    return np.array(
+        [
+            value is not None and value != "" and (isinstance(value, str) or math.isfinite(value))
+            for value in values
+        ]
     )
-
-
-def _owner_sources(owner: Owner) -> _Sources:
-    return (
-        *_known(owner, "org", owner.org_from),
-        *_known(owner, "isp", owner.isp_from),
-        *_known(owner, "asn", owner.asn_from),
-    )
-
-
-def _known(half: Place | Owner, level: str, source: int) -> Iterator[tuple[str, int]]:
-    """The fields of a level that are written as known, if a source says them."""
-    if source == NO_SOURCE:
-        return
-    for field in FIELDS_OF[level]:
-        value = getattr(half, field)
-        if value is not None and value != "" and (isinstance(value, str) or math.isfinite(value)):
-            yield field, source
 
 
 def _sources(row: _Sources, source_names: Sequence[str]) -> str:
