@@ -112,7 +112,10 @@ class Snapshot:
         self._city_end, self._city_array = city.end, city.whole
         self._owner_end, self._owner_array = owner.end, owner.whole
         self._details = pools["place.details"].text
-        self._records: dict[int, Record] = {}
+        # By answer number, once a record has been asked for: a dict would take a random
+        # address, whose answer is in no cache of the processor, two more reads of memory.
+        self._records: list[Record | None] = []
+        self._records_kept = 0
         self._sources: dict[bytes, dict[str, str]] = {}
         self._names: dict[str, Mapping[str, str]] = {}
         # Most answers that aren't kept are of a region, a city or an owner that others have,
@@ -274,7 +277,10 @@ class Snapshot:
 
     def record(self, number: int) -> Record:
         """The record with an answer number, from 1."""
-        return self._records.get(number) or self._record(number)
+        return self._kept(number) or self._record(number)
+
+    def _kept(self, number: int) -> Record | None:
+        return self._records[number] if number < len(self._records) else None
 
     def country_code(self, number: int) -> str | None:
         """The code of the country of an answer, ``None`` if it isn't known: without the rest of
@@ -292,8 +298,9 @@ class Snapshot:
     def _record(self, number: int) -> Record:
         # All at once: keeping the order of use, as lru_cache does, would double
         # the time of a hit.
-        if len(self._records) >= _KEPT_RECORDS:
-            self._records.clear()
+        if not self._records or self._records_kept >= _KEPT_RECORDS:
+            self._records = [None] * len(self._place)
+            self._records_kept = 0
         try:
             place = self._place[number]
             region = self._region_values(self._region[place])
@@ -306,6 +313,7 @@ class Snapshot:
         except (IndexError, ValueError, TypeError, AttributeError):
             raise self._damaged() from None
         self._records[number] = record
+        self._records_kept += 1
         return record
 
     def find(self, ip: str) -> Record | None:
@@ -328,12 +336,13 @@ class Snapshot:
                 number = self._v4_answer[place]
             except IndexError:
                 raise self._damaged() from None
-        if not number:
-            return None
         try:
-            return self._records[number]
-        except KeyError:
-            return self._record(number)
+            record = self._records[number]
+        except IndexError:
+            record = None
+        if record is not None or not number:
+            return record
+        return self._record(number)
 
     def match(self, ip: str) -> Match:
         """Everything about an address: its record, if there is one, who says so, what kind of
@@ -347,7 +356,7 @@ class Snapshot:
         """
         version, number = parse(ip)
         answer, first, last = self.locate(version, number)
-        record = self._records.get(answer) or self._record(answer) if answer else None
+        record = self._kept(answer) or self._record(answer) if answer else None
         length = network_length(version, number, first, last)
         free = (32 if version == 4 else 128) - length
         return Match(
