@@ -89,12 +89,13 @@ def _measure_subjects(options: _Options, running: Running, report: _Report) -> N
 def _measure_objects(
     options: _Options, running: Running, report: _Report, snapshot: Path, folder: Path
 ) -> None:
-    chosen = [variant for variant in objects.VARIANTS if options.wanted(variant.name)]
+    chosen = objects.measured([one for one in objects.VARIANTS if options.wanted(one.name)])
     if not chosen:
         return
     with Snapshot(snapshot) as opened:
         addresses = requests.draw_addresses(opened)
-    contenders = list(objects.contenders(chosen, addresses, folder, options.connections))
+        ever_new = requests.draw_addresses(opened, objects.EVER_NEW_COUNT)
+    contenders = list(objects.contenders(chosen, addresses, ever_new, folder, options.connections))
     rows = measure(contenders, running, options.rounds, options.seconds, _say)
     report.content["objects"] = [row.summary() for row in rows]
     report.add(objects.table(chosen, rows))

@@ -1,4 +1,8 @@
-"""Objects of ``/v1`` beside the contract's array, on the fast way: the same addresses."""
+"""Objects of ``/v1`` beside the contract's array, on the fast way: the same addresses.
+
+Most rows ask for the same 65,536 addresses again and again, most of which a worker keeps. The last
+two ask for so many that none of them is still kept when it comes again.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -22,11 +26,17 @@ class Variant:
 
     name: str
     write: Write
-    aim: float
-    """At least this ratio of rates to the array's."""
+    aim: float | None
+    """At least this ratio of rates to the array's, if any is promised."""
+    ever_new: bool = False
+    """Whether it is asked for addresses that don't come again soon."""
 
 
 _ARRAY = Variant("the array", requests.plain, 1)
+_ARRAY_EVER_NEW = Variant("the array, ever new addresses", requests.plain, 1, True)
+
+EVER_NEW_COUNT = 400_000
+"""Addresses that take longer to come round than any of them is kept."""
 
 VARIANTS: Sequence[Variant] = (
     Variant("v1", requests.look_up_v1(b""), 0.9),
@@ -34,19 +44,34 @@ VARIANTS: Sequence[Variant] = (
     Variant("v1, fields with network", requests.look_up_v1(b"fields=ip,network,country_code"), 0.5),
     Variant("v1, lang=en", requests.look_up_v1(b"lang=en"), 0.5),
     Variant("v1, lang=zh", requests.look_up_v1(b"lang=zh"), 0.5),
+    Variant("v1, ever new addresses", requests.look_up_v1(b""), None, True),
 )
 
 
+def measured(variants: Sequence[Variant]) -> Sequence[Variant]:
+    """Variants, each kind of addresses behind the array that is asked for them."""
+    known = [one for one in variants if not one.ever_new]
+    new = [one for one in variants if one.ever_new]
+    return [
+        *([_ARRAY, *known] if known else ()),
+        *([_ARRAY_EVER_NEW, *new] if new else ()),
+    ]
+
+
 def contenders(
-    variants: Sequence[Variant], addresses: Addresses, folder: Path, connections: int
+    chosen: Sequence[Variant],
+    addresses: Addresses,
+    ever_new: Addresses,
+    folder: Path,
+    connections: int,
 ) -> Iterator[Contender]:
-    """The array, and then each variant.
+    """What :func:`measured` says.
 
     :param folder: where the files of requests are written.
     """
-    for place, variant in enumerate([_ARRAY, *variants]):
+    for place, variant in enumerate(chosen):
         file = folder / f"objects-{place}"
-        requests.write(file, variant.write(addresses))
+        requests.write(file, variant.write(ever_new if variant.ever_new else addresses))
         yield Contender(variant.name, IPQUERY, partial(_ask, file, connections))
 
 
@@ -57,22 +82,26 @@ def _ask(file: Path, connections: int, server: Server, seconds: float) -> Tally:
 _HEADINGS = ("asked", "req/s", "ratio", "aim", "CPU µs", "CPU ratio", "p99 ms", "errors")
 
 
-def table(variants: Sequence[Variant], rows: Sequence[Row]) -> Table:
+def table(chosen: Sequence[Variant], rows: Sequence[Row]) -> Table:
     """What was found of :func:`contenders`."""
-    array = rows[0]
+    arrays = {
+        variant.ever_new: row
+        for variant, row in zip(chosen, rows, strict=True)
+        if variant in (_ARRAY, _ARRAY_EVER_NEW)
+    }
     return [
         _HEADINGS,
         *(
             (
                 variant.name,
                 f"{row.median(lambda one: one.rate):,.0f}",
-                f"{ratio(row, array):.2f}",
-                f"{variant.aim:.2f}",
+                f"{ratio(row, arrays[variant.ever_new]):.2f}",
+                "" if variant.aim is None else f"{variant.aim:.2f}",
                 f"{row.cpu_microseconds:.1f}",
-                f"{cpu_ratio(row, array):.2f}",
+                f"{cpu_ratio(row, arrays[variant.ever_new]):.2f}",
                 f"{row.median(lambda one: one.p99) * 1e3:.2f}",
                 str(row.errors),
             )
-            for variant, row in zip([_ARRAY, *variants], rows, strict=True)
+            for variant, row in zip(chosen, rows, strict=True)
         ),
     ]

@@ -25,7 +25,7 @@ from ipquery.data.record import FIELDS, FIELDS_OF
 from ipquery.data.snapshot import Describer, layout
 from ipquery.data.snapshot.encode import sections
 from ipquery.data.snapshot.finder import network_length
-from ipquery.data.snapshot.objects import OF_ADDRESS, Kept, Template
+from ipquery.data.snapshot.objects import OF_ADDRESS, Kept, Said, Template
 from ipquery.special import kind_of
 from tests.data.all_answers import SOURCES, all_answers
 from tests.data.builder import write
@@ -252,7 +252,8 @@ def test_numbers_that_lead_nowhere(tmp_path: Path, name: str, fill: int) -> None
     with open_snapshot(path) as db:
         find = db.finder(bytes)
         kept = Kept(1 << 20)
-        find_text = db.text_finder(TEMPLATE, lambda answer: (bytes(db.members(answer)),), kept)
+        said = Said(TEMPLATE, lambda answer: (bytes(db.members(answer)),), kept)
+        find_text = db.text_finder(said)
         find_part = db.part_finder(db.members, kept)
         describer = Describer(db)
         for ip in ("0.0.0.0", "1.2.3.4", "255.255.255.255", "::", "2001::1", "ffff::"):

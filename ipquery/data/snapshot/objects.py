@@ -122,6 +122,16 @@ class Template:
         filled: bytes = self.text % self._pick((ip, *given, *pieces))
         return filled
 
+    def cut(self) -> tuple["Template", bytes, bool]:
+        """Cut where the last piece of an answer is, if nothing behind it depends on the address.
+
+        :returns: what comes before the cut, the text behind the piece, and whether it is cut.
+        """
+        if not self.order or self.order[-1] < len(OF_ADDRESS):
+            return self, b"", False
+        begin, end = self.text.rsplit(b"%b", 1)
+        return Template(begin, self.order[:-1]), end, True
+
     def for_v4(self) -> tuple[bytes, Callable[[tuple[bytes, ...]], Any]]:
         """The same to be filled with halves of IPv4 addresses: the text, and what puts in order
         the address, its kind, the network's halves and length, those of the range's ends, and
@@ -165,10 +175,66 @@ class Kept:
         """Call it before something of so many bytes is stored, :data:`ENTRY_BYTES` among them."""
         # All at once, as the array's finder does.
         if self._used + size > self._most:
-            self._used = 0
-            for store in self._stores.values():
-                store.clear()
+            self._clear()
         self._used += size
+
+    def _clear(self) -> None:
+        self._used = 0
+        for store in self._stores.values():
+            store.clear()
+
+
+# To empty what is full at once would keep nothing of addresses that come round in turn, if they
+# are a few too many. So what is there stays, until this many times as much has been offered.
+_PATIENCE = 4
+
+
+class Often(Kept):
+    """The same of what may be asked for again, or never: not all of it is stored."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether something of so many bytes is to be stored."""
+        self._used += size
+        if self._used <= self._most:
+            return True
+        if self._used > _PATIENCE * self._most:
+            self._clear()
+        return False
+
+
+class Framing(NamedTuple):
+    """What stands before texts, and where they are kept with it, by address as it was given."""
+
+    head_of: Callable[[int], bytes]
+    """From the size of a text in bytes to what stands before it."""
+    often: Often
+
+
+class Said:
+    """What a template says of answers: shared by all look-ups that go by it."""
+
+    def __init__(
+        self, template: Template, pieces_of: Callable[[int], tuple[bytes, ...]], kept: Kept
+    ) -> None:
+        """
+        :param pieces_of: the pieces of the answer with a number; 0 is none. As some of them are
+            those of thousands of answers, it makes room for their bytes itself.
+        :param kept: where those are kept.
+        """
+        self.start, self._end, self._is_last = template.cut()
+        """What makes of an address all that comes before the rest."""
+        self.rests = kept.store()
+        """By answer: the rest of the text, and pieces for the start."""
+        self.kept = kept
+        self._pieces_of = pieces_of
+
+    def make(self, answer: int) -> tuple[bytes, tuple[bytes, ...]]:
+        """What isn't there."""
+        pieces, end = self._pieces_of(answer), self._end
+        made = (pieces[-1] + end, pieces[:-1]) if self._is_last else (end, pieces)
+        self.kept.make_room(ENTRY_BYTES)
+        self.rests[answer] = made
+        return made
 
 
 # Of the addresses of a /8: whether some of them may have a special purpose.
@@ -189,32 +255,21 @@ _LENGTHS = [b"%d" % (32 - free) for free in range(33)]
 
 
 def make_text_finder(  # noqa: C901 # in one body, see below
-    steps: Steps,
-    template: Template,
-    pieces_of: Callable[[int], tuple[bytes, ...]],
-    kept: Kept,
-    finds_unknown: bool = True,
+    steps: Steps, said: Said, finds_unknown: bool = True, framing: Framing | None = None
 ) -> Find:
     """A look-up of the texts that a template makes of addresses.
 
-    :param pieces_of: the pieces of the answer with a number; 0 is none. As some of them are those
-        of thousands of answers, it makes room for their bytes itself.
-    :param kept: where those are kept.
     :param finds_unknown: whether there is something to say of public addresses without a record.
         Of those with a special purpose there always is.
+    :param framing: for texts that have something before them.
     """
     slots, shift, answers, starts = steps.v4_slots, steps.shift, steps.v4_answer, steps.v4_first
     places, place_inside = len(answers), steps.place_inside
-    halves, lengths, fill_in = _halves(), _LENGTHS, template.fill
-    said = kept.store()
-    text, pick = template.for_v4()
+    halves, lengths, fill_in = _halves(), _LENGTHS, said.start.fill
+    rests, make = said.rests, said.make
+    text, pick = said.start.for_v4()
     public = PUBLIC.encode()
-
-    def make(answer: int) -> tuple[bytes, ...]:
-        pieces = pieces_of(answer)
-        kept.make_room(ENTRY_BYTES)
-        said[answer] = pieces
-        return pieces
+    often, put = (Store(), _put) if framing is None else _make_framed(framing, said.kept)
 
     def find_other(ip: bytes) -> bytes | None:
         try:
@@ -225,8 +280,8 @@ def make_text_finder(  # noqa: C901 # in one body, see below
             elif not answer and not finds_unknown:
                 return None
             of_range = around(version, number, first, last)
-            pieces = said.get(answer) or make(answer)
-            return fill_in(to_text(version, number).encode(), of_range, pieces)
+            rest, others = rests.get(answer) or make(answer)
+            return put(ip, fill_in(to_text(version, number).encode(), of_range, others), rest)
         # A file that contradicts itself finds nothing here; the routes say what is wrong.
         except _NOTHING_FOUND:
             return None
@@ -234,6 +289,9 @@ def make_text_finder(  # noqa: C901 # in one body, see below
     # All in one body, as calls would add to every look-up. What inet_pton takes for an
     # IPv4 address is written in one way only.
     def find(ip: bytes) -> bytes | None:
+        known = often.get(ip)
+        if known is not None:
+            return b"".join(known)
         try:
             (address,) = unpack_number(inet_pton(AF_INET, ip.decode()))
         except (OSError, ValueError):
@@ -250,33 +308,57 @@ def make_text_finder(  # noqa: C901 # in one body, see below
                 elif not answer and not finds_unknown:
                     return None
             first, after = starts[place - 1], starts[place]
-            pieces = said.get(answer) or make(answer)
+            rest, others = rests.get(answer) or make(answer)
             # As network_length has it.
             below = (address ^ first - 1 & 0x1FFFFFFFF).bit_length()
             above = (address ^ after).bit_length()
             free = (below if below < above else above) - 1
             network, last = address >> free << free, after - 1
-            found: bytes = text % pick(
-                (
-                    ip,
-                    kind,
-                    halves[network >> 16],
-                    halves[network & 0xFFFF],
-                    lengths[free],
-                    halves[first >> 16],
-                    halves[first & 0xFFFF],
-                    halves[last >> 16],
-                    halves[last & 0xFFFF],
-                    *pieces,
-                )
+            values = (
+                ip,
+                kind,
+                halves[network >> 16],
+                halves[network & 0xFFFF],
+                lengths[free],
+                halves[first >> 16],
+                halves[first & 0xFFFF],
+                halves[last >> 16],
+                halves[last & 0xFFFF],
             )
-            return found
+            return put(ip, text % pick(values + others), rest)
         except IndexError:
             return find_other(ip)  # of the last range, which nothing comes after
         except _NOTHING_FOUND:
             return None
 
     return find
+
+
+def _put(ip: bytes, start: bytes, rest: bytes) -> bytes:
+    return start + rest
+
+
+def _make_framed(framing: Framing, kept: Kept) -> tuple[Store, Callable[..., bytes]]:
+    """What is kept by address, and what puts a text together and keeps it."""
+    head_of, often = framing
+    known, has_room = often.store(), often.has_room
+    # Texts have a few hundred different sizes.
+    heads = kept.store()
+
+    def make_head(size: int) -> bytes:
+        head = head_of(size)
+        kept.make_room(len(head) + ENTRY_BYTES)
+        heads[size] = head
+        return head
+
+    def put(ip: bytes, start: bytes, rest: bytes) -> bytes:
+        size = len(start) + len(rest)
+        parts = heads.get(size) or make_head(size), start, rest
+        if has_room(len(ip) + len(start) + ENTRY_BYTES):
+            known[ip] = parts
+        return b"".join(parts)
+
+    return known, put
 
 
 def make_part_finder(

@@ -18,8 +18,9 @@ from ipquery.data.snapshot.match import Match
 from ipquery.data.snapshot.objects import (
     Around,
     Find,
+    Framing,
     Kept,
-    Template,
+    Said,
     around,
     make_part_finder,
     make_text_finder,
@@ -254,14 +255,10 @@ class Snapshot:
         return make_part_finder(self._steps, say, kept, finds_unknown)
 
     def text_finder(
-        self,
-        template: Template,
-        pieces_of: Callable[[int], tuple[bytes, ...]],
-        kept: Kept,
-        finds_unknown: bool = True,
+        self, said: Said, finds_unknown: bool = True, framing: Framing | None = None
     ) -> Find:
         """See :func:`~ipquery.data.snapshot.objects.make_text_finder`."""
-        return make_text_finder(self._steps, template, pieces_of, kept, finds_unknown)
+        return make_text_finder(self._steps, said, finds_unknown, framing)
 
     def around(self, version: int, number: int) -> Around:
         """The kind of an address, and for how far around it its answer holds."""

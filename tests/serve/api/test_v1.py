@@ -17,6 +17,7 @@ from ipquery import Snapshot, open_snapshot
 from ipquery.address import parse, to_text
 from ipquery.data.answers import Answers
 from ipquery.data.record import FIELDS, Record
+from ipquery.data.snapshot.objects import Often
 from ipquery.data.snapshot.spoken import names_by_code
 from ipquery.serve.api.negotiation import Media, choose, is_unchanged
 from ipquery.serve.api.problems import Problem
@@ -24,6 +25,7 @@ from ipquery.serve.api.selection import MEMBERS, NESTED, SOURCED, Selection, par
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.http.fast import Find
+from ipquery.serve.http.reply import after_date
 from ipquery.serve.http.settings import ClientSettings
 from ipquery.serve.lookup.resolver import Cached, Opinion, Resolver
 from ipquery.special import is_special
@@ -112,6 +114,53 @@ def test_objects_kept_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> N
         found = find(ip.encode())
         assert found is not None
         assert json.loads(found) == _object(sample(), ip)
+
+
+_ASKED_OFTEN = (
+    "1.2.3.4", "1.2.3.5", "1.0.0.0", "9.9.9.9", "10.1.2.3", "255.255.255.255",
+    "2000::1", "2000:0::1", "::ffff:1.2.3.4", "fe80::1",
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(MEMBERS), max_size=5, unique=True),
+    st.sampled_from((None, b"text/plain", b"text/csv")),
+    st.sampled_from((b"", b"lang=en", b"lang=zh")),
+    st.lists(st.sampled_from(_ASKED_OFTEN), max_size=40),
+    st.sampled_from((0, 600, 2000, 1 << 20)),
+)
+def test_what_is_kept_of_addresses_is_what_the_routes_say(
+    members: list[str], accept: bytes | None, language: bytes, ips: list[str], most: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ipquery.serve.api.v1._OFTEN_BYTES", most)
+        v1 = V1(sample())
+    fields = b"fields=" + ",".join(members).encode() if members else b""
+    asked = v1.asked(
+        None,
+        b"&".join(filter(None, (fields, language))),
+        {} if accept is None else {b"accept": accept},
+    )
+    prepared = v1.prepared(asked)
+    assert prepared is not None
+    for ip in ips:
+        reply = v1.reply(ip, asked, None)
+        assert reply is not None
+        assert prepared.find(ip.encode()) == after_date(reply)
+
+
+def test_what_is_asked_for_often_has_a_bound() -> None:
+    often = Often(1000)
+    store = often.store()
+    most = rounds = 0
+    for number in range(1000):
+        if often.has_room(100):
+            rounds += not store
+            store[number] = b""
+        most = max(most, len(store))
+    assert most == 10
+    # What is new gets its turn, but not at once.
+    assert 1 < rounds < 1000 / 10
 
 
 @pytest.mark.parametrize(
