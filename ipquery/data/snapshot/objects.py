@@ -122,15 +122,18 @@ class Template:
         filled: bytes = self.text % self._pick((ip, *given, *pieces))
         return filled
 
-    def cut(self) -> tuple["Template", bytes, bool]:
-        """Cut where the last piece of an answer is, if nothing behind it depends on the address.
+    def cut(self) -> tuple["Template", bytes, int]:
+        """Cut where nothing more depends on the address.
 
-        :returns: what comes before the cut, the text behind the piece, and whether it is cut.
+        :returns: what comes before, the text behind, and how many pieces that takes, the last
+            ones of an answer.
         """
-        if not self.order or self.order[-1] < len(OF_ADDRESS):
-            return self, b"", False
-        begin, end = self.text.rsplit(b"%b", 1)
-        return Template(begin, self.order[:-1]), end, True
+        is_piece = [place >= len(OF_ADDRESS) for place in self.order]
+        count = len([*itertools.takewhile(bool, reversed(is_piece))])
+        at = len(self.order) - count
+        literals = self.text.split(b"%b")
+        start = Template(b"%b".join(literals[: at + 1]), self.order[:at])
+        return start, b"%b".join([b"", *literals[at + 1 :]]), count
 
     def for_v4(self) -> tuple[bytes, Callable[[tuple[bytes, ...]], Any]]:
         """The same to be filled with halves of IPv4 addresses: the text, and what puts in order
@@ -221,7 +224,7 @@ class Said:
             those of thousands of answers, it makes room for their bytes itself.
         :param kept: where those are kept.
         """
-        self.start, self._end, self._is_last = template.cut()
+        self.start, self._rest, self._count = template.cut()
         """What makes of an address all that comes before the rest."""
         self.rests = kept.store()
         """By answer: the rest of the text, and pieces for the start."""
@@ -230,10 +233,12 @@ class Said:
 
     def make(self, answer: int) -> tuple[bytes, tuple[bytes, ...]]:
         """What isn't there."""
-        pieces, end = self._pieces_of(answer), self._end
-        made = (pieces[-1] + end, pieces[:-1]) if self._is_last else (end, pieces)
-        self.kept.make_room(ENTRY_BYTES)
-        self.rests[answer] = made
+        pieces = self._pieces_of(answer)
+        at = len(pieces) - self._count
+        rest = self._rest % pieces[at:]
+        # In one piece: two would take longer to join, each time.
+        self.kept.make_room(ENTRY_BYTES + sum(map(len, pieces[at + 1 :])))
+        made = self.rests[answer] = rest, pieces[:at]
         return made
 
 
