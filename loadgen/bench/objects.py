@@ -72,11 +72,27 @@ def contenders(
     for place, variant in enumerate(chosen):
         file = folder / f"objects-{place}"
         requests.write(file, variant.write(ever_new if variant.ever_new else addresses))
-        yield Contender(variant.name, IPQUERY, partial(_ask, file, connections))
+        ask = _GoingOn(file, connections) if variant.ever_new else partial(_ask, file, connections)
+        yield Contender(variant.name, IPQUERY, ask)
 
 
 def _ask(file: Path, connections: int, server: Server, seconds: float) -> Tally:
     return replay_with_wrk(server.port, file, connections, seconds, LOAD_CORE)
+
+
+@attrs.define
+class _GoingOn:
+    """Asks from where the turn before ended: wrk would begin with the same addresses again."""
+
+    file: Path
+    connections: int
+    _place: int = attrs.field(default=0, init=False)
+
+    def __call__(self, server: Server, seconds: float) -> Tally:
+        port, place = server.port, self._place % EVER_NEW_COUNT
+        found = replay_with_wrk(port, self.file, self.connections, seconds, LOAD_CORE, place=place)
+        self._place += found.requests
+        return found
 
 
 _HEADINGS = ("asked", "req/s", "ratio", "aim", "CPU µs", "CPU ratio", "p99 ms", "errors")

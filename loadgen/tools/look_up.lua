@@ -1,11 +1,12 @@
 -- wrk script: look-ups of random IPv4 addresses, or the requests of a file.
 --
 --   wrk -c64 -d10s -s look_up.lua http://127.0.0.1:8080/ -- [get|post|browser] [SEED]
---   wrk -c64 -d10s -s look_up.lua http://127.0.0.1:8080/ -- file FILE
+--   wrk -c64 -d10s -s look_up.lua http://127.0.0.1:8080/ -- file FILE [PLACE]
 --
 -- The requests are made beforehand: to format one takes longer than to send it. In a file
 -- they stand as they are sent, with a NUL byte behind each; what stands together without
--- one is sent together, pipelined, and must be the same number of requests each time.
+-- one is sent together, pipelined, and must be the same number of requests each time. PLACE of
+-- them are passed over at first.
 
 local count = 65536
 local requests = {}
@@ -35,6 +36,7 @@ end
 function init(args)
     local kind = args[1] or "get"
     if kind == "file" then
+        place = tonumber(args[3] or "0")
         return read(args[2])
     end
     math.randomseed(tonumber(args[2] or "1"))

@@ -27,15 +27,22 @@ def run_wrk(
 
 
 def replay_with_wrk(
-    port: int, requests: Path, connections: int, seconds: float, core: int, tls: bool = False
+    port: int,
+    requests: Path,
+    connections: int,
+    seconds: float,
+    core: int,
+    tls: bool = False,
+    place: int = 0,
 ) -> Tally:
     """Send the requests of a file to a server on loopback again and again, from one thread.
 
     :param requests: see look_up.lua.
+    :param place: how many of them are passed over at first.
     :raises subprocess.CalledProcessError: wrk failed.
     """
     url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/"
-    return _run(url, connections, seconds, ("file", str(requests)), core, 10)
+    return _run(url, connections, seconds, ("file", str(requests), str(place)), core, 10)
 
 
 def _run(
