@@ -94,7 +94,8 @@ def _measure_objects(
         return
     with Snapshot(snapshot) as opened:
         addresses = requests.draw_addresses(opened)
-        ever_new = requests.draw_addresses(opened, objects.EVER_NEW_COUNT)
+        count = objects.EVER_NEW_COUNT if any(one.ever_new for one in chosen) else 1
+        ever_new = requests.draw_addresses(opened, count)
     contenders = list(objects.contenders(chosen, addresses, ever_new, folder, options.connections))
     rows = measure(contenders, running, options.rounds, options.seconds, _say)
     report.content["objects"] = [row.summary() for row in rows]
