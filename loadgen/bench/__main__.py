@@ -22,7 +22,7 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench import objects, requests, shapes, steady, subjects
+from loadgen.bench import guards, objects, requests, shapes, steady, subjects
 from loadgen.bench.rounds import measure
 from loadgen.peers.cores import SERVER_CORE
 from loadgen.peers.servers import CONSTANT, GEOIP2, TLS, Running
@@ -102,6 +102,20 @@ def _measure_objects(
     report.add(objects.table(chosen, rows))
 
 
+def _measure_guards(
+    options: _Options, running: Running, report: _Report, snapshot: Path, folder: Path
+) -> None:
+    chosen = guards.with_what_they_are_beside(options.wanted)
+    if not chosen:
+        return
+    with Snapshot(snapshot) as opened:
+        addresses = requests.draw_addresses(opened)
+    contenders = list(guards.contenders(chosen, addresses, folder, options.connections))
+    rows = measure(contenders, running, options.rounds, options.seconds, _say)
+    report.content["guards"] = [row.summary() for row in rows]
+    report.add(guards.table(chosen, rows))
+
+
 def _takes_tls() -> bool:
     """Whether this daemon can be told to speak TLS."""
     command = [TLS.command[0], "ipquery", "--help"]
@@ -160,7 +174,8 @@ def main(
     """Measure ipquery and its peers; write bench.md and bench.json into OUT.
 
     First all servers with the same requests, then the objects of /v1 beside the array, then
-    ipquery beside nginx for every shape of request. Without --mmdb there is no nginx.
+    requests that pass a guard beside those that meet none, then ipquery beside nginx for every
+    shape of request. Without --mmdb there is no nginx.
     """
     raise_open_files()
     options = _Options(rounds, seconds, connections, only, mmdb is not None)
@@ -171,6 +186,7 @@ def main(
         with Running(folder, snapshot, mmdb and mmdb.absolute(), SERVER_CORE) as running:
             _measure_subjects(options, running, report)
             _measure_objects(options, running, report, snapshot, folder)
+            _measure_guards(options, running, report, snapshot, folder)
             _measure_shapes(options, running, report, snapshot, folder)
     click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians")
     report.write(out)

@@ -17,11 +17,14 @@ from typing import Self
 
 import attrs
 
+from ipquery.serve.guard.keys import Key, hash_of, to_text
 from loadgen.peers.certificate import write_certificate
 
 _COMMANDS = Path(sys.executable).parent
 _HERE = Path(__file__).parent
 _START_SECONDS = 120
+_QUESTION = b"GET /api/ip_query?ip=1.2.3.4 HTTP/1.1\r\nHost: x\r\n"
+_MADE = "2026-11-29T08:00:00Z"
 
 
 # Below the ports that the kernel gives to connections (from 32768 on), which load has
@@ -45,6 +48,8 @@ class Server:
     port: int = attrs.field(factory=next_port)
     tls: bool = False
     """Whether the port speaks TLS, with the certificate of :class:`Running`."""
+    fields: bytes = b""
+    """Header fields without which it doesn't answer, each with its end."""
 
 
 def _python(*arguments: str) -> tuple[str | Path, ...]:
@@ -71,6 +76,14 @@ TLS = Server(
     ipquery_command(*_ONE, "--config", "{folder}/tls.toml", bind="tls:127.0.0.1:{port}"),
     tls=True,
 )
+# Made up here, so that they are the same in each process that has a part in a run.
+BENCH_KEYS = tuple(b"ipq_" + b"%043d" % number for number in range(64))
+KEYED = Server(
+    "ipquery, keys",
+    ipquery_command(*_ONE, "--config", "{folder}/keyed.toml"),
+    fields=b"X-Api-Key: %s\r\n" % BENCH_KEYS[0],
+)
+LIMITED = Server("ipquery, limit", ipquery_command(*_ONE, "--config", "{folder}/limited.toml"))
 KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "{port}"))
 OLD = Server(
     "Flask, gunicorn, gevent (the old design)",
@@ -120,6 +133,13 @@ def _connected(server: Server) -> socket.socket:
 def _write_configurations(folder: Path) -> None:
     """What some of ipquery's servers read, and the certificate that it and nginx have."""
     (folder / "logged.toml").write_text(f'[access_log]\npath = "{folder}/ipquery.access.log"\n')
+    keys = [Key(f"key-{n}", hash_of(key).hex(), _MADE) for n, key in enumerate(BENCH_KEYS)]
+    (folder / "keys.json").write_text(to_text(keys))
+    (folder / "keyed.toml").write_text(f'[guard]\nkeys = "{folder}/keys.json"\n')
+    # So much that nobody is refused.
+    (folder / "limited.toml").write_text(
+        "[guard.limit]\nrequests_per_second = 1_000_000\nburst = 1_000_000\n"
+    )
     write_certificate(folder / "tls.crt", folder / "tls.key")
     (folder / "tls.toml").write_text(
         f'[[tls.certificates]]\nchain = "{folder}/tls.crt"\nkey = "{folder}/tls.key"\n'
@@ -189,7 +209,7 @@ class Running:
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 with _connected(server) as one:
-                    one.sendall(b"GET /api/ip_query?ip=1.2.3.4 HTTP/1.1\r\nHost: x\r\n\r\n")
+                    one.sendall(b"%s%s\r\n" % (_QUESTION, server.fields))
                     if one.recv(100).startswith(b"HTTP/1.1 200"):
                         return
             except OSError:

@@ -7,11 +7,11 @@ from urllib.parse import parse_qs
 import httptools
 import pytest
 
-from loadgen.bench import losses, requests, shapes, steady, subjects
+from loadgen.bench import guards, losses, requests, shapes, steady, subjects
 from loadgen.bench.requests import Addresses
 from loadgen.bench.rounds import Contender, Row, cpu_ratio, ratio
 from loadgen.bench.shapes import SHAPES, Pair, Shape
-from loadgen.peers.servers import GEOIP2, IPQUERY, KLEIN, Server
+from loadgen.peers.servers import BENCH_KEYS, GEOIP2, IPQUERY, KEYED, KLEIN, LIMITED, Server
 from loadgen.report.tally import Tally
 from loadgen.tools.bare import read_requests
 
@@ -140,13 +140,38 @@ def test_latencies_at_a_rate_are_compared_by_p99() -> None:
     assert steady.table(found)[-1] == ("ratio of p99s (at most 2)", "", "", "1.50")
 
 
+def test_guards_are_measured_beside_the_same_without() -> None:
+    chosen = guards.with_what_they_are_beside(lambda name: name == "guard: keys that differ")
+    assert [one.name for one in chosen] == [
+        "guard: none, X-Api-Key that differs", "guard: keys that differ",
+    ]  # fmt: skip
+    assert [one.server for one in chosen] == [IPQUERY, KEYED]
+    assert guards.with_what_they_are_beside(lambda name: False) == []
+    rows = [_row(one.server, [rate], one.name) for one, rate in zip(chosen, (100, 95), strict=True)]
+    rows[1].cpu = [10.5e-6]
+    head, *cells = guards.table(chosen, rows)
+    found = dict(zip(head, cells[1], strict=True))
+    assert (found["ratio"], found["CPU ratio"], found["at most"]) == ("0.95", "1.05", "1.10")
+
+
+@pytest.mark.parametrize("row", guards.ROWS, ids=lambda row: row.name)
+def test_who_needs_a_key_is_sent_one_that_it_knows(row: guards.Guarded) -> None:
+    for request in row.write(ADDRESSES):
+        assert len(Requests(request).urls) == 1
+        if row.server is KEYED:
+            assert any(request.count(key) == 1 for key in BENCH_KEYS)
+    beside = {one.name: one for one in guards.ROWS}[row.beside or row.name]
+    assert (beside.server, beside.anew) == (IPQUERY, row.anew)
+
+
 def test_every_name_stands_once() -> None:
-    names = [shape.name for shape in SHAPES]
+    names = [shape.name for shape in SHAPES] + [row.name for row in guards.ROWS]
     assert len(set(names)) == len(names)
 
 
 def test_no_two_servers_have_a_port() -> None:
     servers = {one.name: one for shape in SHAPES for one in (shape.ours, shape.peer)}
+    servers |= {one.name: one for one in (KEYED, LIMITED)}
     assert len({one.port for one in servers.values()}) == len(servers)
 
 

@@ -40,7 +40,9 @@ class Buckets:
         self._full_at: OrderedDict[int, int] = OrderedDict()
         window = -(-self._span // _SECOND)
         self._policy = f'"default";q={settings.burst};w={window}'
-        self._lines = lru_cache(_KNOWN)(self._lines_of)
+        self.take = self._make_take()
+        """Take a token from the bucket of a key: the header fields that tell what is left, as they
+        are sent; ``None`` if there is no token."""
         self.key_of = lru_cache(_KNOWN)(self._key_of)
         """Whose bucket a client's requests take from; ``None`` for one on a UNIX socket, who may
         ask as often as it likes."""
@@ -62,26 +64,29 @@ class Buckets:
         full_at = None if key is None else self._full_at.get(key)
         return 0 if full_at is None else full_at + self._interval - self._span - self._now()
 
-    def take(self, key: int | None) -> bytes | None:
-        """Take a token.
+    def _make_take(self) -> Callable[[int | None], bytes | None]:
+        # Not a method, so that what it needs is looked up once.
+        clock, interval, span, table = self._now, self._interval, self._span, self._full_at
+        full_at_of, use_again, make_room = table.get, table.move_to_end, self._make_room
+        lines = lru_cache(_KNOWN)(self._lines_of)
 
-        :returns: the header fields that tell what is left, as they are sent; ``None`` if there is
-            no token.
-        """
-        if key is None:
-            return b""
-        now, table = self._now(), self._full_at
-        before = table.get(key)
-        full_at = (now if before is None or before < now else before) + self._interval
-        left = self._span - full_at + now
-        if left < 0:
-            return None
-        table[key] = full_at
-        if before is None:
-            self._make_room(now)
-        else:
-            table.move_to_end(key)
-        return self._lines(left // self._interval)
+        def take(key: int | None) -> bytes | None:
+            if key is None:
+                return b""
+            now = clock()
+            before = full_at_of(key)
+            full_at = (now if before is None or before < now else before) + interval
+            left = span - full_at + now
+            if left < 0:
+                return None
+            table[key] = full_at
+            if before is None:
+                make_room(now)
+            else:
+                use_again(key)
+            return lines(left // interval)
+
+        return take
 
     def _limit(self, left: int) -> str:
         """What the field RateLimit tells.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.interfaces import ISSLTransport
@@ -13,6 +14,7 @@ from ipquery.serve.guard.settings import GuardSettings, usual_subject
 from ipquery.serve.http.client import Forwarding
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.guard import Gate, Refusal
+from ipquery.serve.http.repeat import Passage
 from ipquery.serve.http.reply import END_OF_HEAD, Reply
 
 Say = Callable[[bytes, Framing, str, str, Mapping[str, str]], Reply]
@@ -43,7 +45,7 @@ class WorkerGuard:
         :param now: a clock, in nanoseconds.
         """
         self.buckets = None if settings.limit is None else Buckets(settings.limit, now)
-        self.fields = frozenset() if settings.keys is None else KEY_FIELDS
+        self.looks_at_fields = settings.keys is not None
         self.keys: Keys | None = None
         """Without one of these, nobody is answered; ``None`` if none is needed."""
         if settings.keys is not None:
@@ -65,6 +67,10 @@ class WorkerGuard:
         :param client: its address; ``None`` for one on a UNIX socket.
         """
         return self._allowed is None or self._allowed.include_host(client)
+
+    def passage(self, fields: Mapping[bytes, bytes]) -> Passage | None:
+        """See :class:`~ipquery.serve.http.repeat.Passing`."""
+        return None if self.keys is None else self.keys.passage(fields)
 
     def gate(
         self, host: str | None, forwarding: Forwarding | None, transport: object = None
@@ -98,7 +104,7 @@ class _Gate:
         "_guard",
         "_host",
         "_is_certified",
-        "fields",
+        "admit",
         "watches_repeats",
     )
 
@@ -109,7 +115,6 @@ class _Gate:
         forwarding: Forwarding | None,
         is_certified: bool,
     ) -> None:
-        self.fields = guard.fields
         self._is_certified = is_certified
         buckets = guard.buckets
         # Behind a proxy each request may have another client.
@@ -121,6 +126,7 @@ class _Gate:
         self._guard = guard
         self._host = host
         self._forwarding = forwarding
+        self.admit = self._make_admit()
 
     def _client(self, framing: Framing) -> str | None:
         forwarding = self._forwarding
@@ -170,18 +176,28 @@ class _Gate:
         assert told is not None
         return told
 
-    def admit(self, data: bytes) -> bytes | None:
+    def _make_admit(self) -> Callable[[bytes], bytes | None]:
         """See :class:`~ipquery.serve.http.guard.Gate`."""
-        guard, forwarding = self._guard, self._forwarding
-        client, bucket = self._host, self._bucket
+        guard, host, forwarding, bucket = self._guard, self._host, self._forwarding, self._bucket
+        buckets = guard.buckets
+        take = None if buckets is None else buckets.take
         if forwarding is not None:
-            head = data[data.index(b"\r\n") : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
-            client = forwarding.client(self._host, forwarding.told_in(head))
-            if guard.buckets is not None:
-                bucket = guard.buckets.key_of(client)
-        if not (self._is_certified and guard.allows(client)):
-            return None
-        return b"" if guard.buckets is None else guard.buckets.take(bucket)
+            return partial(_admit_forwarded, guard, forwarding, host, self._is_certified)
+        if not (self._is_certified and guard.allows(host)):
+            return lambda data: None
+        return (lambda data: b"") if take is None else (lambda data: take(bucket))
+
+
+def _admit_forwarded(
+    guard: WorkerGuard, forwarding: Forwarding, host: str | None, is_certified: bool, data: bytes
+) -> bytes | None:
+    """The same behind a proxy, which tells the client in each request."""
+    head = data[data.index(b"\r\n") : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
+    client = forwarding.client(host, forwarding.told_in(head))
+    if not (is_certified and guard.allows(client)):
+        return None
+    buckets = guard.buckets
+    return b"" if buckets is None else buckets.take(buckets.key_of(client))
 
 
 def make_guard(

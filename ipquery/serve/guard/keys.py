@@ -17,10 +17,14 @@ from typing import Any
 import attrs
 
 from ipquery.errors import ConfigError
+from ipquery.serve.http.repeat import Passage
 
 # By this a key that lies around can be told for what it is.
 _PREFIX = "ipq_"
 _KEY_BYTES = 32
+
+# Of values that were admitted, a worker keeps so many of each field, 1 MB at most.
+_MOST_KEPT, _LONGEST_KEPT = 4096, 128
 
 _VERSION = 1
 _MOST_KEYS = 100_000
@@ -125,19 +129,48 @@ class Keys:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._hashes = frozenset(bytes.fromhex(key.sha256) for key in keys)
+        self._admitted: dict[bytes, set[bytes]] = {field: set() for field in KEY_FIELDS}
 
     def admit(self, fields: Mapping[bytes, bytes]) -> bool:
         """Whether a request has one of the keys.
 
         :param fields: its header fields, names in lower case.
         """
-        return any(hash_of(key) in self._hashes for key in _given(fields))
+        found = self._admitting(fields)
+        for field in found:
+            self._keep(fields[field], self._admitted[field])
+        return bool(found)
+
+    def _admitting(self, fields: Mapping[bytes, bytes]) -> list[bytes]:
+        """The fields that have a key by which requests are answered."""
+        return [field for field, key in _given(fields) if hash_of(key) in self._hashes]
+
+    def _keep(self, value: bytes, values: set[bytes]) -> None:
+        if len(value) <= _LONGEST_KEPT:
+            if len(values) >= _MOST_KEPT:
+                values.clear()
+            values.add(value)
+
+    def passage(self, fields: Mapping[bytes, bytes]) -> Passage | None:
+        """In which field the key of a request comes, and values that were admitted in it.
+
+        To look for one of these in a set is faster than to hash it by SHA-256, and is no
+        comparison either that takes longer the more of a key is right: a set looks for a hash
+        (SipHash, with a secret of the process), and compares values where all of its 64 bits are
+        the same.
+
+        :param fields: its header fields, names in lower case.
+        :returns: ``None`` if it has no key, or several, of which one would be compared as text.
+        """
+        found = self._admitting(fields)
+        return Passage(found[0], self._admitted[found[0]]) if len(found) == 1 else None
 
 
-def _given(fields: Mapping[bytes, bytes]) -> Iterator[bytes]:
+def _given(fields: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """The fields that may have a key, and what would be it."""
     # Where a proxy wants an Authorization of its own, the key comes in the other one.
     bearer = _BEARER.fullmatch(fields.get(b"authorization", b""))
     if bearer is not None:
-        yield bearer[1]
+        yield b"authorization", bearer[1]
     if b"x-api-key" in fields:
-        yield fields[b"x-api-key"]
+        yield b"x-api-key", fields[b"x-api-key"]

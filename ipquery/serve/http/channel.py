@@ -124,12 +124,14 @@ class Channel(Protocol):
         "_read_plain",
         "_repeat",
         "_requests_left",
+        "_ungated",
         "_write",
     )
 
     transport: Transport
     _outgoing: Outgoing
     _fast_way: FastWay
+    _ungated: FastWay
 
     def __init__(self, site: "ApiSite", overloaded: bool, answered: int = 0) -> None:
         """
@@ -140,7 +142,8 @@ class Channel(Protocol):
         # What lives as long as the worker
         self.site = self.factory = site
         if site.fast_way is not None:
-            self._fast_way = site.fast_way
+            # The one that knows the head of answers, and what answers: the same, or a gate before.
+            self._ungated = self._fast_way = site.fast_way
         self._read_plain = site.plain.read
         self._access_log = site.access_log
         self._counts = site.counts
@@ -224,7 +227,7 @@ class Channel(Protocol):
             return
         site = self.site
         self._gate = gate
-        self._lessons = Lessons(site.limits, gate.fields)
+        self._lessons = Lessons(site.limits, site.guard)
         self._incoming.forget()
         self._incoming = Incoming(site.limits, self._begin_guarded)
         if site.fast_way is not None:
@@ -237,7 +240,7 @@ class Channel(Protocol):
             # one would take 2 % of a busy worker's time.
             found = self._repeat(data)
             if found is not None:
-                self._write(self._fast_way.head + found)
+                self._write(self._ungated.head + found)
                 # All that counting costs here is a comparison: these are counted once a second,
                 # by what is left, and one of 256 is looked at.
                 left = self._requests_left = self._requests_left - 1
@@ -346,7 +349,7 @@ class Channel(Protocol):
             self._repeat, self._due_left = self._repeat_looked_at, max(left - 1, 0)
             return
         assert kind is not None
-        sent = len(self._fast_way.head) + len(found)
+        sent = len(self._ungated.head) + len(found)
         kind.tally.measure(self._now() - begun, len(data), sent, ONE_OF_REPEATS)
         self._begun, self._due_left = None, max(left - ONE_OF_REPEATS, 0)
 
@@ -520,7 +523,7 @@ class Channel(Protocol):
         self._portion -= count * _BY_FAST_WAY
         self.count_repeats()
         self._requests_left = self._counted_left = self._requests_left - count
-        self._outgoing.write(self._fast_way.head.join([b"", *answers]))
+        self._outgoing.write(self._ungated.head.join([b"", *answers]))
         self._note_repeats(asked, answers)
         tally = kind.tally
         tally.answered += count

@@ -19,6 +19,7 @@ from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import FastWay, Find, Spot
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.refused import Refused
+from ipquery.serve.http.repeat import Passing
 from ipquery.serve.http.reply import (
     Reply,
     after_date,
@@ -42,12 +43,8 @@ class Refusal:
 class Gate(Protocol):
     """What the requests of one connection have to pass."""
 
-    fields: frozenset[bytes]
-    """Header fields, in lower case, on whose values it depends whether one does, as far as
-    :meth:`admit` doesn't look at them."""
-
     watches_repeats: bool
-    """Whether a request may be refused that has the same :attr:`fields` as one that wasn't."""
+    """Whether a request may be refused that passes by its header fields."""
 
     def refuse(self, method: bytes, target: bytes, framing: Framing) -> Refusal | None:
         """Why a request isn't answered; ``None`` if it may be. That changes nothing."""
@@ -59,18 +56,15 @@ class Gate(Protocol):
         """
 
     def admit(self, data: bytes) -> bytes | None:
-        """The same of a plain request with the same :attr:`fields` as one that was answered.
+        """The same of a plain request that passes by its header fields, if that is needed.
 
         :param data: the whole request, as it came.
         :returns: see :meth:`take`; ``None`` if it isn't answered.
         """
 
 
-class Guard(Protocol):
+class Guard(Passing, Protocol):
     """Whom a worker answers."""
-
-    fields: frozenset[bytes]
-    """Those of all gates."""
 
     needs_transport: bool
     """Whether the address of a connection's peer isn't enough to know its gate."""

@@ -10,7 +10,9 @@ repeat accepts, the parser and the fast way would take for the same; property te
 that.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import methodcaller
+from typing import NamedTuple, Protocol
 
 from ipquery.serve.http.fast import FastWay, Find, Kind, Spot, nothing
 from ipquery.serve.http.framing import Framing
@@ -32,16 +34,38 @@ _LONGEST_HEAD = 4096
 _VAIN_LESSONS, _NEXT_LESSON = 8, 64
 
 
+class Passage(NamedTuple):
+    """By what a request passes a guard that looks at its header fields."""
+
+    field: bytes
+    """The name of one of them, in lower case."""
+    values: Collection[bytes]
+    """Values of it by which requests pass, whatever other fields say; not all need be here."""
+
+
+class Passing(Protocol):
+    """What a guard is to those who learn."""
+
+    looks_at_fields: bool
+    """Whether requests pass by their header fields only."""
+
+    def passage(self, fields: Mapping[bytes, bytes]) -> Passage | None:
+        """By what a request passes; ``None`` if that can't be told by one of its fields.
+
+        :param fields: its header fields, names in lower case.
+        """
+
+
 class Lessons:
     """What the requests of one connection, or those that come first, have in common."""
 
-    __slots__ = ("_answered", "_before", "_decisive", "_limits", "_vain", "kind", "varying")
+    __slots__ = ("_answered", "_before", "_guard", "_limits", "_vain", "kind", "varying")
 
-    def __init__(self, limits: HttpLimits, decisive: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, limits: HttpLimits, guard: Passing | None = None) -> None:
         """
-        :param decisive: header fields, in lower case, whose values decide besides those of a kind.
+        :param guard: what requests have to pass.
         """
-        self._decisive = decisive
+        self._guard = guard if guard is not None and guard.looks_at_fields else None
         self.varying: frozenset[bytes] = frozenset()
         """Names of the fields whose values the last repeat doesn't look at, in lower case."""
         self.kind: Kind | None = None
@@ -83,20 +107,40 @@ class Lessons:
         # What has only had misses isn't known yet: of repeats, few are looked at.
         if spot is None or not spot.kind.tally.is_known:
             return nothing
-        before, self._before = self._before, framing.lines
+        before, self._before = self._before.split(b"\r\n"), framing.lines
         lines = framing.lines.split(b"\r\n")
+        known: dict[int, Collection[bytes]] = {}
+        if self._guard is not None:
+            passage = self._guard.passage(framing.fields)
+            places = [] if passage is None else _places(lines, passage.field)
+            if passage is None or len(places) != 1:
+                return nothing
+            (place,) = places
+            # Whatever it was before, it varies.
+            if len(before) == len(lines):
+                before[place] = lines[place]
+            known[place] = passage.values
         self.kind = spot.kind
-        varying = _varying(before.split(b"\r\n"), lines, spot.kind.fields | self._decisive)
+        varying = _varying(before, lines, spot.kind.fields) | known.keys()
         self.varying = frozenset(lines[place].partition(b":")[0].lower() for place in varying)
         start = b"%b %b" % (method, target)
         most = limits.header_bytes + LINE_END_BYTES
         if body:
-            return _posted(start, lines, varying, body, spot, most)
+            return _posted(start, lines, varying, known, body, spot, most)
         at = len(method) + 1
         begin, rest = start[: at + spot.begin], start[at + spot.end :]
         if not varying:
             return _same(begin, rest + framing.lines, spot.kind)
-        return _with_varying(begin, rest, _pieces(lines, varying), spot.kind, most)
+        values = [known.get(place) for place in sorted(varying)]
+        return _with_varying(begin, rest, _pieces(lines, varying), values, spot.kind, most)
+
+
+def _places(lines: Sequence[bytes], field: bytes) -> list[int]:
+    """Which lines are of a header field.
+
+    :param field: its name, in lower case.
+    """
+    return [at for at, line in enumerate(lines) if line.partition(b":")[0].lower() == field]
 
 
 def _varying(before: Sequence[bytes], lines: Sequence[bytes], fields: frozenset[bytes]) -> set[int]:
@@ -143,15 +187,42 @@ def _same(start: bytes, tail: bytes, kind: Kind) -> Repeat:
     return repeat
 
 
+# What may stand around a value (RFC 9110 section 5.6.3).
+_BLANKS = b" \t"
+
+# What is in a value that is in none. (Not a function of Python's: those take longer to call.)
+_wrong_bytes = methodcaller("translate", None, VALUE_BYTES)
+
+
+def _wrong(known: Collection[bytes] | None) -> Callable[[bytes], object]:
+    """What tells whether a field's value, which varies, isn't what it has to be.
+
+    :param known: all that it may be; ``None`` for whatever may be a value.
+    """
+    return _wrong_bytes if known is None else lambda value: value.strip(_BLANKS) not in known
+
+
 def _with_varying(
-    start: bytes, rest: bytes, pieces: Sequence[bytes], kind: Kind, most: int
+    start: bytes,
+    rest: bytes,
+    pieces: Sequence[bytes],
+    values: Sequence[Collection[bytes] | None],
+    kind: Kind,
+    most: int,
 ) -> Repeat:
-    """:param rest: of the target, behind the address."""
+    """
+    :param rest: of the target, behind the address.
+    :param values: what may stand between each two pieces; ``None`` for any value.
+    """
     first, *others = pieces
     first = rest + first
     at, tail, skipped = len(start), others[-1], len(rest)
     if len(others) == 1:
+        (known,) = values
+        if known is not None:
+            return _with_one_of(start, first, tail, known, kind, most + skipped)
         return _with_one_varying(start, first, tail, kind, most + skipped)
+    steps = list(zip(others, map(_wrong, values), strict=True))
 
     def repeat(data: bytes) -> bytes | None:
         if not (data.startswith(start) and data.endswith(tail)):
@@ -160,9 +231,9 @@ def _with_varying(
         if end < 0 or len(data) - end - skipped > most:
             return None
         place = end + len(first)
-        for piece in others:
+        for piece, is_wrong in steps:
             stop = data.find(b"\r\n", place)
-            if data[place:stop].translate(None, VALUE_BYTES) or not data.startswith(piece, stop):
+            if is_wrong(data[place:stop]) or not data.startswith(piece, stop):
                 return None
             place = stop + len(piece)
         return kind.find(data[at:end]) if place == len(data) else None
@@ -192,8 +263,34 @@ def _with_one_varying(start: bytes, first: bytes, tail: bytes, kind: Kind, most:
     return repeat
 
 
+def _with_one_of(
+    start: bytes, first: bytes, tail: bytes, known: Collection[bytes], kind: Kind, most: int
+) -> Repeat:
+    """The same where the value has to be one of some."""
+    at, first_bytes, tail_at = len(start), len(first), -len(tail)
+    least = first_bytes - tail_at
+
+    def repeat(data: bytes) -> bytes | None:
+        if not (data.startswith(start) and data.endswith(tail)):
+            return None
+        end = data.find(first, at)
+        if end < 0 or not least <= len(data) - end <= most:
+            return None
+        if data[end + first_bytes : tail_at].strip(_BLANKS) not in known:
+            return None
+        return kind.find(data[at:end])
+
+    return repeat
+
+
 def _posted(
-    line: bytes, lines: Sequence[bytes], varying: set[int], body: bytes, spot: Spot, most: int
+    line: bytes,
+    lines: Sequence[bytes],
+    varying: set[int],
+    known: Mapping[int, Collection[bytes]],
+    body: bytes,
+    spot: Spot,
+    most: int,
 ) -> Repeat:
     """With a body, Content-Length varies, too."""
     length_at = next(
@@ -204,19 +301,22 @@ def _posted(
     opening, closing = body[: spot.begin], body[spot.end :]
     others[-1] += opening
     places = sorted(varying | {length_at})
-    steps = [(piece, places[at] == length_at) for at, piece in enumerate(others)]
+    steps = [
+        (piece, place == length_at, _wrong(known.get(place)))
+        for piece, place in zip(others, places, strict=True)
+    ]
     at, head_at, opened, closed, kind = len(start), len(line), len(opening), len(closing), spot.kind
 
     def repeat(data: bytes) -> bytes | None:
         if not (data.startswith(start) and data.endswith(closing)):
             return None
         place, length = at, b""
-        for piece, is_length in steps:
+        for piece, is_length, is_wrong in steps:
             stop = data.find(b"\r\n", place)
             value = data[place:stop]
             if is_length:
                 length = value
-            elif value.translate(None, VALUE_BYTES):
+            elif is_wrong(value):
                 return None
             if not data.startswith(piece, stop):
                 return None

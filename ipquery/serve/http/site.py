@@ -102,7 +102,7 @@ class ApiSite(Site):
         self._forwarding = forwarding
         # Of requests that come first on a connection: what tells the next like the last one, and
         # whether it closes the connection, too.
-        self._lessons = Lessons(limits, guard.fields if guard is not None else frozenset())
+        self._lessons = Lessons(limits, guard)
         self._repeat: Repeat = nothing
         self._repeat_is_last = False
         self._repeat_tally = Tally()

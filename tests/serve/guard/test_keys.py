@@ -1,6 +1,7 @@
 """API keys: whose requests are answered, and what a file of them may be."""
 
 import gc
+import itertools
 import json
 import stat
 import threading
@@ -162,6 +163,35 @@ def test_keys_are_never_logged(name: str) -> None:
     assert len(file.lines) == 4
     assert not any(key in line for line in file.lines for key in (KEY, STRANGE))
     assert hash_of(KEY.encode()).hex() not in repr(GUARD)
+
+
+def test_what_is_kept_of_keys_that_came_is_bounded() -> None:
+    keys = Keys([entry("one", KEY)])
+
+    def kept(scheme: str, blanks: int) -> tuple[int, int]:
+        fields = {b"authorization": f"{scheme}{' ' * blanks}{KEY}".encode()}
+        assert keys.admit(fields)
+        passage = keys.passage(fields)
+        assert passage is not None
+        return max(map(len, passage.values), default=0), len(passage.values)
+
+    schemes = ["".join(one) for one in itertools.product(*zip("bearer", "BEARER", strict=True))]
+    most = [kept(scheme, blanks) for scheme in schemes for blanks in range(1, 100)]
+    assert len(most) > 4096
+    assert max(most) < (200, 0)
+    assert max(count for _, count in most) <= 4096
+
+
+def test_of_two_keys_neither_is_learnt_from() -> None:
+    """It would be compared as text with what comes next."""
+    keys = Keys([entry("one", KEY), entry("other", OTHER)])
+    fields = {b"x-api-key": KEY.encode(), b"authorization": f"Bearer {OTHER}".encode()}
+    assert keys.admit(fields)
+    assert keys.passage(fields) is None
+    fields[b"authorization"] = b"Basic eDp5"
+    passage = keys.passage(fields)
+    assert passage is not None
+    assert passage.field == b"x-api-key"
 
 
 # Files

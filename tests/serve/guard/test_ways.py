@@ -13,8 +13,11 @@ from tests.serve.http.logged import MemoryFile, memory_log
 from tests.serve.strategies import requests, series, streams
 
 PROXY = "10.0.0.1"
-KEY = make_key()
-KEYS = to_text([Key("one", hash_of(KEY.encode()).hex(), "2026-11-29T08:00:00Z")])
+KEY, OTHER = make_key(), make_key()
+KEYS = to_text(
+    Key(name, hash_of(key.encode()).hex(), "2026-11-29T08:00:00Z")
+    for name, key in (("one", KEY), ("other", OTHER))
+)
 GUARDS = st.builds(
     GuardSettings,
     allow=st.sampled_from(((), ("10.0.0.0/8",), ("192.0.2.7",))),
@@ -24,11 +27,12 @@ GUARDS = st.builds(
 PEERS = st.sampled_from((PROXY, INSIDE, OUTSIDE, "-", "2001:db8::7"))
 
 _CLIENTS = (INSIDE, OUTSIDE, f"{OUTSIDE}, {INSIDE}", f"{INSIDE}, {OUTSIDE}", "x", "")
-_GIVEN = (KEY, KEY, KEY, KEY[:-1], "", "x")
+_GIVEN = (KEY, KEY, f"{OTHER} ", OTHER, KEY[:-1], "", "x")
 _FIELDS = st.one_of(
     st.sampled_from(_CLIENTS).map("X-Forwarded-For: {}".format),
     st.sampled_from(_GIVEN).map("Authorization: Bearer {}".format),
     st.sampled_from(_GIVEN).map("x-api-KEY: {}".format),
+    st.sampled_from(("1", "2")).map("X-Request-Id: {}".format),
 )
 
 
@@ -38,9 +42,10 @@ def calls(draw: st.DrawFn) -> list[bytes]:
     target = draw(st.sampled_from(("/api/ip_query?ip=1.2.3.4", "/v1/ip/1.2.3.4", "/healthz", "/")))
     method = draw(st.sampled_from(("GET", "GET", "HEAD", "OPTIONS")))
     usual = draw(st.sampled_from(((), (f"Authorization: Bearer {KEY}",))))
+    by_turns = [[f"X-Api-Key: {key}"] for key in (KEY, OTHER)]
     sent = []
     for _ in range(draw(st.integers(1, 6))):
-        fields = draw(st.just(usual) | st.lists(_FIELDS, max_size=2))
+        fields = draw(st.just(usual) | st.sampled_from(by_turns) | st.lists(_FIELDS, max_size=2))
         sent.append(get(target, *fields, method=method))
     batch = post(b"1.2.3.4\n", "Content-Type: text/plain", target="/v1/batch")
     return sent + draw(st.lists(requests() | st.just(batch), max_size=2))
