@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from ipquery.data.snapshot import Snapshot
 from ipquery.metrics import DROPPED, LIMITS
 from ipquery.serve.alone import Alone
-from ipquery.serve.api.admin import figures_alone, without_figures
+from ipquery.serve.api.admin import some
 from ipquery.serve.api.app import Api, Readiness, refusal_of, route_of
 from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.documents import make_documents
@@ -22,6 +22,7 @@ from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.refusals import OPEN_PATHS, Refusals
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.api.where import Where
 from ipquery.serve.guard.guard import make_guard
 from ipquery.serve.guard.keys import Keys
 from ipquery.serve.http.access_log import AccessLog, LogFile, in_a_thread
@@ -90,12 +91,13 @@ class HttpService(Service):
             self._resolver,
             self._readiness,
             self._v1,
-            make_documents(settings.page),
-            lookups,
-            Figures(ask_figures, time.monotonic),
+            lookups=lookups,
+            figures=Figures(ask_figures, time.monotonic),
         )
-        self._api = make_api(tells_details=not admin_endpoints)
-        routes = self._api.app.resource()
+        where = Where.CALLERS if admin_endpoints else Where.EVERYBODY
+        self._api = make_api(
+            documents=make_documents(settings.page, where), tells_details=not admin_endpoints
+        )
         guard = self._guard = make_guard(
             settings.guard, Refusals(self._v1.cors_headers).say, OPEN_PATHS
         )
@@ -109,7 +111,7 @@ class HttpService(Service):
             "refusal_of": refusal_of,
         }
         self._site = (ApiSite if guard is None else GuardedSite)(
-            without_figures(routes) if admin_endpoints else routes,
+            some(self._api.app.resource(), where),
             fast_way=self._lane,
             begin_exchange=Batches(
                 self._v1, settings.api.batch_addresses, counts=self.counts, lookups=lookups
@@ -120,9 +122,10 @@ class HttpService(Service):
         self._entered = [(self._site, endpoints)]
         if admin_endpoints:
             # Klein keeps only a weak reference to what its routes are bound to.
-            self._admin_api = make_api()
+            where = Where.OPERATORS
+            self._admin_api = make_api(documents=make_documents(settings.page, where))
             # No guard, as nothing is there for callers.
-            admin_site = ApiSite(figures_alone(self._admin_api.app.resource()), **shared)
+            admin_site = ApiSite(some(self._admin_api.app.resource(), where), **shared)
             self._entered.append((admin_site, admin_endpoints))
         self._aim_lane()
         self._log_dropped = 0

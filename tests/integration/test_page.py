@@ -389,6 +389,30 @@ def test_figures_of_the_node_are_shown_while_somebody_looks(visiting: Visit) -> 
         assert _asked_for_figures(visiting) == before
 
 
+def test_where_there_are_no_figures_nobody_is_asked_for_them(
+    chromium: Browser, browser_thread: Executor, tmp_path: Path, default_path: Path
+) -> None:
+    """They are at another address. Visits end with nothing to complain about."""
+
+    def look(origin: str) -> Visit:
+        with visit(chromium, origin) as visiting:
+            page = visiting.page
+            page.goto(f"{origin}/")
+            page.wait_for_selector("#sources li")
+            assert page.get_by_text("Live figures").count() == 0
+            page.get_by_label("Language").select_option("zh")
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            assert _look_up(page, "1.2.3.4") == "已查询 1.2.3.4。"
+            return visiting
+
+    arguments = ("--db", default_path, "-w", "1", "-b", f"admin:unix:{tmp_path}/admin.sock")
+    with Daemon(tmp_path, *arguments) as running:
+        origin = f"http://127.0.0.1:{running.wait_until_up().port}"
+        visiting = browser_thread.submit(look, origin).result()
+    assert visiting.complaints == []
+    assert _asked_for_figures(visiting) == 0
+
+
 def test_figures_may_be_out_of_reach(visiting: Visit) -> None:
     page = visiting.page
     page.wait_for_selector("#sources li")

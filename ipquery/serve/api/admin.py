@@ -1,16 +1,11 @@
 """What is told to those who run the service, where they have an address of their own."""
 
-from collections.abc import Callable
-
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 
-from ipquery.serve.api import contract, metrics, status
 from ipquery.serve.api.app import refusal_of
+from ipquery.serve.api.where import Where
 from ipquery.serve.http.request import path_of, send
-
-_FIGURES = frozenset(path.encode() for path in (metrics.PATH, status.PATH))
-_HEALTH = frozenset(path.encode() for path in (contract.HEALTH_PATH, contract.READY_PATH))
 
 
 class _Some(Resource):
@@ -18,25 +13,20 @@ class _Some(Resource):
 
     isLeaf = True
 
-    def __init__(self, resource: IResource, has: Callable[[bytes], bool]) -> None:
+    def __init__(self, resource: IResource, where: Where) -> None:
         super().__init__()
         self._resource = resource
-        self._has = has
+        self._where = where
 
     def render(self, request: IRequest) -> int | bytes:
         """Answer a request."""
         path = path_of(request)
-        if self._has(path):
+        if self._where.has(path.decode("latin-1")):
             rendered: int | bytes = self._resource.render(request)
             return rendered
         return send(request, refusal_of(path, 404))
 
 
-def without_figures(resource: IResource) -> IResource:
-    """The routes without those that tell figures."""
-    return _Some(resource, lambda path: path not in _FIGURES)
-
-
-def figures_alone(resource: IResource) -> IResource:
-    """Those that tell figures, and the health checks."""
-    return _Some(resource, (_FIGURES | _HEALTH).__contains__)
+def some(resource: IResource, where: Where) -> IResource:
+    """The routes that are at an address."""
+    return resource if where is Where.EVERYBODY else _Some(resource, where)

@@ -11,6 +11,7 @@ from ipquery.serve.api.negotiation import is_unchanged
 from ipquery.serve.api.openapi import openapi, to_json
 from ipquery.serve.api.openapi_schemas import REFERENCE_PATH
 from ipquery.serve.api.reference import reference
+from ipquery.serve.api.where import Where
 from ipquery.serve.http.reply import JSON, Reply
 
 
@@ -42,16 +43,17 @@ class Documents:
 
 
 @functools.cache
-def make_documents(with_page: bool) -> Documents:
+def make_documents(with_page: bool, where: Where = Where.EVERYBODY) -> Documents:
     """Make them.
 
     :param with_page: whether there is something for people.
+    :param where: at which address.
     """
-    described = openapi(with_page)
+    described = openapi(with_page, where)
     people = {}
-    if with_page:
+    if with_page and where is not Where.OPERATORS:
         people[REFERENCE_PATH] = reference(described).encode(), page.HTML
-        people.update(page.read_files())
+        people.update(page.read_files(where is Where.EVERYBODY))
     return Documents(
         _document(to_json(described), JSON),
         {path: _document(*one, page.HEADERS) for path, one in people.items()},

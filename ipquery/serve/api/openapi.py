@@ -14,11 +14,19 @@ from ipquery.serve.api import batch, contract, databases, metrics, v1
 from ipquery.serve.api import status as node_status
 from ipquery.serve.api.batch_forms import ARRAYS, CSV, JSON, NDJSON
 from ipquery.serve.api.negotiation import Media
-from ipquery.serve.api.openapi_schemas import ADDRESS, REFERENCE_PATH, Json, leaves, schemas
+from ipquery.serve.api.openapi_schemas import (
+    ADDRESS,
+    OPENAPI_PATH,
+    REFERENCE_PATH,
+    Json,
+    leaves,
+    schemas,
+)
 from ipquery.serve.api.problems import KINDS, PROBLEM_JSON
 from ipquery.serve.api.selection import MEMBERS, SOURCED
+from ipquery.serve.api.where import Where
 
-PATH = "/openapi.json"
+PATH = OPENAPI_PATH
 
 EXPLANATIONS: Mapping[str, str] = {
     "not-an-address": "what stands where the address should isn't one",
@@ -71,29 +79,32 @@ _REFUSALS = {
 }
 
 
-def openapi(with_page: bool) -> Json:
+def openapi(with_page: bool, where: Where = Where.EVERYBODY) -> Json:
     """The document.
 
     :param with_page: whether there is the page, and the reference.
+    :param where: the address that it describes.
     """
+    every = {**_v1_paths(), **_contract_paths(), **_node_paths(with_page)}
+    paths = {path: operations for path, operations in every.items() if where.has(path)}
+    used = {tag for path in paths.values() for one in path.values() for tag in one["tags"]}
+    summary, description = _ABOUT[where is Where.OPERATORS]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "ipquery",
             # Of the API, which only grows; not of the program.
             "version": "1",
-            "summary": "Where is this IP address, and whose is it?",
-            "description": _ABOUT,
+            "summary": summary,
+            "description": description,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         # Where the document is, also behind a proxy's prefix.
         "servers": [{"url": "."}],
         "tags": [
-            {"name": "v1", "description": "Objects"},
-            {"name": "array", "description": "The array, for callers of the old service"},
-            {"name": "node", "description": "This node, and what describes it"},
+            {"name": name, "description": text} for name, text in _TAGS.items() if name in used
         ],
-        "paths": {**_v1_paths(), **_contract_paths(), **_node_paths(with_page)},
+        "paths": paths,
         "components": {
             "schemas": schemas(),
             "responses": {_response_name(one): _refused(text) for one, text in _REFUSALS.items()},
@@ -109,14 +120,32 @@ def openapi(with_page: bool) -> Json:
     }
 
 
-_ABOUT = """\
-Every address has an object; what isn't known of it is ``null``. Answers may be kept for as long \
-as ``Cache-Control`` says, and for the whole ``network`` that they name. HEAD is answered wherever \
-GET is, and OPTIONS under ``/v1``.
+_TAGS = {
+    "v1": "Objects",
+    "array": "The array, for callers of the old service",
+    "node": "This node, and what describes it",
+}
+
+_ERRORS = """\
+HEAD is answered wherever GET is, and OPTIONS under ``/v1``.
 
 What can't be answered under ``/v1`` is told as a problem (RFC 9457); the other routes say \
 ``{"message": …}``, and so does whatever is wrong with HTTP itself, before anybody knows what is \
 asked for: 400, 408, 413, 414, 417, 431, 501, 503 and 505."""
+
+# For callers, and for those who run the service: what it is in a line, and more.
+_ABOUT = (
+    (
+        "Where is this IP address, and whose is it?",
+        "Every address has an object; what isn't known of it is ``null``. Answers may be kept for "
+        "as long as ``Cache-Control`` says, and for the whole ``network`` that they name. "
+        + _ERRORS,
+    ),
+    (
+        "How is this node doing?",
+        "This address is for those who run the service; callers have another one. " + _ERRORS,
+    ),
+)
 
 
 def _sentence(text: str) -> str:

@@ -8,6 +8,7 @@ from ipquery.serve.api.problems import KINDS
 from ipquery.serve.api.selection import MEMBERS, NESTED
 from ipquery.special import V4_BLOCKS, V6_BLOCKS
 
+OPENAPI_PATH = "/openapi.json"
 REFERENCE_PATH = "/docs"
 ADDRESS = "123.12.23.45"
 """What examples ask for."""

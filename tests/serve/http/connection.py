@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from ipquery.serve.api.admin import some
 from ipquery.serve.api.app import Api, Readiness, refusal_of, route_of
 from ipquery.serve.api.batch import Batches
 from ipquery.serve.api.documents import make_documents
@@ -31,6 +32,7 @@ from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.refusals import OPEN_PATHS, Refusals
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.api.where import Where
 from ipquery.serve.guard.guard import make_guard
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.access_log import AccessLog
@@ -242,6 +244,7 @@ class Server:
         begin_exchange: Begin | None = None,
         page: bool = True,
         guard: GuardSettings = GuardSettings(),
+        where: Where = Where.EVERYBODY,
     ) -> None:
         """:param resolver: asks others about addresses without a record; by default, nobody."""
         self.clock = TurningClock()
@@ -249,7 +252,7 @@ class Server:
         self.readiness = Readiness(None)
         snapshot = sample()
         self.v1 = V1(snapshot, api, resolver is None, self.clock.seconds, not guard.is_exclusive)
-        documents = make_documents(page)
+        documents = make_documents(page, where)
         # Klein keeps only a weak reference to what its routes are bound to.
         self.counts = Counts()
         self.lookups = lookups = Lookups(self.v1, self.counts)
@@ -264,14 +267,14 @@ class Server:
             self.figures,
         )
         self.lane = None
-        if express and resource is None:
+        if express and resource is None and where is not Where.OPERATORS:
             missing = without_record(snapshot.answer_number) if resolver is None else nothing
             self.lane = Lane(self.v1, snapshot.finder(carrying), missing, lookups)
         made = self.guard = make_guard(
             guard, Refusals(self.v1.cors_headers).say, OPEN_PATHS, self._nanoseconds
         )
         self.site = (ApiSite if made is None else GuardedSite)(
-            resource or self.api.app.resource(),
+            resource or some(self.api.app.resource(), where),
             limits,
             self.clock,
             log,

@@ -4,6 +4,7 @@ What it knows it asks of the API beside it. It takes nothing from elsewhere: the
 is sent with it has browsers refuse that, and whatever would be script in an answer.
 """
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 
@@ -35,10 +36,21 @@ HEADERS: Mapping[str, str] = {
 """Of every answer that a browser may show."""
 
 
-def read_files() -> Mapping[str, tuple[bytes, bytes]]:
-    """The files by path: their content, and of what type it is."""
-    return {
+# The part of the page that asks for the node's figures.
+_NODE = re.compile(rb'<section aria-labelledby="node-title">.*?</section>\n', re.DOTALL)
+
+
+def read_files(with_figures: bool = True) -> Mapping[str, tuple[bytes, bytes]]:
+    """The files by path: their content, and of what type it is.
+
+    :param with_figures: whether figures of the node are told where the page is.
+    """
+    found = {
         PATH if file.name == _INDEX else FILES_PATH + file.name: (file.read_bytes(), _TYPES[ending])
         for file in files(__package__).iterdir()
         if (ending := file.name.rpartition(".")[2]) in _TYPES
     }
+    if not with_figures:
+        html, kind = found[PATH]
+        found[PATH] = _NODE.sub(b"", html), kind
+    return found

@@ -378,7 +378,7 @@ let figures = null;
 let watch = null;
 
 function startOrStop() {
-  const isWanted = part("node").open && document.visibilityState === "visible";
+  const isWanted = part("node")?.open && document.visibilityState === "visible";
   if (!isWanted) watch = null;
   else if (!watch) keepAsking(watch = {});
 }
@@ -440,7 +440,8 @@ part("many").addEventListener("submit", (event) => {
   event.preventDefault();
   lookAllUp(part("text").value);
 });
-part("node").addEventListener("toggle", startOrStop);
+// It isn't there where figures are told at another address.
+part("node")?.addEventListener("toggle", startOrStop);
 document.addEventListener("visibilitychange", startOrStop);
 part("filter").addEventListener("input", draw);
 part("csv").addEventListener("click", () => download("ipquery.csv", "text/csv", toCsv()));
