@@ -400,9 +400,10 @@ def test_where_there_are_no_figures_nobody_is_asked_for_them(
             page.goto(f"{origin}/")
             page.wait_for_selector("#sources li")
             assert page.get_by_text("Live figures").count() == 0
-            page.get_by_label("Language").select_option("zh")
             page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-            assert _look_up(page, "1.2.3.4") == "已查询 1.2.3.4。"
+            assert _look_up(page, "1.2.3.4") == "1.2.3.4 looked up."
+            page.get_by_label("Language").select_option("zh")
+            page.wait_for_selector("text=数据库")
             return visiting
 
     arguments = ("--db", default_path, "-w", "1", "-b", f"admin:unix:{tmp_path}/admin.sock")

@@ -660,7 +660,9 @@ class Channel(Protocol):
         if incoming.exchange is not None:
             reply = incoming.take_exchange().refusal(reply)
         outgoing.reply(reply, self.site.date_header, with_body=not incoming.is_head)
-        self.site.note_refusal(self._client, reply)
+        known = self._access_log is not None and incoming.knows_head
+        client = self._client_of(incoming.head_framing) if known else self._client
+        self.site.note_refusal(client, reply)
         self.site.count_refusal(reply, self._limit_hit(reply.status))
         self._close_lingering()
 

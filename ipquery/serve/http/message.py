@@ -114,6 +114,10 @@ class Incoming:
     continue_due = False
     """Whether the client waits for 100 before it sends the body."""
 
+    knows_head = False
+    """Whether the header of the message that the last :meth:`feed` parsed is complete, and says what
+    it says without ambiguity."""
+
     begun = 0
     """How many messages have begun on this connection."""
     method = b""
@@ -174,6 +178,8 @@ class Incoming:
             understood.
         """
         self.is_complete = False
+        if not self._in_message:
+            self.knows_head = False
         end = begin
         while end < len(data) and not self.is_complete:
             end = self._feed_once(data, end, self._next_stop(data, end))
@@ -400,6 +406,7 @@ class Incoming:
         # RFC 9112 section 9.3: close stands before keep-alive; llhttp looks
         # at keep-alive alone in HTTP/1.0.
         self._says_close = b"close" in _tokens(fields.get(b"connection", ()))
+        self.knows_head = True
         self._begin_body()
         self._part = _Part.CHUNKED if b"transfer-encoding" in fields else _Part.LENGTH
         self._part_bytes = self._silent_bytes = 0

@@ -11,8 +11,11 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.web.resource import Resource
 
 from ipquery.net.peers import parse_peers
+from ipquery.serve.guard.keys import to_text
+from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.http.client import Forwarding, Header
 from ipquery.serve.http.framing import fields_of
+from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.request import client_of
 from ipquery.serve.http.settings import ClientSettings
 from tests.examples import many
@@ -450,3 +453,56 @@ def test_the_fast_way_logs_the_same_clients(sent: list[bytes], at_once: bool, pe
     pieces = [b"".join(sent)] if at_once else sent
     client = ClientSettings(TRUSTED)
     assert logged(client, peer, pieces) == logged(client, peer, pieces, express=False)
+
+
+_BATCH = {"target": "/v1/batch"}
+_TELLS = "X-Forwarded-For: 198.51.100.1"
+_TEXT = ("Content-Type: text/plain", _TELLS)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ([post(b"1.2.3.4\n", *_TEXT, "X-Api-Key: x", **_BATCH)], 401),
+        ([post(b"x", "Content-Type: image/png", _TELLS, "X-Api-Key: x", **_BATCH)], 401),
+        ([get("/v1/batch", *_TEXT, "Content-Length: 9", method="POST")], 401),
+    ],
+    ids=["whole", "of another type", "before its body"],
+)
+def test_of_a_batch_refused_by_a_guard_the_client_is_logged(sent: list[bytes], status: int) -> None:
+    file = MemoryFile()
+    guard = GuardSettings(keys=to_text([]))
+    server = Server(log=memory_log(file), client=ClientSettings(TRUSTED), guard=guard)
+    server.connect(twisted_peer(NEAR)).send(*sent)
+    server.advance(1)
+    assert [f" {status} " in line for line in file.lines] == [True]
+    assert clients(file.lines) == ["198.51.100.1"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "limits", "status"),
+    [
+        ([post(b"x", "Content-Type: image/png", _TELLS, **_BATCH)], HttpLimits(), 415),
+        ([post(b"1.2.3.4\n", *_TEXT, **_BATCH)], HttpLimits(exchanges=0), 503),
+        ([post(b"x" * 99, _TELLS)], HttpLimits(body_bytes=9), 413),
+    ],
+    ids=["of another type", "too many at the same time", "no batch, and too large"],
+)
+def test_so_it_is_of_one_that_is_refused_once_its_head_is_there(
+    sent: list[bytes], limits: HttpLimits, status: int
+) -> None:
+    file = MemoryFile()
+    server = Server(limits, log=memory_log(file), client=ClientSettings(TRUSTED))
+    connection = server.connect(twisted_peer(NEAR))
+    connection.send(*sent)
+    server.advance(1)
+    assert [f" {status} " in line for line in file.lines] == [True]
+    assert clients(file.lines) == ["198.51.100.1"]
+
+
+def test_whom_the_request_before_was_from_says_nothing_of_the_next() -> None:
+    file = MemoryFile()
+    server = Server(log=memory_log(file), client=ClientSettings(TRUSTED))
+    server.connect(twisted_peer(NEAR)).send(query(_TELLS) + b"\r\n\r\n\x01")
+    server.advance(1)
+    assert clients(file.lines) == ["198.51.100.1", NEAR]
