@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -288,6 +289,7 @@ def answering(answer: bytes) -> Iterator[Target]:
     ("answer", "why"),
     [
         (b"HTTP/1.1 503 x\r\n\r\n", "down: answered 503"),
+        (b"HTTP/1.1 401 x\r\n\r\n", "down: 401, needs an API key"),
         (b"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\n\r\n", "down: answered 302"),
         (b"SSH-2.0\r\n", "down: answered something that isn't HTTP"),
         (b"", "down: closed without an answer"),
@@ -336,7 +338,7 @@ def test_a_node_that_drips_is_cut_off() -> None:
     seconds = iter([0.0, *range(2, 100)])
     answer = b"HTTP/1.1 200 x\r\n\r\n" + b"#" * 200_000
     with answering(answer) as target, pytest.raises(TimeoutError):
-        ask(target, lambda: next(seconds))
+        ask(target, monotonic=lambda: next(seconds))
 
 
 def test_who_is_down_is_told_and_is_an_exit_status() -> None:
@@ -346,3 +348,18 @@ def test_who_is_down_is_told_and_is_an_exit_status() -> None:
         done = CliRunner().invoke(main, ["top", "--interval", "0.5", url])
     assert done.exit_code == 1
     assert done.output.splitlines()[1].split() == ["state", "down:", "connection", "refused"]
+
+
+@pytest.mark.parametrize("given", ["", " \n", "a b", "a\r\nHost: x", "é", "x" * 2000])
+def test_what_is_no_key_is_one_line(given: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(given)
+    runs = [CliRunner().invoke(main, ["top", "--key-file", str(path)])]
+    if given.strip():
+        runs.append(CliRunner().invoke(main, ["top"], env={"IPQUERY_KEY": given}))
+    for done in runs:
+        assert done.exit_code == 1
+        assert "no API key" in done.output
+        assert done.output.count("\n") == 1
+    done = CliRunner().invoke(main, ["top", "--key-file", str(tmp_path / "none")])
+    assert done.output == f"Error: {tmp_path}/none: No such file or directory\n"

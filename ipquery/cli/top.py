@@ -9,6 +9,8 @@ import termios
 import time
 import tty
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -35,8 +37,15 @@ _LABELS, _COLUMN = 28, 26
     show_default=True,
     help="Time between two looks; workers tell what they counted once a second.",
 )
+@click.option(
+    "--key-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Has the API key that nodes with [guard] keys need, as ipquery key new told it; - for "
+    "standard input. Or give it in IPQUERY_KEY.",
+)
 @click.option("--once", is_flag=True, help="One table as plain text, after one interval.")
-def top_command(urls: tuple[str, ...], interval: float, once: bool) -> None:
+def top_command(urls: tuple[str, ...], interval: float, key_file: Path | None, once: bool) -> None:
     """Show how nodes are doing, live, from their /metrics.
 
     URL is http://HOST:PORT of a node itself, not of what stands before several;
@@ -44,12 +53,13 @@ def top_command(urls: tuple[str, ...], interval: float, once: bool) -> None:
     is no terminal, --once is meant: exit status 1 if a node is down.
     """
     # Here, so that no other command loads HTTP and TLS for it.
-    from ipquery.cli.top_node import Target, Watch
+    from ipquery.cli.top_node import Target, Watch, ask
 
+    ask_with_key = partial(ask, key=_key(key_file))
     watches = []
     for url in urls or ("http://127.0.0.1:8080",):
         try:
-            watches.append(Watch(Target.parse(url)))
+            watches.append(Watch(Target.parse(url), ask_with_key))
         except ValueError as error:
             raise click.ClickException(printable(str(error))) from None
     try:
@@ -59,6 +69,25 @@ def top_command(urls: tuple[str, ...], interval: float, once: bool) -> None:
             _live(watches, interval)
     except KeyboardInterrupt:
         return
+
+
+def _key(file: Path | None) -> str | None:
+    """The API key. It is no argument, as everybody on a machine sees those."""
+    from ipquery.cli.top_node import parse_key
+
+    whence = "IPQUERY_KEY" if file is None else str(file)
+    try:
+        if file is not None:
+            return parse_key(sys.stdin.read() if str(file) == "-" else file.read_text("ascii"))
+        given = os.environ.get(whence)
+        return parse_key(given) if given else None
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "no API key: not ASCII"
+    except ValueError as error:
+        reason = str(error)
+    raise click.ClickException(printable(f"{whence}: {reason}"))
 
 
 def _look(watches: "Sequence[Watch]") -> "list[Node]":

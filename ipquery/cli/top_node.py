@@ -47,9 +47,24 @@ class Target:
         return cls(parts.netloc, parts.hostname, port, path, is_secure)
 
 
-def ask(target: Target, monotonic: Callable[[], float] = time.monotonic) -> Scrape:
+def parse_key(text: str) -> str:
+    """An API key, as it stands in a file or a variable of the environment.
+
+    :raises ValueError: it is none.
+    """
+    key = text.strip()
+    # RFC 9110 section 5.5, without blanks: a second line would be another header field.
+    if not re.fullmatch(r"[!-~]{1,1000}", key):
+        raise ValueError("no API key: one line, of letters, digits and signs")
+    return key
+
+
+def ask(
+    target: Target, key: str | None = None, monotonic: Callable[[], float] = time.monotonic
+) -> Scrape:
     """What the node tells now. Blocks, up to about :data:`SECONDS` for each step of the way.
 
+    :param key: an API key, if one is needed.
     :raises ValueError: it answers, but not with figures; the text says with what.
     :raises OSError: it can't be reached, or its certificate isn't trusted.
     """
@@ -59,8 +74,12 @@ def ask(target: Target, monotonic: Callable[[], float] = time.monotonic) -> Scra
     connection = kind(target.host, target.port, timeout=SECONDS)
     ends = monotonic() + SECONDS
     try:
-        connection.request("GET", target.path, headers={"Accept": "text/plain"})
+        fields = {"Accept": "text/plain"} | ({} if key is None else {"X-Api-Key": key})
+        connection.request("GET", target.path, headers=fields)
         response = connection.getresponse()
+        if response.status == 401:
+            why = "needs an API key" if key is None else "not its API key"
+            raise ValueError(f"401, {why}")
         if response.status != 200:
             raise ValueError(f"answered {response.status}")
         body = b""

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from ipquery.serve.guard.key_file import add_key
 from tests.integration.daemon import TWISTD, Daemons
 from tests.integration.load import Load
 
@@ -74,3 +75,41 @@ def test_a_node_is_seen_under_load_and_on_a_terminal(daemons: Daemons, dat_path:
     status, shown = _on_a_terminal(daemon.port, b"", "rich")
     assert status == 1
     assert b"pip install 'ipquery[top]'" in shown
+
+
+def _state(*arguments: object, key: str = "", text: str | None = None) -> tuple[int, str]:
+    """How it ends, and what it says of the node."""
+    done = subprocess.run(
+        [IPQUERY, "top", "--once", "--interval", "0.5", *map(str, arguments)],
+        capture_output=True, text=True, timeout=60, check=False, input=text,
+        env={**os.environ, "IPQUERY_KEY": key},
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()[1].split(maxsplit=1)[1].strip()
+
+
+def test_it_is_told_figures_by_a_key_and_at_the_admin_address(
+    daemons: Daemons, dat_path: Path, tmp_path: Path
+) -> None:
+    keys, key_file, config = (tmp_path / name for name in ("keys.json", "key", "ipquery.toml"))
+    key = add_key(keys, "top", "2026-11-29T08:00:00Z")
+    key_file.write_text(f"{key}\n")
+    config.write_text(f'[guard]\nkeys = "{keys}"\n')
+    arguments = ("--db", dat_path, "-w", 1, "--config", config)
+    guarded = daemons.start(*arguments)
+    assert _state(f"127.0.0.1:{guarded.port}") == (1, "down: 401, needs an API key")
+    wrong = key[:-1] + ("x" if key[-1] != "x" else "y")
+    assert _state(f"127.0.0.1:{guarded.port}", key=wrong) == (1, "down: 401, not its API key")
+    for status, state in (
+        _state(f"127.0.0.1:{guarded.port}", "--key-file", key_file),
+        # What is named goes before what is in the environment.
+        _state(f"127.0.0.1:{guarded.port}", "--key-file", key_file, key=wrong),
+        _state(f"127.0.0.1:{guarded.port}", "--key-file", "-", text=key),
+        _state(f"127.0.0.1:{guarded.port}", key=key),
+    ):
+        assert (status, state.split()[0]) == (0, "up")
+    apart = daemons.start(*arguments, "-b", "admin:127.0.0.1:0")
+    admin = int(apart.wait_for_log(r"listening on admin:127\.0\.0\.1:(\d+)")[1])
+    assert _state(f"127.0.0.1:{apart.port}", key=key) == (1, "down: answered 404")
+    status, state = _state(f"127.0.0.1:{admin}")
+    assert (status, state.split()[0]) == (0, "up")

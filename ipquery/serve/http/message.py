@@ -115,8 +115,8 @@ class Incoming:
     """Whether the client waits for 100 before it sends the body."""
 
     knows_head = False
-    """Whether the header of the message that the last :meth:`feed` parsed is complete, and says what
-    it says without ambiguity."""
+    """Whether the header of the message that the last :meth:`feed` parsed is complete, and
+    unambiguous."""
 
     begun = 0
     """How many messages have begun on this connection."""
