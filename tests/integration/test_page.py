@@ -392,9 +392,10 @@ def test_figures_of_the_node_are_shown_while_somebody_looks(visiting: Visit) -> 
 def test_where_there_are_no_figures_nobody_is_asked_for_them(
     chromium: Browser, browser_thread: Executor, tmp_path: Path, default_path: Path
 ) -> None:
-    """They are at another address. Visits end with nothing to complain about."""
-
-    def look(origin: str) -> Visit:
+    """They are at another address."""
+    arguments = ("--db", default_path, "-w", "1", "-b", f"admin:unix:{tmp_path}/admin.sock")
+    with Daemon(tmp_path, *arguments) as running:
+        origin = f"http://127.0.0.1:{running.wait_until_up().port}"
         with visit(chromium, origin) as visiting:
             page = visiting.page
             page.goto(f"{origin}/")
@@ -404,12 +405,6 @@ def test_where_there_are_no_figures_nobody_is_asked_for_them(
             assert _look_up(page, "1.2.3.4") == "1.2.3.4 looked up."
             page.get_by_label("Language").select_option("zh")
             page.wait_for_selector("text=数据库")
-            return visiting
-
-    arguments = ("--db", default_path, "-w", "1", "-b", f"admin:unix:{tmp_path}/admin.sock")
-    with Daemon(tmp_path, *arguments) as running:
-        origin = f"http://127.0.0.1:{running.wait_until_up().port}"
-        visiting = browser_thread.submit(look, origin).result()
     assert visiting.complaints == []
     assert _asked_for_figures(visiting) == 0
 

@@ -12,6 +12,24 @@ RULES = CONF / "prometheus/alerts.yml"
 CASES = Path(__file__).parent / "alerts.test.yml"
 
 
+# How alerts.yml says for how many days databases may be old.
+_DAYS = "record: ipquery:database_days:most\n        expr: vector({})\n"
+
+_FRESH = """
+rule_files: [ALERTS]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'up{job="ipquery", instance="a"}', values: '1x300'}
+      - series: 'ipquery_source_timestamp_seconds{source="x", instance="a"}'
+        values: '-150000000x300'
+    alert_rule_test:
+      - {alertname: IpquerySnapshotOld, eval_time: 30m}
+      - {alertname: IpquerySnapshotOld, eval_time: 3h}
+"""
+
+
 def _promtool(*arguments: object) -> None:
     promtool = require("promtool", "prometheus")
     done = subprocess.run(
@@ -31,8 +49,18 @@ def test_every_alert_fires_and_clears(tmp_path: Path) -> None:
     # Not yet, then, and no more.
     for alert in alerts:
         assert cases.count(f"alertname: {alert}") == 3
-    (tmp_path / "alerts.yml").write_text(cases.replace("ALERTS", str(RULES)))
-    _promtool("test", "rules", tmp_path / "alerts.yml")
+    rules = tmp_path / "alerts.yml"
+    shipped = RULES.read_text()
+    assert shipped.count(_DAYS.format(0)) == 1
+    rules.write_text(shipped.replace(_DAYS.format(0), _DAYS.format(120)))
+    (tmp_path / "cases.yml").write_text(cases.replace("ALERTS", str(rules)))
+    _promtool("test", "rules", tmp_path / "cases.yml")
+
+
+def test_nobody_is_called_for_a_fresh_install(tmp_path: Path) -> None:
+    """Its databases are years old by design."""
+    (tmp_path / "cases.yml").write_text(_FRESH.replace("ALERTS", str(RULES)))
+    _promtool("test", "rules", tmp_path / "cases.yml")
 
 
 def test_alerts_and_the_dashboard_ask_for_what_is_there() -> None:
