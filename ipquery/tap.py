@@ -60,6 +60,13 @@ _EXAMPLE_ADDRESS = "114.114.114.114"
 class Options(usage.Options):
     """Flags of ``twistd ipquery``. What they set comes before the configuration file."""
 
+    longdesc = (
+        "Answer where an IP address is and whose it is, over HTTP.\n\n"
+        "Databases are compiled into a snapshot once, and served by as many processes as there "
+        "are cores. HUP takes over databases, configuration and code without losing a request, "
+        "USR1 reopens logs, TERM and INT drain and end. Options of twistd stand before ipquery: "
+        "-n stays in the foreground."
+    )
     optFlags: ClassVar = [
         ["no-express", None, "Answer every request through the routes; for comparison."],
     ]

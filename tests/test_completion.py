@@ -10,6 +10,8 @@ import click
 import pytest
 
 from ipquery.cli import main
+from ipquery.tap import Options
+from loadgen.cli import main as load
 from tests.programs import require
 
 IPQUERY = Path(sys.executable).parent / "ipquery"
@@ -89,7 +91,34 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_command_has_a_page(pages: dict[str, Path]) -> None:
-    assert set(pages) == {"ipquery.1", *(f"ipquery-{name}.1" for name in main.commands)}
+    commands = {f"ipquery-{name}.1" for name in main.commands}
+    assert set(pages) == {"ipquery.1", "twistd-ipquery.1", *commands}
+
+
+def test_the_daemon_has_one_that_says_what_its_help_says(pages: dict[str, Path]) -> None:
+    shown = _shown(pages["twistd-ipquery.1"])
+    options = Options()
+    for text in (*options.docs.values(), *options.longdesc.split("\n\n")[1:]):
+        assert " ".join(text.split()) in shown
+    helped = " ".join(options.getUsage(width=1000).split())
+    for switch in ("-b, --bind", "-w, --workers", "--config", "--db", "--redis", "--no-express"):
+        assert switch in shown
+        assert switch in helped
+    first = options.longdesc.split("\n\n")[0].rstrip(".")
+    said = _run(require("lexgrog", "man-db"), pages["twistd-ipquery.1"])
+    assert f'"twistd-ipquery - {first}"' in said
+
+
+def test_so_has_the_load_generator(tmp_path: Path) -> None:
+    written = _run(IPQUERY.with_name("ipquery-load"), "manual", tmp_path / "man1").splitlines()
+    names = {Path(line).name for line in written}
+    assert names == {"ipquery-load.1", *(f"ipquery-load-{name}.1" for name in load.commands)}
+    assert "Produce load, honestly measured" in _shown(tmp_path / "man1/ipquery-load.1")
+    shown = _shown(tmp_path / "man1/ipquery-load-run.1")
+    with click.Context(load.commands["run"], info_name="run") as context:
+        for parameter in load.commands["run"].get_params(context):
+            for said in parameter.get_help_record(context) or ():
+                assert " ".join(said.split()) in shown
 
 
 def _shown(page: Path) -> str:

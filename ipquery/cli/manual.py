@@ -6,10 +6,14 @@ characters, names no other pages, and would have to be installed wherever pages 
 
 import importlib.metadata
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ipquery.tap import Options
 
 _SECTION = 1
 _SHOWN_AS_THEY_ARE = "\b"
@@ -24,20 +28,61 @@ def manual_command(context: click.Context, folder: Path) -> None:
     The folder is made if there is none; man looks into ~/.local/share/man/man1 and
     /usr/local/share/man/man1. Prints the pages' names.
     """
+    # Here, as it brings Twisted.
+    from ipquery.tap import Options
+
+    write_pages(folder, [*manual(context.find_root().command, "ipquery"), daemon_page(Options())])
+
+
+def write_pages(folder: Path, pages: Iterable[tuple[str, str]]) -> None:
+    """Write pages into a folder, and print their paths.
+
+    :param pages: the name of each, and its text.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in manual(context.find_root().command):
+    for name, text in pages:
         path = folder / f"{name}.{_SECTION}"
         path.write_text(text, "utf-8")
         click.echo(path)
 
 
-def manual(group: click.Command) -> Iterator[tuple[str, str]]:
-    """The name of each page, and the page: of the group first, then of its commands."""
+def daemon_page(options: "Options") -> tuple[str, str]:
+    """The name of the page of ``twistd ipquery``, and the page.
+
+    :param options: what it is told by.
+    """
+    name = "twistd-ipquery"
+    first, *more = options.longdesc.split("\n\n")
+    lines = [
+        *_beginning(name, first),
+        ".SH SYNOPSIS",
+        f"\\fBtwistd {_plain('-n')} ipquery\\fR {_plain('[OPTIONS]')}",
+        ".SH DESCRIPTION",
+    ]
+    for paragraph in more or [first]:
+        lines += _paragraph(paragraph)
+    lines.append(".SH OPTIONS")
+    for long in options.longOpt:
+        option = long.rstrip("=")
+        given = [one for one, meant in options.synonyms.items() if meant == option]
+        switches = ", ".join(
+            f"-{one}" if len(one) == 1 else f"--{one}" for one in sorted(given, key=len)
+        )
+        value = " VALUE" if long.endswith("=") else ""
+        lines += _item(switches + value, options.docs[option])
+    return name, "\n".join([*lines, *_see_also(["ipquery"])]) + "\n"
+
+
+def manual(group: click.Command, called: str) -> Iterator[tuple[str, str]]:
+    """The name of each page, and the page: of the group first, then of its commands.
+
+    :param called: the group's name.
+    """
     assert isinstance(group, click.Group)
-    with click.Context(group, info_name="ipquery") as context:
-        pages = {"ipquery": context}
+    with click.Context(group, info_name=called) as context:
+        pages = {called: context}
         for name in group.list_commands(context):
-            pages[f"ipquery-{name}"] = click.Context(
+            pages[f"{called}-{name}"] = click.Context(
                 group.commands[name], parent=context, info_name=name
             )
         for name, one in pages.items():
@@ -46,13 +91,18 @@ def manual(group: click.Command) -> Iterator[tuple[str, str]]:
             yield name, "\n".join(lines) + "\n"
 
 
-def _page(name: str, context: click.Context) -> Iterator[str]:
-    command = context.command
-    first, *more = _paragraphs(command)
+def _beginning(name: str, first: str) -> Iterator[str]:
+    """:param first: the sentence that says what it is."""
     version = importlib.metadata.version("ipquery")
     yield f'.TH {_plain(name.upper())} {_SECTION} "" "ipquery {version}" "User Commands"'
     yield ".SH NAME"
-    yield f"{_plain(name)} \\- {_plain(first.rstrip('.'))}"
+    yield f"{_plain(name)} \\- {_plain(' '.join(first.split()).rstrip('.'))}"
+
+
+def _page(name: str, context: click.Context) -> Iterator[str]:
+    command = context.command
+    first, *more = _paragraphs(command)
+    yield from _beginning(name, first)
     yield ".SH SYNOPSIS"
     pieces = " ".join(command.collect_usage_pieces(context))
     yield f"\\fB{_plain(context.command_path)}\\fR {_plain(pieces)}"

@@ -154,6 +154,9 @@ def test_a_life_of_the_package(machine: Machine, package: Path, newer: Path) -> 
     for name in main.commands:
         page = machine.path(f"/usr/share/man/man1/ipquery-{name}.1.gz")
         assert f"ipquery {name}" in gzip.decompress(page.read_bytes()).decode()
+    for name in ("twistd-ipquery", "ipquery-load", "ipquery-load-run"):
+        assert machine.path(f"/usr/share/man/man1/{name}.1.gz").is_file()
+    assert machine.run("ipquery-load", "--version").startswith("ipquery-load, version")
     for path in (
         "bash-completion/completions/ipquery",
         "zsh/vendor-completions/_ipquery",
