@@ -69,22 +69,29 @@ class Buckets:
         clock, interval, span, table = self._now, self._interval, self._span, self._full_at
         full_at_of, use_again, make_room = table.get, table.move_to_end, self._make_room
         lines = lru_cache(_KNOWN)(self._lines_of)
+        lines_after_one = lines((span - interval) // interval)
 
         def take(key: int | None) -> bytes | None:
             if key is None:
                 return b""
             now = clock()
             before = full_at_of(key)
-            full_at = (now if before is None or before < now else before) + interval
-            left = span - full_at + now
-            if left < 0:
-                return None
-            table[key] = full_at
+            if before is None or before <= now:
+                # It was full.
+                table[key] = now + interval
+                told = lines_after_one
+            else:
+                full_at = before + interval
+                left = span - full_at + now
+                if left < 0:
+                    return None
+                table[key] = full_at
+                told = lines(left // interval)
             if before is None:
                 make_room(now)
             else:
                 use_again(key)
-            return lines(left // interval)
+            return told
 
         return take
 

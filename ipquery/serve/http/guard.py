@@ -89,8 +89,10 @@ def watched(repeat: Find, gate: Gate) -> Find:
 
     def watch(data: bytes) -> bytes | None:
         found = repeat(data)
-        told = None if found is None else admit(data)
-        return None if told is None or found is None else told + found
+        if found is None:
+            return None
+        told = admit(data)
+        return None if told is None else told + found
 
     return watch
 
