@@ -7,6 +7,7 @@ from ipquery.cli.completion import completion_command
 from ipquery.cli.diff import diff_command
 from ipquery.cli.doctor import doctor_command
 from ipquery.cli.explain import explain_command
+from ipquery.cli.export import export_command
 from ipquery.cli.fetch import fetch_command
 from ipquery.cli.group import main
 from ipquery.cli.info import info
@@ -23,6 +24,7 @@ for _command in (
     compare_command,
     diff_command,
     fetch_command,
+    export_command,
     check_command,
     doctor_command,
     key_command,

@@ -177,7 +177,7 @@ def publish(temporary: Temporary, out: Path, mode: int) -> None:
         temporary.path.replace(out)
         sync(out.parent)
     except OSError as error:
-        raise DataError(f"{out}: can't write the snapshot: {error.strerror}") from None
+        raise DataError(f"{out}: can't put it there: {error.strerror}") from None
 
 
 def sync(path: Path) -> None:
