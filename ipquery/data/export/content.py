@@ -50,16 +50,18 @@ class Content:
         return len(self.codes[self.fields[0]])
 
     def combinations(self, fields: Sequence[str]) -> tuple[Column, Iterator[Values]]:
-        """What records say in some of the fields: for each record the number of a combination of
-        values, and these."""
+        """What records say in some fields: for each record the number of a combination of values,
+        and these. Fields that the content doesn't have are ``None``."""
         key = np.zeros(self.count, np.int64)
-        for field in fields:
+        for field in (one for one in fields if one in self.codes):
             key = _joined(key, self.codes[field], len(self.values[field]))
         _, begins, number = np.unique(key, return_index=True, return_inverse=True)
-        columns = (
-            map(self.values[field].__getitem__, self.codes[field][begins].tolist())
+        columns = [
+            [self.values[field][code] for code in self.codes[field][begins].tolist()]
+            if field in self.codes
+            else [None] * len(begins)
             for field in fields
-        )
+        ]
         return number, zip(*columns, strict=True)
 
     def sources(self) -> Iterator[str]:

@@ -52,7 +52,9 @@ class Addresses:
         )
 
     def count_below(self, number: int) -> int:
-        """How many are below a number; the column is in order."""
+        """How many are below a number up to 2**128; the column is in order."""
+        if number >> BITS:
+            return len(self)
         half, rest = np.uint64(number >> 64), np.uint64(number & 2**64 - 1)
         begin = int(np.searchsorted(self.high, half))
         end = int(np.searchsorted(self.high, half, "right"))

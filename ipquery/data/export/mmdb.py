@@ -103,11 +103,12 @@ def _about(
     """What the map at the end of the file says, by the specification."""
     kind = "ipquery-City" if city else "ipquery"
     date = datetime.date.fromisoformat(content.date or "1970-01-01")
+    epoch = (date - datetime.date(1970, 1, 1)).total_seconds()
     return {
         "binary_format_major_version": Uint16(2),
         "binary_format_minor_version": Uint16(0),
-        # Not that of the export: the same input gives the same bytes.
-        "build_epoch": Uint64((date - datetime.date(1970, 1, 1)).total_seconds()),
+        # Not that of the export: the same input gives the same bytes. libmaxminddb refuses 0.
+        "build_epoch": Uint64(max(epoch, 1)),
         "database_type": options.database_type or kind,
         "description": {"en": " | ".join(content.sources()) or "Exported by ipquery"},
         "ip_version": Uint16(6),

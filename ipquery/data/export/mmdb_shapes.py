@@ -23,7 +23,8 @@ NOT_OF_CITY = ("province_code", "city_code")
 # By GeoIP2's word for a language: that of a snapshot.
 _LANGUAGES = {"en": "en", "zh-CN": "zh"}
 
-_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# Unified and compatibility ideographs.
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 _CODES_OF = {
     "country": ("country_code",),

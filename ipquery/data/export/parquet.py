@@ -53,13 +53,12 @@ def write(file: BinaryIO, content: Content, options: Options, report: Report) ->
         "first_v4": arrow.uint32(),
         "last_v4": arrow.uint32(),
     }
-    dictionaries = {}
+    values = {}
     for field in options.fields:
-        kind = arrow.type_for_alias(_NUMBERS.get(field, "string"))
-        dictionaries[field] = arrow.array(content.values[field][1:], kind)
-        columns[field] = kind if field in _NUMBERS else arrow.dictionary(arrow.int32(), kind)
-    said = "\n".join(content.sources())
-    schema = arrow.schema(list(columns.items()), metadata={"ipquery.sources": said})
+        columns[field] = arrow.type_for_alias(_NUMBERS.get(field, "string"))
+        values[field] = arrow.array(content.values[field][1:], columns[field])
+    metadata = {"ipquery.sources": "\n".join(content.sources())}
+    schema = arrow.schema(list(columns.items()), metadata=metadata)
     with parquet.ParquetWriter(
         file,
         schema,
@@ -68,7 +67,7 @@ def write(file: BinaryIO, content: Content, options: Options, report: Report) ->
     ) as writer:
         for known in _in_order(content, report):
             for part in chunks(len(known), _ROW_GROUP):
-                writer.write_batch(_batch(arrow, schema, known[part], content, dictionaries))
+                writer.write_batch(_batch(arrow, schema, known[part], content, values))
 
 
 def _in_order(content: Content, report: Report) -> list[Known]:
@@ -79,9 +78,7 @@ def _in_order(content: Content, report: Report) -> list[Known]:
     return [v6[:before], v4, v6[before:]]
 
 
-def _batch(
-    arrow: Any, schema: Any, known: Known, content: Content, dictionaries: dict[str, Any]
-) -> Any:
+def _batch(arrow: Any, schema: Any, known: Known, content: Content, said: dict[str, Any]) -> Any:
     count = len(known)
     last = known.after.predecessors()
     if known.version == 4:
@@ -96,12 +93,9 @@ def _batch(
         for end in ends
     ]
     columns += numbers
-    for field, dictionary in dictionaries.items():
+    for field, values in said.items():
         codes = content.codes[field][known.value]
-        # What isn't known, the first of the values, is none of the dictionary's.
+        # What isn't known, the first of the values, is left out of them.
         number = arrow.array(codes.astype(np.int32) - 1, mask=codes == 0)
-        if field in _NUMBERS:
-            columns.append(dictionary.take(number))
-        else:
-            columns.append(arrow.DictionaryArray.from_arrays(number, dictionary))
+        columns.append(values.take(number))
     return arrow.record_batch(columns, schema=schema)

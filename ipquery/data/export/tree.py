@@ -92,8 +92,8 @@ def _leaf(value: Column, count: int, v4_root: int | None) -> Column:
     leaf[value == V4_ALIAS] = leaf[0] if v4_root is None else v4_root
     if leaf.max() >= 1 << 32:
         raise OverflowError("a tree with leaves of 2**32 and more")
-    leaf = leaf.astype(np.uint32)
-    return leaf
+    narrow: Column = leaf.astype(np.uint32)
+    return narrow
 
 
 def _children(chains: _Chains, leaf: Column) -> Tree:
@@ -147,7 +147,8 @@ def _behind(chains: _Chains, leaf: Column, boundary: Column, depth: Column) -> C
     last = len(chains.length)
     following = np.minimum(boundary + 1, last - 1)
     inside = (boundary + 1 < last) & (chains.common[following] > depth)
-    return np.where(inside, chains.number[following], leaf[boundary + 1])
+    child: Column = np.where(inside, chains.number[following], leaf[boundary + 1])
+    return child
 
 
 def record_size(largest: int) -> int:

@@ -25,6 +25,7 @@ those of flat records: ip-location-db (README of its packages) and IPinfo (IPinf
 """
 
 import datetime
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ from ipquery.data.formats.mmdb_data import BadValue, Decoder
 from ipquery.data.formats.options import ReadOptions
 from ipquery.data.formats.texts import NUMBER_FIELDS, iso_3166_2, to_number
 from ipquery.data.ranges import Column, Ranges, RangeTable
-from ipquery.data.record import DataError, Record
+from ipquery.data.record import FIELDS, DataError, Record
 from ipquery.data.terms import Terms, terms_of_type
 
 NAME = "mmdb"
@@ -490,17 +491,21 @@ class _Maker:
 def _sort_names_from_codes(value: dict[str, object], fields: dict[str, object]) -> None:
     """What `country` and `continent` hold in flat records.
 
-    In IPinfo Lite the name, beside `country_code`; in IPinfo's older files the code,
-    beside `country_name`.
+    In IPinfo Lite the name, beside `country_code`; in IPinfo's older files the code, two
+    capitals, beside `country_name` or alone.
     """
     for key in ("country", "continent"):
         given = value.get(key)
         if not isinstance(given, str):
             continue
-        if f"{key}_name" in value or (len(given) == 2 and f"{key}_code" not in value):
+        is_code = _CODE.fullmatch(given) and f"{key}_code" not in value
+        if is_code or f"{key}_name" in value:
             fields[f"{key}_code"] = given
         elif key == "country":
             fields[key] = given
+
+
+_CODE = re.compile("[A-Z]{2}")
 
 
 def _get(part: object, key: str) -> object:
@@ -548,6 +553,8 @@ _FLAT = {
     "asn": "asn",
     "autonomous_system_organization": "as_org",
     "as_name": "as_org",
+    # Those of `ipquery export`, if they aren't above; `country`, see _sort_names_from_codes.
+    **{name: name for name in FIELDS if name not in ("country", "city", "isp", "asn")},
 }
 """Keys at the top of a record: of ASN and ISP files, and of flat ones."""
 
@@ -574,8 +581,9 @@ _float = struct.Struct("<f")
 
 
 def _date(epoch: int) -> datetime.date | None:
-    """The day of ``build_epoch``, seconds since 1970."""
-    if not 0 < epoch < 2**40:
+    """The day of ``build_epoch``, seconds since 1970. Its first day is none: libmaxminddb takes no
+    0, so that writers who don't know it write 1."""
+    if not 86400 <= epoch < 2**40:
         return None
     try:
         return datetime.datetime.fromtimestamp(epoch, datetime.UTC).date()
