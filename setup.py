@@ -5,6 +5,9 @@ from setuptools import find_packages, setup
 # What ipquery-load needs beside what the daemon does. 0.10: counts in C.
 LOAD = ["hdrhistogram>=0.10"]
 
+# What reads and writes Parquet.
+BULK = ["pyarrow>=18"]
+
 setup(
     name="ipquery",
     version="0.1.0",
@@ -65,6 +68,8 @@ setup(
         "default-data": ["XdbSearchIP==1.0.2"],
         # Batches in zstd. 1.0: bounds what comes out of a decoder; Python has it from 3.14 on.
         "zstd": ["backports.zstd>=1.0; python_version < '3.14'"],
+        # Parquet. 18: wheels for Python 3.13. Not a plain dependency: it is 170 MB.
+        "bulk": BULK,
         # The live screen of ipquery top. Not a plain dependency: with its own it is 13 MB, and
         # servers have no use for it. 13: the oldest that the tests were run with.
         "top": ["rich>=13"],
@@ -81,6 +86,7 @@ setup(
         # What make bench-tools measures beside ours.
         "tools": [*LOAD, "locust>=2.20"],
         "test": [
+            *BULK,
             *LOAD,
             "backports.zstd>=1.0; python_version < '3.14'",
             # A real .dat file of 2015-10; its reader isn't used.

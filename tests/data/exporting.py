@@ -1,6 +1,7 @@
 """Exports of snapshots in tests, and what their readers should find in them."""
 
 import itertools
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,45 @@ def said(table: RangeTable, version: int, number: int) -> Record | None:
 def known(record: Record | None) -> dict[str, Any]:
     """Its fields that are known, by name."""
     return {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+
+
+def write_sample(path: Path) -> Path:
+    """A snapshot of 3,600 ranges with records whose texts have letters and signs of all kinds."""
+    chance = random.Random(5)
+    records = [_record(number, chance) for number in range(300)]
+    v4 = _rows(0, LAST[4], chance, len(records))
+    # Of IPv6 without what repeats IPv4: 2001::/32 and 2002::/16.
+    v6 = [
+        (first << 64, (last + 1 << 64) - 1, record)
+        for first, last, record in _rows(0x2003 << 48, 2**62, chance, len(records))
+    ]
+    return write_snapshot(path, v4, v6, records)
+
+
+def _record(number: int, chance: random.Random) -> Record:
+    names = (
+        "河南省",
+        "Île-de-France",
+        'a "quoted" name',
+        "back\\slash",
+        "$dollar {x}; # y",
+        "a,b",
+        " x",
+    )
+    return Record(
+        country_code=chance.choice(("CN", "US", None)),
+        province=chance.choice((*names, None)),
+        city=f"{chance.choice(names)} {number}",
+        isp=chance.choice((*names, None)),
+        asn=chance.choice((None, number)),
+        latitude=chance.choice((None, round(chance.uniform(-90, 90), 4))),
+    )
+
+
+def _rows(first: int, last: int, chance: random.Random, records: int) -> Rows:
+    bounds = sorted(chance.sample(range(first, last), 2000))
+    return [
+        (one, other - 1, chance.randrange(records))
+        for one, other in itertools.pairwise(bounds)
+        if chance.random() < 0.9
+    ]

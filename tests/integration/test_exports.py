@@ -1,6 +1,5 @@
 """What is exported, read by the programs that it is for: they say what ipquery does."""
 
-import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,47 +11,11 @@ import pytest
 from ipquery import Snapshot, open_snapshot
 from ipquery.address import V4_LAST, to_text
 from ipquery.data.record import FIELDS, Record
-from tests.data.builder import write_snapshot
 from tests.data.exporting import export, known
 from tests.integration.exported import haproxy, mmdblookup, nginx
 
 TOLD = ("country_code", "province", "city", "isp")
 _SEPARATOR = "|"
-
-
-def _record(number: int, chance: random.Random) -> Record:
-    """Records with letters and signs of all kinds."""
-    names = ("河南省", "Île-de-France", 'a "quoted" name', "back\\slash", "$dollar {x}; # y", "a,b")
-    return Record(
-        country_code=chance.choice(("CN", "US", None)),
-        province=chance.choice((*names, None)),
-        city=f"{chance.choice(names)} {number}",
-        isp=chance.choice((*names, None)),
-        asn=chance.choice((None, number)),
-        latitude=chance.choice((None, round(chance.uniform(-90, 90), 4))),
-    )
-
-
-def _rows(last: int, chance: random.Random, first: int, records: int) -> list[Any]:
-    bounds = sorted(chance.sample(range(first, last), 2000))
-    return [
-        (one, other - 1, chance.randrange(records))
-        for one, other in itertools.pairwise(bounds)
-        if chance.random() < 0.9
-    ]
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    chance = random.Random(5)
-    records = [_record(number, chance) for number in range(300)]
-    v4 = _rows(V4_LAST, chance, 0, len(records))
-    # What is given out, and what isn't: 2001::/32 and 2002::/16 are among them.
-    v6 = [
-        (one << 64, (other << 64) - 1, record)
-        for one, other, record in _rows(2**62, chance, 0x2003 << 48, len(records))
-    ]
-    return write_snapshot(tmp_path_factory.mktemp("sample") / "sample.ipq", v4, v6, records)
 
 
 def _boundaries(snapshot: Snapshot, most: int, chance: random.Random) -> list[str]:
@@ -121,7 +84,8 @@ def _check_web_servers(path: Path, addresses: Sequence[str], folder: Path, field
     with nginx(folder / f"geo-{field}", f"include {conf};", name) as asked:
         _check_same(addresses, asked.ask(addresses), wanted)
     with haproxy(folder / f"haproxy-{field}", map_) as asked:
-        _check_same(addresses, asked.ask(addresses), wanted)
+        # DB-IP has a city called " Taguig".
+        _check_same(addresses, asked.ask(addresses), [text.strip(" ") for text in wanted])
 
 
 def _check_same(addresses: Sequence[str], said: Sequence[str], wanted: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A map file for HAProxy's ``map_ip``: prefixes, and one field."""
+"""A map file for HAProxy's ``map_ip``: prefixes, and one field without blanks at its ends."""
 
 from typing import BinaryIO
 
@@ -17,7 +17,8 @@ def write(file: BinaryIO, content: Content, options: Options, report: Report) ->
     """
     (field,) = options.fields
     refuse_unless_plain("HAProxy", field, content.values[field], _LONGEST)
-    texts = [f" {value}" for value in content.values[field]]
+    # HAProxy leaves out blanks at the beginning.
+    texts = [f" {str(value).strip(' ')}" for value in content.values[field]]
     endings = [texts[code] for code in content.codes[field].tolist()]
     file.write("".join(comments(content)).encode())
     write_lines(file, prefixes_of(content, report), endings)

@@ -1,5 +1,6 @@
 """What the files of web servers have in common: one field, and comments in front."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,17 +15,20 @@ def comments(content: Content) -> Iterator[str]:
 
 
 def refuse_unless_plain(program: str, field: str, values: Iterable[Any], longest: int) -> None:
-    """Refuse what the program would read as something else.
+    """Refuse what the program would take for the end of the line, or can't take at all.
 
     :param longest: bytes that a value may have.
-    :raises DataError: a value has characters that aren't to be seen, or blanks at an end, or is
-        too long.
+    :raises DataError: a value has control characters, or is nothing but blanks, or is too long.
     """
     for value in values:
         text = "" if value is None else str(value)
-        if not text.isprintable() or text != text.strip() or len(text.encode()) > longest:
+        is_blank = value is not None and not text.strip(" ")
+        if is_blank or _CONTROLS.search(text) or len(text.encode()) > longest:
             raise DataError(
                 f"{program} can't be told the {field.replace('_', ' ')} {shorten(text)}: it has "
-                f"signs that aren't printed, blanks at an end, or more than {longest} bytes; "
-                "choose another field"
+                f"control characters, or nothing but blanks, or more than {longest} bytes; choose "
+                "another field"
             )
+
+
+_CONTROLS = re.compile("[\0-\x1f\x7f]")

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from socket import AF_INET6, inet_ntop
 from typing import Any, BinaryIO
 
@@ -76,13 +76,21 @@ def prefixes_of(
             yield prefix_texts(prefixes[part]), prefixes.value[part].tolist()
 
 
-def csv_rows(content: Content, fields: Sequence[str], separator: str = ",") -> list[str]:
-    """By number of the record, its fields as RFC 4180 has them; unknown ones are empty."""
+def csv_rows(
+    content: Content,
+    fields: Sequence[str],
+    unknown: Mapping[str, str] = {},  # never changed
+) -> list[str]:
+    """By number of the record, its fields as RFC 4180 has them.
+
+    :param unknown: what stands for unknown in a field, else nothing.
+    """
     columns = []
     for field in fields:
-        quoted = ["" if value is None else _quoted(value) for value in content.values[field]]
+        empty = unknown.get(field, "")
+        quoted = [empty if value is None else _quoted(value) for value in content.values[field]]
         columns.append([quoted[code] for code in content.codes[field].tolist()])
-    return [separator.join(row) for row in zip(*columns, strict=True)]
+    return [",".join(row) for row in zip(*columns, strict=True)]
 
 
 def _quoted(value: Any) -> str:
