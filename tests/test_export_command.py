@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -204,6 +205,20 @@ def test_a_damaged_snapshot_is_refused(run: Run, tmp_path: Path) -> None:
     assert done.status == 1
     assert "the snapshot is damaged" in done.errors.splitlines()[-1]
     assert _names(tmp_path) == ["db.xdb", "geo.ipq"]
+
+
+@pytest.mark.parametrize("page", ["docs/export.md", "docs/export.zh-CN.md"])
+def test_the_commands_of_the_documents(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.chdir(folder)
+    text = (Path(__file__).parents[1] / page).read_text("utf-8")
+    commands = re.findall(r"^    ipquery (export .*?)(?: > .*)?$", text, re.MULTILINE)
+    assert {command.split()[2] for command in commands} == {*FORMATS}
+    for command in commands:
+        if "parquet" not in command or importlib.util.find_spec("pyarrow"):
+            done = CliRunner().invoke(main, command.split())
+            assert done.exit_code == 0, done.stderr
 
 
 @given(

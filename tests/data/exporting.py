@@ -156,7 +156,8 @@ def said(table: RangeTable, version: int, number: int) -> Record | None:
         to_numbers(listed.first), to_numbers(listed.last), listed.record.tolist(), strict=True
     ):
         if first <= number <= last:
-            return table.records[record]
+            found: Record = table.records[record]
+            return found
     return None
 
 
