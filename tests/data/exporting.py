@@ -171,6 +171,7 @@ def write_sample(path: Path) -> Path:
     chance = random.Random(5)
     records = [_record(number, chance) for number in range(300)]
     v4 = _rows(0, LAST[4], chance, len(records))
+    v4[-1] = v4[-1][0], LAST[4], v4[-1][2]
     # Of IPv6 without what repeats IPv4: 2001::/32 and 2002::/16.
     v6 = [
         (first << 64, (last + 1 << 64) - 1, record)

@@ -110,6 +110,15 @@ def test_a_file_for_nginx(simple: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("first", [0xE0000000, LAST[4]])
+def test_nginx_is_not_told_of_the_last_address(first: int, tmp_path: Path) -> None:
+    """It refuses a range that ends there, and so all of the file."""
+    path = write_snapshot(tmp_path / "one.ipq", [(first, LAST[4], 0)], [], SIMPLE)
+    out = export(path, tmp_path / "geo.conf", "nginx")
+    ranges = [line for line in out.read_text().splitlines() if line.endswith('"CN";')]
+    assert ranges == (['224.0.0.0-255.255.255.254 "CN";'] if first < LAST[4] else [])
+
+
 @pytest.mark.parametrize("program", ["nginx", "haproxy"])
 @pytest.mark.parametrize("text", ["a\nb", "\ra", "  ", "a\0", "x" * 3001])
 def test_what_cannot_be_told_is_refused(program: str, text: str, tmp_path: Path) -> None:

@@ -325,6 +325,9 @@ CLOUDFLARE = Record(isp="Cloudflare", org="APNIC", asn=13335, as_org="Cloudflare
                 city="Perth", province="WA", latitude=-31.95, longitude=115.86, postal_code="6000"
             ),
         ),
+        # A name of two characters isn't a code.
+        ({"country": "中国"}, Record(country="中国")),
+        ({"country": "CN"}, Record(country_code="CN")),
         ({"autonomous_system_number": 0, "isp": ""}, Record(asn=0)),
         ({"unknown": [1, {"a": b"\0"}, U64(2**63), U128(2**100), -5, True]}, UNKNOWN),
     ],

@@ -8,6 +8,7 @@ in prefixes. A map takes the one that fits the client's address, which nginx wri
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from ipquery.address import V4_LAST
 from ipquery.data.export.content import Content
 from ipquery.data.export.one_field import comments, refuse_unless_plain
 from ipquery.data.export.options import Options, Report
@@ -39,7 +40,8 @@ def write(file: BinaryIO, content: Content, options: Options, report: Report) ->
 
 
 def _v4_ranges(content: Content) -> Iterator[tuple[list[str], list[int]]]:
-    known = content.v4.known()
+    # To nginx 255.255.255.255 is no address: it refuses ranges that end there.
+    known = content.v4.overlaid(V4_LAST, V4_LAST + 1, 0).known()
     for part in chunks(len(known)):
         yield range_texts(known[part], "-"), known.value[part].tolist()
 
