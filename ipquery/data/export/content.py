@@ -4,6 +4,8 @@ Places and owners are taken apart once; what addresses say is put together from 
 6.5 million ranges with 583,000 different answers are a matter of seconds.
 """
 
+import datetime
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,10 @@ class Content:
     codes: Mapping[str, Column]
     v4: Steps
     v6: Steps
-    about: Mapping[str, Any]
+    sources: tuple[str, ...]
+    """A line for each source: its name and date, and the terms on which it is used."""
+    date: datetime.date | None
+    """The day of the newest source."""
     names: Mapping[str, Mapping[str, str]]
     """By language, names of codes of countries (ISO 3166-1), subdivisions (ISO 3166-2) and Chinese
     divisions (GB/T 2260)."""
@@ -64,24 +69,6 @@ class Content:
         ]
         return number, zip(*columns, strict=True)
 
-    def sources(self) -> Iterator[str]:
-        """A line for each source: its name and date, and the terms on which it is used."""
-        for source in self.about.get("sources", ()):
-            facts = (source.get(name) for name in ("name", "date", "licence", "attribution"))
-            yield one_line("; ".join(str(fact) for fact in facts if fact))
-
-    @property
-    def date(self) -> str | None:
-        """The day of the newest source, ``YYYY-MM-DD``."""
-        dates = [source.get("date") for source in self.about.get("sources", ())]
-        return max(filter(None, dates), default=None)
-
-
-def one_line(text: str) -> str:
-    """A text that can stand in a comment: what would end the line, or isn't to be seen, is a
-    blank."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
 
 def read_content(path: Path, fields: Sequence[str]) -> Content:
     """What a snapshot says in these fields.
@@ -96,11 +83,11 @@ def read_content(path: Path, fields: Sequence[str]) -> Content:
         try:
             values, codes, answers = _records(snapshot, columns, fields)
             v4, v6 = (_steps(version, columns, answers) for version in (4, 6))
-        except (IndexError, ValueError, TypeError, AttributeError):
+            sources, date = _sources(snapshot.about)
+            names = {language: _names(snapshot.names(language)) for language in LANGUAGES}
+        except (IndexError, KeyError, ValueError, TypeError, AttributeError):
             raise DataError(f"{path}: the snapshot contradicts itself; build it again") from None
-        names = {language: snapshot.names(language) for language in LANGUAGES}
-        about = snapshot.about
-    return Content(tuple(fields), values, codes, v4, v6, about, names)
+    return Content(tuple(fields), values, codes, v4, v6, sources, date, names)
 
 
 _COLUMNS = (
@@ -138,6 +125,7 @@ def _records(
         for name in wanted:
             place_in_row = names.index(name)
             values[name], numbers = _numbered([row[place_in_row] for row in rows])
+            _check(name, values[name][1:])
             by_answer[name] = numbers[at]
     key = np.zeros(len(place), np.int64)
     for name in fields:
@@ -162,6 +150,47 @@ def _numbered(given: Sequence[Any]) -> tuple[Sequence[Any], Column]:
     numbers: dict[Any, int] = {None: 0}
     column = np.array([numbers.setdefault(value, len(numbers)) for value in given], np.int64)
     return list(numbers), column
+
+
+def _check(field: str, values: Sequence[Any]) -> None:
+    """
+    :raises ValueError: one isn't what a snapshot has in that field.
+    """
+    if field in _DEGREES:
+        sound = all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    elif field in _MOST:
+        sound = all(type(value) is int and 0 <= value <= _MOST[field] for value in values)
+    else:
+        # A half of a pair of surrogates can't be encoded.
+        sound = all(value.encode() for value in values)
+    if not sound:
+        raise ValueError(f"another kind of {field}")
+
+
+_DEGREES = ("latitude", "longitude")
+_MOST = {"accuracy_radius": 2**16 - 1, "asn": 2**32 - 1}
+
+
+def _sources(about: Mapping[str, Any]) -> tuple[tuple[str, ...], datetime.date | None]:
+    lines, dates = [], []
+    for source in about["sources"]:
+        facts = (source.get(name) for name in ("name", "date", "licence", "attribution"))
+        line = "; ".join(str(fact) for fact in facts if fact)
+        # In a comment, what isn't printed might end it.
+        lines.append("".join(one if one.isprintable() else " " for one in line))
+        if source.get("date"):
+            dates.append(datetime.date.fromisoformat(source["date"]))
+    return tuple(lines), max(dates, default=None)
+
+
+def _names(names: Mapping[str, str]) -> Mapping[str, str]:
+    """
+    :raises ValueError: one can't be encoded.
+    :raises AttributeError: one is no text.
+    """
+    for name in names.values():
+        name.encode()
+    return names
 
 
 def _joined(key: Column, codes: Column, count: int) -> Column:

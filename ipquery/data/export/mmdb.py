@@ -25,6 +25,8 @@ from ipquery.data.ranges import Column
 _SEPARATOR = bytes(16)
 _MARKER = b"\xab\xcd\xefMaxMind.com"
 
+_FIRST_DAY = datetime.date(1970, 1, 1)
+
 _V4 = 0, 1 << 32
 _MAPPED = 0xFFFF << 32, 0x10000 << 32
 _TEREDO = 0x20010000 << 96, 0x20010001 << 96
@@ -102,15 +104,15 @@ def _about(
 ) -> dict[str, object]:
     """What the map at the end of the file says, by the specification."""
     kind = "ipquery-City" if city else "ipquery"
-    date = datetime.date.fromisoformat(content.date or "1970-01-01")
-    epoch = (date - datetime.date(1970, 1, 1)).total_seconds()
+    date = content.date or _FIRST_DAY
+    epoch = (date - _FIRST_DAY).total_seconds()
     return {
         "binary_format_major_version": Uint16(2),
         "binary_format_minor_version": Uint16(0),
         # Not that of the export: the same input gives the same bytes. libmaxminddb refuses 0.
         "build_epoch": Uint64(max(epoch, 1)),
         "database_type": options.database_type or kind,
-        "description": {"en": " | ".join(content.sources()) or "Exported by ipquery"},
+        "description": {"en": " | ".join(content.sources) or "Exported by ipquery"},
         "ip_version": Uint16(6),
         "languages": sorted(city.languages) if city else [],
         "node_count": len(tree),

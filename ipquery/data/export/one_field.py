@@ -11,7 +11,7 @@ from ipquery.data.record import DataError
 
 def comments(content: Content) -> Iterator[str]:
     """Lines that say what is in the file, and on which terms it is used."""
-    return (f"# {line}\n" for line in ("Exported by ipquery", *content.sources()))
+    return (f"# {line}\n" for line in ("Exported by ipquery", *content.sources))
 
 
 def refuse_unless_plain(program: str, field: str, values: Iterable[Any], longest: int) -> None:

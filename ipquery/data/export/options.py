@@ -61,6 +61,5 @@ def options_for(
     for field in fields:
         if field in left_out:
             raise DataError(f"records of the shape `city` have no {field}; choose `flat`")
-    wanted = {*fields} or {*FIELDS} - {*left_out}
-    in_order = tuple(field for field in FIELDS if field in wanted)
-    return Options(in_order, shape, database_type, prefixes)
+    all_there_are = (field for field in FIELDS if field not in left_out)
+    return Options(tuple(dict.fromkeys(fields or all_there_are)), shape, database_type, prefixes)

@@ -57,7 +57,7 @@ def write(file: BinaryIO, content: Content, options: Options, report: Report) ->
     for field in options.fields:
         columns[field] = arrow.type_for_alias(_NUMBERS.get(field, "string"))
         values[field] = arrow.array(content.values[field][1:], columns[field])
-    metadata = {"ipquery.sources": "\n".join(content.sources())}
+    metadata = {"ipquery.sources": "\n".join(content.sources)}
     schema = arrow.schema(list(columns.items()), metadata=metadata)
     with parquet.ParquetWriter(
         file,
