@@ -148,6 +148,8 @@ REFUSED = [
     (["-o", "out", "--format", "nginx", "--fields", "city,isp"], "nginx holds one field, not ci"),
     (["-o", "out", "--format", "csv", "--shape", "flat"], "a shape and a type of database are for"),
     (["-o", "out", "--config", "none"], "none: "),
+    (["-o", "out", "--database-type", ""], "'' can't be what a database calls itself"),
+    (["-o", "out", "--database-type", "\udcff"], "'\\udcff' can't be what a database calls itself"),
 ]
 
 

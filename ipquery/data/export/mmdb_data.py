@@ -39,10 +39,7 @@ class DataSection:
         return bytes(self._bytes)
 
     def add(self, encoded: bytes) -> int:
-        """Where a value stands now.
-
-        :raises OverflowError: beyond what pointers reach.
-        """
+        """Where a value stands now."""
         place = len(self._bytes)
         self._bytes += encoded
         return place

@@ -50,6 +50,8 @@ def options_for(
             raise DataError(f"{shorten(field)} is no field; there are {', '.join(FIELDS)}")
     if format_ != "mmdb" and (shape is not None or database_type is not None):
         raise DataError(f"a shape and a type of database are for mmdb, not for {format_}")
+    if database_type is not None and not (database_type and database_type.isprintable()):
+        raise DataError(f"{shorten(database_type)} can't be what a database calls itself")
     if format_ != "csv" and prefixes:
         raise DataError(f"prefixes instead of ranges are for csv, not for {format_}")
     if format_ in _OF_ONE_FIELD:
