@@ -52,7 +52,7 @@ from ipquery.serve.http.deadlines import Deadlines, Phase
 from ipquery.serve.http.exchange import Exchange
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing
-from ipquery.serve.http.guard import Gate, GuardedWay, Refusal, response, watched
+from ipquery.serve.http.guard import Gate, GuardedWay, Refusal, refusing, watched
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.message import Incoming, Message
 from ipquery.serve.http.outgoing import Outgoing
@@ -619,9 +619,8 @@ class Channel(Protocol):
             return False
         is_last = not message.persists or self._requests_left == 0 or site.draining
         self._use_up_one()
-        answer = response(refusal, site.date_header, method, framing, is_last)
+        answer = refusing(site, refusal, method, framing, is_last)
         self._outgoing.write(answer)
-        site.counts.add(LIMITS, (refusal.limit,))
         site.count(method, site.route_of(target), refusal.reply.status, begun)
         if self._access_log is not None:
             site.note(self._client_of(framing), method, target, framing, answer)

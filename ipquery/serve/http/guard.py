@@ -105,14 +105,18 @@ def telling(answer: bytes, told: bytes) -> bytes:
     return answer[:end_of_date] + told + answer[end_of_date:]
 
 
-def response(refusal: Refusal, date: bytes, method: bytes, framing: Framing, last: bool) -> bytes:
-    """The whole response to a request that is refused.
+def refusing(
+    site: "ApiSite", refusal: Refusal, method: bytes, framing: Framing, last: bool
+) -> bytes:
+    """The whole response to a request that is refused, whose limit is counted.
 
-    :param date: the Date header, with its end.
+    How long it took the caller counts, as not all are looked at.
+
     :param last: whether the connection is closed after it.
     """
+    site.counts.add(LIMITS, (refusal.limit,))
     reply = refusal.reply
-    whole = status_line(reply.status) + date + after_date(reply)
+    whole = status_line(reply.status) + site.date_header + after_date(reply)
     return in_form(whole, method, framing.is_1_0, last)
 
 
@@ -161,11 +165,10 @@ class GuardedWay:
         site = self._site
         if _is_exchange(site.begin_exchange, method, target, framing):
             return None
-        site.counts.add(LIMITS, (refusal.limit,))
         status = str(refusal.reply.status)
         self.tally = site.counts.tally(method, site.route_of(target), status)
         self.tally.answered += 1
-        return response(refusal, site.date_header, method, framing, last)
+        return refusing(site, refusal, method, framing, last)
 
     def spot_of(
         self, method: bytes, target: bytes, framing: Framing, body: bytes, last: bool
