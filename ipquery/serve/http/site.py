@@ -24,7 +24,7 @@ from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS, Counts, Entry, Tal
 from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing, fields_of, joined
-from ipquery.serve.http.guard import Guard
+from ipquery.serve.http.guard import Gate, Guard, GuardedWay
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.repeat import Lessons, Repeat
@@ -169,11 +169,15 @@ class ApiSite(Site):
     def _is_full(self) -> bool:
         return len(self.connections) + len(self.quiet) >= self.limits.connections
 
-    def answer_first(self, data: bytes, peer: object) -> tuple[bytes, bool] | None:
+    def answer_first(
+        self, data: bytes, peer: object, gate: Gate | None = None
+    ) -> tuple[bytes, bool] | None:
         """The answer to what came in first on a connection, if that is a plain request.
 
         It needs no channel: if the connection is closed then, it never gets one. See
         :class:`ipquery.net.accept.AnswersFirst`.
+
+        :param gate: what the request has to pass; ``None`` if all do.
         """
         if self.fast_way is None or self.draining or self._is_full:
             return None
@@ -181,13 +185,18 @@ class ApiSite(Site):
             found = self._repeat(data)
         else:
             found = self._look_at_repeat(data)
+        if found is not None and gate is not None:
+            # What it was learnt from has passed, perhaps on another connection.
+            told = gate.admit(data)
+            found = None if told is None else told + found
         if found is not None:
             self._answered_first += 1
             self._repeat_tally.answered += 1
             if self.access_log is not None:
                 self.note_repeated(host_of(peer), None, data, found, self._log_ending)
             return self.fast_way.head + found, self._repeat_is_last
-        return self._answer_first_whole(data, peer, self.fast_way)
+        way = self.fast_way if gate is None else GuardedWay(self, self.fast_way, gate)
+        return self._answer_first_whole(data, peer, way)
 
     def _answer_first_whole(
         self, data: bytes, peer: object, fast_way: FastWay
