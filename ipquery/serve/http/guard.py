@@ -110,7 +110,7 @@ def refusing(
 ) -> bytes:
     """The whole response to a request that is refused, whose limit is counted.
 
-    How long it took the caller counts, as not all are looked at.
+    The caller counts the request, and how long it took.
 
     :param last: whether the connection is closed after it.
     """

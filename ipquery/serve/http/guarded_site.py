@@ -18,7 +18,8 @@ class GuardedSite(ApiSite):
         """See :meth:`ApiSite.answer_first`."""
         host, guard = host_of(peer), self.guard
         assert guard is not None
-        if guard.needs_transport:
+        # A full or draining worker has no time to make gates that nothing comes to.
+        if guard.needs_transport or self.draining or self._is_full:
             return None
         gate = guard.gate(host, self.forwarding_of(host))
         return super().answer_first(data, peer, gate)

@@ -8,6 +8,7 @@ from ipquery.address import to_text
 from ipquery.errors import ConfigError
 from ipquery.serve.guard.buckets import Buckets
 from ipquery.serve.guard.settings import GuardSettings, LimitSettings
+from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.settings import ClientSettings
 from tests.serve.guard.test_networks import peer
 from tests.serve.http.connection import Server, get, post
@@ -218,6 +219,21 @@ def test_so_do_those_that_come_first() -> None:
     answers = [site.answer_first(get(TARGET), ("192.0.2.7", 4711)) for _ in range(30)]
     statuses = [one[0].split(b" ")[1] for one in answers if one is not None]
     assert statuses == [b"200"] * 20 + [b"429"] * 10
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_what_a_full_or_draining_worker_leaves_unanswered_takes_none(is_full: bool) -> None:
+    server = Server(HttpLimits(connections=1 if is_full else 2), guard=limited(1, 20))
+    caller, site = ("192.0.2.7", 4711), server.site
+    assert site.answer_first(get(TARGET), caller) is not None
+    assert site.answer_first(get(TARGET), caller) is not None
+    kept = server.connect()
+    if not is_full:
+        site.drain()
+    assert site.answer_first(get(TARGET), caller) is None
+    if is_full:
+        assert server.connect().received()[0].status == 503
+    assert kept.ask(get(TARGET)).headers["RateLimit"] == '"default";r=17;t=3'
 
 
 @pytest.mark.parametrize("express", [True, False])
