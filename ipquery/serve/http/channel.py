@@ -24,174 +24,70 @@ CLOSING      our last answer is written       all, and thrown away
 :mod:`ipquery.serve.http.deadlines` says what ends each phase. In any phase a client that
 doesn't read its answers isn't read either, and gets no more answers to wait for.
 
-What one connection can make us keep, besides what the kernel buffers for it, is
-:func:`most_kept_bytes`.
+What one connection can make us keep is :func:`ipquery.serve.http.bounds.most_kept_bytes`.
+
+A channel is one object in layers. Each is a class in a file of its own, and knows those before
+it in this table, but of those after it only that ``_work`` goes on with what has come in:
+
+===============  ===========================  =======================================
+layer            what it is about             what lives there, and how long
+===============  ===========================  =======================================
+Connection       who is there; reading and    the worker's clock and counts; of the
+                 closing                      connection client, gate and deadlines;
+                                              until it is answered, what came in and
+                                              what is being answered; for one turn,
+                                              its portion
+RepeatChannel    requests like the one        as long as the connection, lessons and
+                 before                       counts of repeats; until the next read,
+                                              what tells that it is a repeat
+Channel          what comes in, taken apart   -
+                 and answered
+===============  ===========================  =======================================
+
+These are no objects beside each other, as every request on the fast way would pay for each step
+from one to the next. What is inherited is found as fast as what is one's own.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import (
     IAddress,
-    IConsumer,
     IHalfCloseableProtocol,
     IPushProducer,
     ISSLTransport,
-    ITCPTransport,
 )
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from ipquery.metrics import LIMITS
-from ipquery.serve.http.client import Forwarding, host_of, log_text
-from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS
-from ipquery.serve.http.deadlines import Deadlines, Phase
+from ipquery.serve.http.client import host_of, log_text
+from ipquery.serve.http.connection import BY_FAST_WAY, BY_ROUTE, PORTION, write_nowhere
+from ipquery.serve.http.counts import ONE_OF
+from ipquery.serve.http.deadlines import Phase
 from ipquery.serve.http.exchange import Exchange
-from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing
-from ipquery.serve.http.guard import Gate, GuardedWay, Refusal, refusing, watched
-from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.guard import Gate, GuardedWay, Refusal, refusing
 from ipquery.serve.http.message import Incoming, Message
 from ipquery.serve.http.outgoing import Outgoing
 from ipquery.serve.http.refused import Refused
-from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import END_OF_HEAD, Reply, retry_after, unavailable
-from ipquery.serve.http.streaming import MOST_KEPT_BYTES, Streaming
+from ipquery.serve.http.repeat import Lessons
+from ipquery.serve.http.repeat_channel import RepeatChannel
+from ipquery.serve.http.reply import Reply, retry_after, unavailable
+from ipquery.serve.http.streaming import Streaming
 
 if TYPE_CHECKING:
     from ipquery.serve.http.request import ApiRequest
-    from ipquery.serve.http.site import ApiSite
 
-_log = Logger()
-
-# What a connection may have answered in one turn: 32 requests on the fast way, or 4 by the
-# routes, take 0.3 to 0.8 ms.
-_PORTION, _BY_ROUTE, _BY_FAST_WAY = 32, 8, 1
-
-# uvloop reads into 250 KiB at a time, asyncio into 256; a transport that was told to
-# pause may bring one read more.
-_READ_BYTES = 2 << 18
-# Measured: a parsed field takes 170 bytes besides its own, a connection 6 KB.
-_FIELD_BYTES, _CONNECTION_BYTES = 200, 10_000
 # What is at fault for a refusal with a status, as [http] calls it.
 _LIMITS = {413: "body_bytes", 414: "request_line_bytes", 431: "header_bytes"}
-# A portion's answers; 31 of them are look-ups of up to 1 KB, one may be any route's.
-_ANSWER_BYTES = 1 << 16
-
-
-def most_kept_bytes(limits: HttpLimits, in_exchange: bool = False) -> int:
-    """How much memory one connection can take at most, in bytes.
-
-    :param in_exchange: while the body of an exchange comes in, or is answered.
-    """
-    message = limits.request_line_bytes + limits.header_bytes + limits.body_bytes
-    fields = limits.header_count * _FIELD_BYTES
-    # The message stands there as it came in, parsed, and as the request it became.
-    kept = _READ_BYTES + 3 * (message + fields) + _ANSWER_BYTES + _CONNECTION_BYTES
-    return kept + (MOST_KEPT_BYTES if in_exchange else 0)
-
-
-class Transport(ITCPTransport, IConsumer, IPushProducer):
-    """What every stream transport in use provides."""
-
-
-def _write_nowhere(data: bytes) -> None:
-    """Before a connection is made there is nobody to write to."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Channel(Protocol):
-    """One connection: transport on one side, requests on the other.
-
-    To a ``twisted.web`` request it is the channel it writes to.
-    """
-
-    # What each request on the fast way looks at. Of an object with more than 30 attributes
-    # Python finds those in slots sooner.
-    __slots__ = (
-        "_access_log",
-        "_client",
-        "_counted_left",
-        "_due_left",
-        "_fast_way",
-        "_is_resting",
-        "_learnt",
-        "_lessons",
-        "_now",
-        "_read_plain",
-        "_repeat",
-        "_requests_left",
-        "_ungated",
-        "_write",
-    )
-
-    transport: Transport
-    _outgoing: Outgoing
-    _fast_way: FastWay
-    _ungated: FastWay
-
-    def __init__(self, site: "ApiSite", overloaded: bool, answered: int = 0) -> None:
-        """
-        :param overloaded: whether the worker has as many connections as it may;
-            this one is then told so and closed.
-        :param answered: how many requests have been answered on the connection.
-        """
-        # What lives as long as the worker
-        self.site = self.factory = site
-        if site.fast_way is not None:
-            # The one that knows the head of answers, and what answers: the same, or a gate before.
-            self._ungated = self._fast_way = site.fast_way
-        self._read_plain = site.plain.read
-        self._access_log = site.access_log
-        self._counts = site.counts
-        self._now = site.monotonic
-        # What lives as long as the connection
-        self._overloaded = overloaded
-        self._client = b"-"
-        # Only behind a proxy that is trusted: each request may have another client.
-        self._host: str | None = None
-        self._forwarding: Forwarding | None = None
-        self._gate: Gate | None = None
-        self._incoming = Incoming(site.limits, site.begin_exchange)
-        self._deadlines = Deadlines(site.limits)
-        self._write: Callable[[bytes], None] = _write_nowhere
-        # Requests that may still be asked before the last one, which is told to
-        # close; and how many there were when the deadline was set.
-        most = site.limits.requests_per_connection
-        self._requests_left = self._settled_left = most - 1 - answered
-        self._is_unused = not answered
-        # How many there were when repeats were counted last; how many there will be when one is
-        # to be looked at, and when that one came in.
-        self._counted_left = self._requests_left
-        self._due_left = max(self._requests_left - site.until_looked_at(), 0)
-        self._begun: float | None = None
-        self._may_be_fast = site.fast_way is not None
-        self._reading_paused = False
-        self._peer_done = False
-        self._lessons = Lessons(site.limits)
-        # What lives until the next read: whether that may be answered without leaving IDLE, and
-        # what tells that it is like the one before, whose log line begins and ends so.
-        self._is_resting = False
-        self._repeat: Repeat = nothing
-        self._learnt: Repeat = nothing
-        self._log_client: bytes | None = None
-        self._log_ending: bytes | None = None
-        # What lives until it is answered: what has come in and isn't parsed yet, and from
-        # where on; the message that waits for its turn; the request, or the exchange, that
-        # is being answered.
-        self._unread, self._unread_at = b"", 0
-        self._waiting: Message | None = None
-        self._request: ApiRequest | None = None
-        self._streaming: Streaming | None = None
-        # What lives for one turn
-        self._portion = 0
-        self._is_working = False
-        self._is_queued = False
-
-    # The transport's side
+class Channel(RepeatChannel):
+    """One connection: transport on one side, requests on the other."""
 
     def connectionMade(self) -> None:
         """Start the clock; or, with too many connections, say so."""
@@ -269,115 +165,9 @@ class Channel(Protocol):
         self._unread = data
         self._work()
 
-    def _answer_whole(self, data: bytes) -> bool:
-        """Answer a read that is one plain request."""
-        begun = self._now()
-        plain = self._read_plain(data, 0)
-        if plain is None or plain[-1] != len(data):
-            return False
-        method, target, framing, body, _ = plain
-        is_last = not framing.persists
-        answer = self._fast_way.respond(method, target, framing, body, is_last)
-        if answer is None:
-            return False
-        left = self._requests_left
-        if left != self._counted_left:
-            self.count_repeats()
-        self._requests_left = self._counted_left = left - 1
-        self._write(answer)
-        tally = self._fast_way.tally
-        if tally.answered % ONE_OF == 1:
-            tally.measure(self._now() - begun, len(data), len(answer), ONE_OF)
-        client = self._client
-        if self._access_log is not None:
-            client = self._client_of(framing)
-            self.site.note(client, method, target, framing, answer)
-        if is_last:
-            self._settled_left = self._requests_left
-            self._close_lingering()
-            return True
-        if not self._requests_left:
-            self._is_resting = False
-        self._learn(method, target, framing, body, client)
-        return True
-
-    def _learn(
-        self, method: bytes, target: bytes, framing: Framing, body: bytes, client: bytes
-    ) -> None:
-        """Have the next request told by its likeness to this one, which was answered."""
-        # What is learnt now may be of another kind.
-        self.count_repeats()
-        answered = self.site.limits.requests_per_connection - self._requests_left
-        learnt = self._lessons.learn(answered, method, target, framing, body, False, self._fast_way)
-        self._repeat = self._learnt = learnt if self._gate is None else watched(learnt, self._gate)
-        if self._access_log is not None:
-            self._log_ending = self.site.log_ending(self._lessons, framing)
-            forwarding = self._forwarding
-            is_same = forwarding is None or forwarding.field not in self._lessons.varying
-            self._log_client = client if is_same else None
-
-    def forget_lessons(self) -> None:
-        """What was learnt may not be so any more, as what a guard goes by has changed."""
-        self._repeat = self._learnt = nothing
-
-    def _use_up_one(self) -> None:
-        """One more request is answered, or begins to be, other than by a repeat."""
-        self.count_repeats()
-        self._requests_left = self._counted_left = max(self._requests_left - 1, 0)
-
-    def count_repeats(self) -> None:
-        """Count what was answered by repeats since the last time."""
-        repeats = self._counted_left - self._requests_left
-        if not repeats:
-            return
-        self._counted_left = self._requests_left
-        kind = self._lessons.kind
-        assert kind is not None
-        kind.tally.answered += repeats
-
-    def _look_at_one(self, data: bytes, found: bytes) -> None:
-        """So many repeats were answered that the next one is to be looked at; or that was it,
-        or no more may be asked.
-
-        :param data: the last one, and
-        :param found: what it was answered with, from behind the Date header on.
-        """
-        left, begun, kind = self._requests_left, self._begun, self._lessons.kind
-        if not left:
-            self._is_resting = False
-        if begun is None:
-            self._repeat, self._due_left = self._repeat_looked_at, max(left - 1, 0)
-            return
-        assert kind is not None
-        sent = len(self._ungated.head) + len(found)
-        kind.tally.measure(self._now() - begun, len(data), sent, ONE_OF_REPEATS)
-        self._begun, self._due_left = None, max(left - ONE_OF_REPEATS, 0)
-
-    def _repeat_looked_at(self, data: bytes) -> bytes | None:
-        """Answer one as all others, and note when it came and what it asked for."""
-        kind, self._repeat = self._lessons.kind, self._learnt
-        if kind is None:
-            return None
-        begun = self._now()
-        found = kind.look_at(self._learnt, data)
-        if found is not None:
-            self._begun = begun
-        return found
-
-    def _client_of(self, framing: Framing) -> bytes:
-        """How the access log tells whose request it is."""
-        forwarding = self._forwarding
-        if forwarding is None:
-            return self._client
-        return log_text(forwarding.client(self._host, framing.fields.get(forwarding.field)))
-
-    def _has_more(self) -> bool:
-        """Whether anything that has come in isn't answered."""
-        return bool(self._unread) or self._incoming.has_begun
-
     def _work(self) -> None:
         """Parse and answer what has come in, in order: one portion, or until one takes its time."""
-        self._portion = _PORTION
+        self._portion = PORTION
         self._is_working = True
         # All answers of a portion leave in one write.
         self._outgoing.hold()
@@ -408,7 +198,7 @@ class Channel(Protocol):
             if self._portion <= 0 or turns.is_over():
                 self._wait_turn()
                 return False
-            self._portion -= _BY_ROUTE
+            self._portion -= BY_ROUTE
             self._waiting = None
             if self._gate is None or not self._refuse_one(self._gate, waiting):
                 self._start(waiting)
@@ -417,7 +207,7 @@ class Channel(Protocol):
             return False
         # The first of a read never waits: who sends one request at a time is answered in
         # the turn in which it came.
-        if self._portion <= 0 or (self._portion < _PORTION and turns.is_over()):
+        if self._portion <= 0 or (self._portion < PORTION and turns.is_over()):
             self._wait_turn()
             return False
         if not (self._may_be_fast and self._answer_plain()):
@@ -430,10 +220,155 @@ class Channel(Protocol):
         self._drop_read()
         return True
 
-    def _drop_read(self) -> None:
-        """Let go of what came in, if all of it is parsed."""
-        if self._unread_at == len(self._unread):
-            self._unread, self._unread_at = b"", 0
+    def _answer_plain(self) -> bool:
+        """Answer what comes next, if it is a plain request that can be answered at once."""
+        if self._incoming.has_begun:
+            return False
+        if self._answer_repeats():
+            return True
+        begin = self._unread_at
+        plain = self._read_plain(self._unread, begin)
+        if plain is None:
+            return False
+        method, target, framing, body, self._unread_at = plain
+        if self._answer_at_once(method, target, framing, body):
+            if framing.persists:
+                client = self._client if self._access_log is None else self._client_of(framing)
+                self._learn(method, target, framing, body, client)
+            return True
+        self._unread_at = begin
+        return False
+
+    def _received(self) -> None:
+        """A whole request has come in through the parser: answer it, or keep it for its turn."""
+        incoming = self._incoming
+        if not self._may_be_fast or not self._answer_at_once(
+            incoming.method, incoming.target, incoming.framing, incoming.body
+        ):
+            self._waiting = incoming.take()
+
+    def _answer_at_once(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> bool:
+        """Answer on the fast way, if that can be done here and now."""
+        is_last = not framing.persists or self._requests_left == 0
+        begun = self._now()
+        answer = self._fast_way.respond(method, target, framing, body, is_last)
+        if answer is None:
+            return False
+        self._portion -= BY_FAST_WAY
+        self._use_up_one()
+        self._outgoing.write(answer)
+        tally = self._fast_way.tally
+        # Its bytes are counted with all others of this read.
+        tally.weighed += 1
+        if tally.answered % ONE_OF == 1:
+            tally.time(self._now() - begun, ONE_OF)
+        if self._access_log is not None:
+            self.site.note(self._client_of(framing), method, target, framing, answer)
+        if is_last:
+            self._close_lingering()
+        return True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget the connection; a request in progress is told."""
+        self.count_repeats()
+        self.site.forget(self)
+        self._drop_unread()
+        self._write = write_nowhere
+        self._incoming.forget()
+        self._deadlines.gone()
+        streaming, self._streaming = self._streaming, None
+        if streaming is not None and streaming.has_begun:
+            self._note_exchange(streaming, 200)
+            self.site.count(streaming.method, streaming.exchange.route, 200, streaming.begun)
+        request, self._request = self._request, None
+        if request is not None:
+            self.site.active -= 1
+            request.connectionLost(reason)
+
+    def _refuse_one(self, gate: Gate, message: Message) -> bool:
+        """Refuse a request that would be the routes' to answer, if it isn't to be answered."""
+        site, method, target = self.site, message.method, message.target
+        begun, length = self._now(), len(message.body)
+        framing = Framing(message.is_1_0, message.persists, length, pairs=message.headers)
+        refusal = gate.refuse(method, target, framing)
+        if refusal is None:
+            self._outgoing.told = gate.take(target, framing)
+            return False
+        is_last = not message.persists or self._requests_left == 0 or site.draining
+        self._use_up_one()
+        answer = refusing(site, refusal, method, framing, is_last)
+        self._outgoing.write(answer)
+        site.count(method, site.route_of(target), refusal.reply.status, begun)
+        if self._access_log is not None:
+            site.note(self._client_of(framing), method, target, framing, answer)
+        if is_last:
+            self._close_lingering()
+        return True
+
+    def _start(self, message: Message) -> None:
+        outgoing = self._outgoing
+        outgoing.is_1_0 = message.is_1_0
+        outgoing.is_last = not message.persists or self._requests_left == 0
+        self._use_up_one()
+        self.site.active += 1
+        request = self._request = self.site.make_request(self)
+        for name, value in message.headers:
+            request.requestHeaders.addRawHeader(name, value)
+        request.gotLength(len(message.body))
+        request.handleContentChunk(message.body)
+        version = b"HTTP/1.0" if message.is_1_0 else b"HTTP/1.1"
+        request.requestReceived(message.method, message.target, version)
+
+    def requestDone(self, request: "ApiRequest") -> None:
+        """A request has written all of its answer."""
+        if self._request is not None:
+            self.site.active -= 1
+        self._request = None
+        if self._outgoing.is_last:
+            self._close_lingering()
+        elif not self._is_working:
+            self._work()
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Write the head of an answer."""
+        outgoing, site = self._outgoing, self.site
+        outgoing.is_last = outgoing.is_last or site.draining
+        fields = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        outgoing.begin(int(code), site.date_header, fields)
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of an answer's body."""
+        self._outgoing.write(data)
+
+    def writeSequence(self, pieces: Sequence[bytes]) -> None:
+        """Write pieces of an answer."""
+        self._outgoing.write(b"".join(pieces))
+
+    def loseConnection(self) -> None:
+        """Close when what is written has left."""
+        self._close()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """A request writes its answer piece by piece, at the transport's pace."""
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """The request has written its last piece."""
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(cast(IPushProducer, self), True)
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        return self.transport.getPeer()
+
+    def getHost(self) -> IAddress:
+        """Our address."""
+        return self.transport.getHost()
+
+    def isSecure(self) -> bool:
+        """Whether the connection is over TLS."""
+        return ISSLTransport.providedBy(self.transport)
 
     def _begin_streaming(self) -> None:
         """The head of an exchange has come in."""
@@ -496,96 +431,6 @@ class Channel(Protocol):
         if self._outgoing.is_last or self.site.draining or not self._incoming.persists:
             self._close_lingering()
 
-    def _answer_repeats(self) -> bool:
-        """Answer what comes next, if it is like the one before: all that are, of one portion."""
-        kind, learnt = self._lessons.kind, self._learnt
-        most = min(self._portion, self._requests_left)
-        if kind is None or most <= 0:
-            return False
-        begun, data, begin = self._now(), self._unread, self._unread_at
-        # Without its body, a request that has one is like none before.
-        end = data.find(END_OF_HEAD, begin) + len(END_OF_HEAD)
-        found, address = kind.find_noting(learnt, data[begin:end])
-        asked: list[bytes] = []
-        answers: list[bytes] = []
-        while found is not None:
-            asked.append(data[begin:end])
-            answers.append(found)
-            begin = end
-            if len(answers) == most:
-                break
-            end = data.find(END_OF_HEAD, begin) + len(END_OF_HEAD)
-            found = learnt(data[begin:end])
-        count = len(answers)
-        if not count:
-            return False
-        self._unread_at = begin
-        self._portion -= count * _BY_FAST_WAY
-        self.count_repeats()
-        self._requests_left = self._counted_left = self._requests_left - count
-        self._outgoing.write(self._ungated.head.join([b"", *answers]))
-        self._note_repeats(asked, answers)
-        tally = kind.tally
-        tally.answered += count
-        # Their bytes are counted with all others of this read.
-        tally.weighed += count
-        tally.see(kind.whence(address), count)
-        tally.time((self._now() - begun) / count, count)
-        return True
-
-    def _note_repeats(self, asked: Sequence[bytes], answers: Sequence[bytes]) -> None:
-        if self._access_log is not None:
-            for data, found in zip(asked, answers, strict=True):
-                self.site.note_repeated(self._host, self._log_client, data, found, self._log_ending)
-
-    def _answer_plain(self) -> bool:
-        """Answer what comes next, if it is a plain request that can be answered at once."""
-        if self._incoming.has_begun:
-            return False
-        if self._answer_repeats():
-            return True
-        begin = self._unread_at
-        plain = self._read_plain(self._unread, begin)
-        if plain is None:
-            return False
-        method, target, framing, body, self._unread_at = plain
-        if self._answer_at_once(method, target, framing, body):
-            if framing.persists:
-                client = self._client if self._access_log is None else self._client_of(framing)
-                self._learn(method, target, framing, body, client)
-            return True
-        self._unread_at = begin
-        return False
-
-    def _received(self) -> None:
-        """A whole request has come in through the parser: answer it, or keep it for its turn."""
-        incoming = self._incoming
-        if not self._may_be_fast or not self._answer_at_once(
-            incoming.method, incoming.target, incoming.framing, incoming.body
-        ):
-            self._waiting = incoming.take()
-
-    def _answer_at_once(self, method: bytes, target: bytes, framing: Framing, body: bytes) -> bool:
-        """Answer on the fast way, if that can be done here and now."""
-        is_last = not framing.persists or self._requests_left == 0
-        begun = self._now()
-        answer = self._fast_way.respond(method, target, framing, body, is_last)
-        if answer is None:
-            return False
-        self._portion -= _BY_FAST_WAY
-        self._use_up_one()
-        self._outgoing.write(answer)
-        tally = self._fast_way.tally
-        # Its bytes are counted with all others of this read.
-        tally.weighed += 1
-        if tally.answered % ONE_OF == 1:
-            tally.time(self._now() - begun, ONE_OF)
-        if self._access_log is not None:
-            self.site.note(self._client_of(framing), method, target, framing, answer)
-        if is_last:
-            self._close_lingering()
-        return True
-
     def _begin_guarded(self, method: bytes, target: bytes, framing: Framing) -> Exchange | None:
         """Begin an exchange, if this is one and it isn't refused; see :data:`Begin`."""
         begin, gate = self.site.begin_exchange, self._gate
@@ -608,45 +453,9 @@ class Channel(Protocol):
             self.site.counts.add(LIMITS, (refusal.limit,))
             raise Refused(refusal.reply.status, reply=refusal.reply)
 
-    def _refuse_one(self, gate: Gate, message: Message) -> bool:
-        """Refuse a request that would be the routes' to answer, if it isn't to be answered."""
-        site, method, target = self.site, message.method, message.target
-        begun, length = self._now(), len(message.body)
-        framing = Framing(message.is_1_0, message.persists, length, pairs=message.headers)
-        refusal = gate.refuse(method, target, framing)
-        if refusal is None:
-            self._outgoing.told = gate.take(target, framing)
-            return False
-        is_last = not message.persists or self._requests_left == 0 or site.draining
-        self._use_up_one()
-        answer = refusing(site, refusal, method, framing, is_last)
-        self._outgoing.write(answer)
-        site.count(method, site.route_of(target), refusal.reply.status, begun)
-        if self._access_log is not None:
-            site.note(self._client_of(framing), method, target, framing, answer)
-        if is_last:
-            self._close_lingering()
-        return True
-
     def _note_exchange(self, streaming: Streaming, status: int) -> None:
         if self._access_log is not None:
             self.site.note_exchange(self._client_of(streaming.framing), streaming, status)
-
-    def _wait_turn(self) -> None:
-        if not self._is_queued:
-            self._is_queued = True
-            self.site.turns.wait(self)
-
-    def go_on(self) -> None:
-        """It is this connection's turn again."""
-        self._is_queued = False
-        if self._deadlines.phase is Phase.CLOSING:
-            return
-        try:
-            self._work()
-        except Exception:  # as the transport does for a read: said, and cut off
-            _log.failure("a fault in a connection; closing it")
-            self.transport.abortConnection()
 
     def _refuse(self, refused: Refused) -> None:
         """Nothing after this point can be understood: answer so, and close."""
@@ -749,43 +558,6 @@ class Channel(Protocol):
         else:
             self._close()
 
-    def drain(self) -> None:
-        """Close with the next answer, or soon.
-
-        An idle connection isn't closed at once: a request may be on its way, and
-        its sender would get no answer. One in steady use is asked again within
-        the second, and told to close.
-        """
-        self._may_be_fast = self._is_resting = False
-        self._settled_left = self._requests_left
-        self._deadlines.last_call(self.site.now)
-
-    def readConnectionLost(self) -> None:
-        """The client sends nothing more; it may still wait for answers."""
-        self._peer_done = True
-        if self._deadlines.phase is not Phase.BUSY:
-            self._close()
-
-    def writeConnectionLost(self) -> None:
-        """Our last answer has left."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Forget the connection; a request in progress is told."""
-        self.count_repeats()
-        self.site.forget(self)
-        self._drop_unread()
-        self._write = _write_nowhere
-        self._incoming.forget()
-        self._deadlines.gone()
-        streaming, self._streaming = self._streaming, None
-        if streaming is not None and streaming.has_begun:
-            self._note_exchange(streaming, 200)
-            self.site.count(streaming.method, streaming.exchange.route, 200, streaming.begun)
-        request, self._request = self._request, None
-        if request is not None:
-            self.site.active -= 1
-            request.connectionLost(reason)
-
     def pauseProducing(self) -> None:
         """The client doesn't read its answers: give it no more to wait for."""
         self._is_resting = False
@@ -807,104 +579,3 @@ class Channel(Protocol):
 
     def stopProducing(self) -> None:
         """The connection is gone; connectionLost says so too."""
-
-    def _pause_reading(self) -> None:
-        if not self._reading_paused:
-            self._reading_paused = True
-            self.transport.pauseProducing()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            if not self._deadlines.is_blocked:
-                self.transport.resumeProducing()
-
-    def _drop_unread(self) -> None:
-        self._unread, self._unread_at, self._waiting = b"", 0, None
-
-    def _close(self) -> None:
-        self._outgoing.flush()
-        self._settled_left = self._requests_left
-        self._may_be_fast = self._is_resting = False
-        self._deadlines.closing(self.site.now)
-        self._drop_unread()
-        self.transport.loseConnection()
-
-    def _close_lingering(self) -> None:
-        """Close for writing now, and for reading when the client has, or soon."""
-        if self._peer_done:
-            self._close()
-            return
-        self._outgoing.flush()
-        self._may_be_fast = self._is_resting = False
-        self._deadlines.lingering(self.site.now)
-        self._drop_unread()
-        self._resume_reading()
-        self.transport.loseWriteConnection()
-
-    # The requests' side
-
-    def _start(self, message: Message) -> None:
-        outgoing = self._outgoing
-        outgoing.is_1_0 = message.is_1_0
-        outgoing.is_last = not message.persists or self._requests_left == 0
-        self._use_up_one()
-        self.site.active += 1
-        request = self._request = self.site.make_request(self)
-        for name, value in message.headers:
-            request.requestHeaders.addRawHeader(name, value)
-        request.gotLength(len(message.body))
-        request.handleContentChunk(message.body)
-        version = b"HTTP/1.0" if message.is_1_0 else b"HTTP/1.1"
-        request.requestReceived(message.method, message.target, version)
-
-    def requestDone(self, request: "ApiRequest") -> None:
-        """A request has written all of its answer."""
-        if self._request is not None:
-            self.site.active -= 1
-        self._request = None
-        if self._outgoing.is_last:
-            self._close_lingering()
-        elif not self._is_working:
-            self._work()
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer."""
-        outgoing, site = self._outgoing, self.site
-        outgoing.is_last = outgoing.is_last or site.draining
-        fields = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        outgoing.begin(int(code), site.date_header, fields)
-
-    def write(self, data: bytes) -> None:
-        """Write a piece of an answer's body."""
-        self._outgoing.write(data)
-
-    def writeSequence(self, pieces: Sequence[bytes]) -> None:
-        """Write pieces of an answer."""
-        self._outgoing.write(b"".join(pieces))
-
-    def loseConnection(self) -> None:
-        """Close when what is written has left."""
-        self._close()
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """A request writes its answer piece by piece, at the transport's pace."""
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """The request has written its last piece."""
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(self, True)
-
-    def getPeer(self) -> IAddress:
-        """The client's address."""
-        return self.transport.getPeer()
-
-    def getHost(self) -> IAddress:
-        """Our address."""
-        return self.transport.getHost()
-
-    def isSecure(self) -> bool:
-        """Whether the connection is over TLS."""
-        return ISSLTransport.providedBy(self.transport)

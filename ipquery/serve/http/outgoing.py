@@ -7,7 +7,7 @@ from ipquery.serve.http.counts import Counts
 from ipquery.serve.http.reply import Reply, connection_line, field_lines, status_line
 
 if TYPE_CHECKING:
-    from ipquery.serve.http.channel import Transport
+    from ipquery.serve.http.connection import Transport
 
 # Date and Connection are written here; what software this is, is told to nobody.
 _OWN_FIELDS = frozenset({b"server", b"date", b"connection"})

@@ -1,7 +1,7 @@
 """Turns: how long work may hold the reactor before others are served.
 
 A read brings up to 256 KB, which can be ten thousand requests. They are answered
-in portions: a connection has a budget (:mod:`ipquery.serve.http.channel`), and all
+in portions: a connection has a budget (:mod:`ipquery.serve.http.connection`), and all
 connections together have so much time in one turn of the reactor. What is left
 waits in a queue, and goes on, one portion each, in the turns after.
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ipquery.serve.http.channel import most_kept_bytes
+from ipquery.serve.http.bounds import most_kept_bytes
 from ipquery.serve.http.codings import CODING_BYTES
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.turns import TURN_SECONDS

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ipquery.serve.http.channel import most_kept_bytes
+from ipquery.serve.http.bounds import most_kept_bytes
 from ipquery.serve.http.limits import HttpLimits
 from tests.logs import no_faults
 from tests.serve.http.connection import Connection, Server, get, post
