@@ -40,6 +40,8 @@ Connection       who is there; reading and    the worker's clock and counts; of 
 RepeatChannel    requests like the one        as long as the connection, lessons and
                  before                       counts of repeats; until the next read,
                                               what tells that it is a repeat
+RequestChannel   requests that the routes     -
+                 answer
 Channel          what comes in, taken apart   -
                  and answered
 ===============  ===========================  =======================================
@@ -48,18 +50,9 @@ These are no objects beside each other, as every request on the fast way would p
 from one to the next. What is inherited is found as fast as what is one's own.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
-
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableProtocol,
-    IPushProducer,
-    ISSLTransport,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from ipquery.metrics import LIMITS
@@ -69,24 +62,21 @@ from ipquery.serve.http.counts import ONE_OF
 from ipquery.serve.http.deadlines import Phase
 from ipquery.serve.http.exchange import Exchange
 from ipquery.serve.http.framing import Framing
-from ipquery.serve.http.guard import Gate, GuardedWay, Refusal, refusing
-from ipquery.serve.http.message import Incoming, Message
+from ipquery.serve.http.guard import Gate, GuardedWay, Refusal
+from ipquery.serve.http.message import Incoming
 from ipquery.serve.http.outgoing import Outgoing
 from ipquery.serve.http.refused import Refused
 from ipquery.serve.http.repeat import Lessons
-from ipquery.serve.http.repeat_channel import RepeatChannel
 from ipquery.serve.http.reply import Reply, retry_after, unavailable
+from ipquery.serve.http.request_channel import RequestChannel
 from ipquery.serve.http.streaming import Streaming
-
-if TYPE_CHECKING:
-    from ipquery.serve.http.request import ApiRequest
 
 # What is at fault for a refusal with a status, as [http] calls it.
 _LIMITS = {413: "body_bytes", 414: "request_line_bytes", 431: "header_bytes"}
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Channel(RepeatChannel):
+class Channel(RequestChannel):
     """One connection: transport on one side, requests on the other."""
 
     def connectionMade(self) -> None:
@@ -284,91 +274,6 @@ class Channel(RepeatChannel):
         if request is not None:
             self.site.active -= 1
             request.connectionLost(reason)
-
-    def _refuse_one(self, gate: Gate, message: Message) -> bool:
-        """Refuse a request that would be the routes' to answer, if it isn't to be answered."""
-        site, method, target = self.site, message.method, message.target
-        begun, length = self._now(), len(message.body)
-        framing = Framing(message.is_1_0, message.persists, length, pairs=message.headers)
-        refusal = gate.refuse(method, target, framing)
-        if refusal is None:
-            self._outgoing.told = gate.take(target, framing)
-            return False
-        is_last = not message.persists or self._requests_left == 0 or site.draining
-        self._use_up_one()
-        answer = refusing(site, refusal, method, framing, is_last)
-        self._outgoing.write(answer)
-        site.count(method, site.route_of(target), refusal.reply.status, begun)
-        if self._access_log is not None:
-            site.note(self._client_of(framing), method, target, framing, answer)
-        if is_last:
-            self._close_lingering()
-        return True
-
-    def _start(self, message: Message) -> None:
-        outgoing = self._outgoing
-        outgoing.is_1_0 = message.is_1_0
-        outgoing.is_last = not message.persists or self._requests_left == 0
-        self._use_up_one()
-        self.site.active += 1
-        request = self._request = self.site.make_request(self)
-        for name, value in message.headers:
-            request.requestHeaders.addRawHeader(name, value)
-        request.gotLength(len(message.body))
-        request.handleContentChunk(message.body)
-        version = b"HTTP/1.0" if message.is_1_0 else b"HTTP/1.1"
-        request.requestReceived(message.method, message.target, version)
-
-    def requestDone(self, request: "ApiRequest") -> None:
-        """A request has written all of its answer."""
-        if self._request is not None:
-            self.site.active -= 1
-        self._request = None
-        if self._outgoing.is_last:
-            self._close_lingering()
-        elif not self._is_working:
-            self._work()
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer."""
-        outgoing, site = self._outgoing, self.site
-        outgoing.is_last = outgoing.is_last or site.draining
-        fields = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        outgoing.begin(int(code), site.date_header, fields)
-
-    def write(self, data: bytes) -> None:
-        """Write a piece of an answer's body."""
-        self._outgoing.write(data)
-
-    def writeSequence(self, pieces: Sequence[bytes]) -> None:
-        """Write pieces of an answer."""
-        self._outgoing.write(b"".join(pieces))
-
-    def loseConnection(self) -> None:
-        """Close when what is written has left."""
-        self._close()
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """A request writes its answer piece by piece, at the transport's pace."""
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """The request has written its last piece."""
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(cast(IPushProducer, self), True)
-
-    def getPeer(self) -> IAddress:
-        """The client's address."""
-        return self.transport.getPeer()
-
-    def getHost(self) -> IAddress:
-        """Our address."""
-        return self.transport.getHost()
-
-    def isSecure(self) -> bool:
-        """Whether the connection is over TLS."""
-        return ISSLTransport.providedBy(self.transport)
 
     def _begin_streaming(self) -> None:
         """The head of an exchange has come in."""

@@ -12,7 +12,7 @@ from ipquery.serve.http.client import host_of
 from ipquery.serve.http.reply import INTERNAL_ERROR, Reply
 
 if TYPE_CHECKING:
-    from ipquery.serve.http.channel import Channel
+    from ipquery.serve.http.request_channel import RequestChannel
     from ipquery.serve.http.site import ApiSite
 
 _log = Logger()
@@ -65,7 +65,7 @@ class ApiRequest(Request):
         escaped, as URL libraries do it in IPv6 addresses: no route has one.
         """
         # Set by super() only, and the access log asks it for the client.
-        self.site = cast("Channel", self.channel).site
+        self.site = cast("RequestChannel", self.channel).site
         path = self.path.replace(b"%3A", b":").replace(b"%3a", b":")
         if b"%" in path or b"//" in path:
             self._refuse(404)

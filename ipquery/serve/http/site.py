@@ -30,6 +30,7 @@ from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.repeat import Lessons, Repeat
 from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, refusal, status_of
 from ipquery.serve.http.request import ApiRequest, client_of
+from ipquery.serve.http.request_channel import RequestChannel
 from ipquery.serve.http.streaming import Streaming
 from ipquery.serve.http.turns import Turns
 
@@ -261,7 +262,7 @@ class ApiSite(Site):
         for channel in self.connections:
             channel.forget_lessons()
 
-    def make_request(self, channel: Channel) -> ApiRequest:
+    def make_request(self, channel: RequestChannel) -> ApiRequest:
         """A request that writes to ``channel``."""
         request = ApiRequest(channel)
         request.begun = self.monotonic()

@@ -12,9 +12,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from ipquery.serve.api.app import refusal_of
-from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.reply import Reply
 from ipquery.serve.http.request import ApiRequest
+from ipquery.serve.http.request_channel import RequestChannel
 from tests.serve.http.connection import PEER, MemoryTransport, Server
 
 
@@ -68,7 +68,7 @@ class Ours:
                 notes.read.readings.append(_reading(self))
                 super().finish()
 
-        def make_request(channel: Channel) -> ApiRequest:
+        def make_request(channel: RequestChannel) -> ApiRequest:
             return Noted(channel)
 
         logged = server.site.note_refusal
