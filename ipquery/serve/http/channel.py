@@ -42,6 +42,10 @@ RepeatChannel    requests like the one        as long as the connection, lessons
                                               what tells that it is a repeat
 RequestChannel   requests that the routes     -
                  answer
+ExchangeChannel  what is answered piece by    -
+                 piece
+DeadlineChannel  what is awaited, and until   -
+                 when
 Channel          what comes in, taken apart   -
                  and answered
 ===============  ===========================  =======================================
@@ -55,28 +59,22 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipquery.metrics import LIMITS
 from ipquery.serve.http.client import host_of, log_text
 from ipquery.serve.http.connection import BY_FAST_WAY, BY_ROUTE, PORTION, write_nowhere
 from ipquery.serve.http.counts import ONE_OF
+from ipquery.serve.http.deadline_channel import DeadlineChannel
 from ipquery.serve.http.deadlines import Phase
-from ipquery.serve.http.exchange import Exchange
 from ipquery.serve.http.framing import Framing
-from ipquery.serve.http.guard import Gate, GuardedWay, Refusal
+from ipquery.serve.http.guard import Gate, GuardedWay
 from ipquery.serve.http.message import Incoming
 from ipquery.serve.http.outgoing import Outgoing
 from ipquery.serve.http.refused import Refused
 from ipquery.serve.http.repeat import Lessons
-from ipquery.serve.http.reply import Reply, retry_after, unavailable
-from ipquery.serve.http.request_channel import RequestChannel
-from ipquery.serve.http.streaming import Streaming
-
-# What is at fault for a refusal with a status, as [http] calls it.
-_LIMITS = {413: "body_bytes", 414: "request_line_bytes", 431: "header_bytes"}
+from ipquery.serve.http.reply import unavailable
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Channel(RequestChannel):
+class Channel(DeadlineChannel):
     """One connection: transport on one side, requests on the other."""
 
     def connectionMade(self) -> None:
@@ -274,213 +272,3 @@ class Channel(RequestChannel):
         if request is not None:
             self.site.active -= 1
             request.connectionLost(reason)
-
-    def _begin_streaming(self) -> None:
-        """The head of an exchange has come in."""
-        incoming, outgoing = self._incoming, self._outgoing
-        framing = incoming.head_framing
-        outgoing.is_1_0 = framing.is_1_0
-        outgoing.is_last = not framing.persists or self._requests_left == 0
-        if len(self.site.exchanging) >= self.site.limits.exchanges:
-            self.site.counts.add(LIMITS, ("exchanges",))
-            raise Refused(503, "too many at the same time", headers=retry_after())
-        self._use_up_one()
-        self._deadlines.begin_pieces()
-        exchange = incoming.take_exchange()
-        self.site.exchanging.add(self)
-        streaming = Streaming(exchange, incoming.method, incoming.target, framing, self.site)
-        self._streaming = streaming
-        streaming.start(outgoing)
-        streaming.take(b"", incoming.is_complete)
-
-    def _stream(self, streaming: Streaming) -> bool:
-        """Take one step of an exchange. Whether another may follow."""
-        if not streaming.has_work and not self._unread:
-            streaming.run_dry()
-            return False
-        # Its steps differ, and none is long: the time of the turn is all that counts.
-        if self.site.turns.is_over():
-            self._wait_turn()
-            return False
-        if not streaming.has_work:
-            incoming, begin = self._incoming, self._unread_at
-            self._unread_at = incoming.feed_body(self._unread, begin)
-            self._deadlines.piece_came(self._unread_at - begin, self.site.now)
-            streaming.take(incoming.take_piece(), incoming.is_complete)
-            self._drop_read()
-            return True
-        try:
-            streaming.work()
-        except Refused as refused:
-            # Where nothing of the body is to come, what follows can still be understood.
-            if streaming.has_begun or not streaming.is_complete:
-                raise
-            self._refuse_exchange(streaming, refused.reply)
-            return True
-        if streaming.is_finished:
-            self._end_streaming(streaming, 200)
-        return True
-
-    def _refuse_exchange(self, streaming: Streaming, reply: Reply) -> None:
-        status = 200 if streaming.has_begun else reply.status
-        streaming.refuse(reply)
-        self._end_streaming(streaming, status)
-
-    def _end_streaming(self, streaming: Streaming, status: int) -> None:
-        """All of the answer of an exchange is written that will be."""
-        self._streaming = None
-        self.site.exchanging.discard(self)
-        self._note_exchange(streaming, status)
-        self.site.count(streaming.method, streaming.exchange.route, status, streaming.begun)
-        # It may have begun before a drain did, or before a trailer said close.
-        if self._outgoing.is_last or self.site.draining or not self._incoming.persists:
-            self._close_lingering()
-
-    def _begin_guarded(self, method: bytes, target: bytes, framing: Framing) -> Exchange | None:
-        """Begin an exchange, if this is one and it isn't refused; see :data:`Begin`."""
-        begin, gate = self.site.begin_exchange, self._gate
-        if begin is None:
-            return None
-        assert gate is not None
-        try:
-            exchange = begin(method, target, framing)
-        except Refused as refused:
-            # Who isn't answered doesn't learn what is wrong with the request.
-            self._check_exchange(gate.refuse(method, target, framing))
-            raise refused from None
-        if exchange is not None:
-            self._check_exchange(gate.refuse(method, target, framing))
-            self._outgoing.told = gate.take(target, framing)
-        return exchange
-
-    def _check_exchange(self, refusal: Refusal | None) -> None:
-        if refusal is not None:
-            self.site.counts.add(LIMITS, (refusal.limit,))
-            raise Refused(refusal.reply.status, reply=refusal.reply)
-
-    def _note_exchange(self, streaming: Streaming, status: int) -> None:
-        if self._access_log is not None:
-            self.site.note_exchange(self._client_of(streaming.framing), streaming, status)
-
-    def _refuse(self, refused: Refused) -> None:
-        """Nothing after this point can be understood: answer so, and close."""
-        outgoing, reply, incoming = self._outgoing, refused.reply, self._incoming
-        outgoing.is_last = True
-        streaming = self._streaming
-        if streaming is not None:
-            self._refuse_exchange(streaming, reply)
-            return
-        if incoming.exchange is not None:
-            reply = incoming.take_exchange().refusal(reply)
-        outgoing.reply(reply, self.site.date_header, with_body=not incoming.is_head)
-        known = self._access_log is not None and incoming.knows_head
-        client = self._client_of(incoming.head_framing) if known else self._client
-        self.site.note_refusal(client, reply)
-        self.site.count_refusal(reply, self._limit_hit(reply.status))
-        self._close_lingering()
-
-    def _limit_hit(self, status: int) -> str | None:
-        """The setting that a refusal with this status is due to, if it is to one."""
-        if status == 408:
-            is_body = self._deadlines.phase is Phase.BODY
-            return "body_seconds" if is_body else "header_seconds"
-        return _LIMITS.get(status)
-
-    def _settle(self) -> None:
-        """After a read or an answer: what is awaited now, and until when."""
-        was_used = self._requests_left != self._settled_left
-        self._settled_left = self._requests_left
-        self._is_resting = False
-        deadlines = self._deadlines
-        if deadlines.phase is Phase.CLOSING:
-            return
-        has_more = self._waiting is not None or bool(self._unread)
-        streaming = self._streaming
-        # A client that doesn't read its answers isn't waited for.
-        if streaming is not None and (streaming.has_work or deadlines.is_blocked):
-            has_more = True
-        # While a request is answered, and with nothing waiting, reading goes on, so
-        # that a client that leaves is noticed; the first read that brings more is the
-        # last.
-        if has_more:
-            self._pause_reading()
-        else:
-            self._resume_reading()
-        if has_more or self._request is not None:
-            deadlines.busy()
-        elif self._peer_done:
-            self._close()
-        else:
-            self._await_input(was_used)
-
-    def _await_input(self, was_used: bool) -> None:
-        """:param was_used: whether a request was answered since the last time."""
-        incoming, deadlines, now = self._incoming, self._deadlines, self.site.now
-        if self._streaming is not None:
-            deadlines.awaiting_piece(now)
-        elif incoming.is_in_body:
-            deadlines.in_message(Phase.BODY, incoming.begun, now)
-        elif incoming.is_in_header:
-            deadlines.in_message(Phase.HEADER, incoming.begun, now)
-        elif was_used or deadlines.phase is Phase.BUSY:
-            # Not for an empty line: sent again and again, it would never end.
-            deadlines.idle(now)
-        self._is_resting = (
-            self._may_be_fast
-            and self._requests_left > 0
-            and not incoming.has_begun
-            and not deadlines.is_blocked
-        )
-        if incoming.continue_due:
-            incoming.continue_due = False
-            if not incoming.has_body:
-                self._outgoing.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def is_due(self, before: float, now: float) -> bool:
-        """Whether a deadline is over. The site asks once a second.
-
-        :param before: what its clock has said since the last call.
-        """
-        if self._requests_left != self._settled_left:
-            # Requests were answered without leaving IDLE, which left the book-keeping to this.
-            self._settled_left = self._requests_left
-            self._deadlines.idle(before)
-        return self._deadlines.are_over(now)
-
-    def expire(self) -> None:
-        """Act on a deadline, if it is still over."""
-        now, deadlines = self.site.now, self._deadlines
-        if deadlines.has_blocked(now):
-            self.site.counts.add(LIMITS, ("idle_seconds",))
-            self.transport.abortConnection()
-        elif not self.is_due(now, now):
-            # It was asked again since the site looked.
-            return
-        elif deadlines.phase is Phase.CLOSING:
-            self.transport.abortConnection()
-        elif deadlines.phase in (Phase.HEADER, Phase.BODY):
-            self._refuse(Refused(408))
-        else:
-            self._close()
-
-    def pauseProducing(self) -> None:
-        """The client doesn't read its answers: give it no more to wait for."""
-        self._is_resting = False
-        self._deadlines.blocked(self.site.now)
-        if self._streaming is not None:
-            # Nor is it waited for: it can't be read now.
-            self._deadlines.piece_came(0, self.site.now)
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """The client reads again."""
-        self._deadlines.unblocked()
-        if not self._reading_paused:
-            self.transport.resumeProducing()
-            if self._streaming is not None and not self._is_working:
-                self._settle()
-        elif self._request is None and self._deadlines.phase is not Phase.CLOSING:
-            self._wait_turn()
-
-    def stopProducing(self) -> None:
-        """The connection is gone; connectionLost says so too."""

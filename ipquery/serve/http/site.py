@@ -22,6 +22,7 @@ from ipquery.serve.http.channel import Channel
 from ipquery.serve.http.client import Forwarding, host_of, log_text
 from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS, Counts, Entry, Tally, method_label
 from ipquery.serve.http.exchange import Begin
+from ipquery.serve.http.exchange_channel import ExchangeChannel
 from ipquery.serve.http.fast import FastWay, nothing
 from ipquery.serve.http.framing import Framing, fields_of, joined
 from ipquery.serve.http.guard import Gate, Guard, GuardedWay
@@ -83,7 +84,7 @@ class ApiSite(Site):
         self.connections: set[Channel] = set()
         self.quiet: set[SocketType] = set()
         self.quiet_seconds = limits.idle_seconds
-        self.exchanging: set[Channel] = set()
+        self.exchanging: set[ExchangeChannel] = set()
         """Those in the middle of an exchange."""
         self.turns = Turns(reactor, monotonic)
         self.draining = False
