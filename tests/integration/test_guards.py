@@ -143,7 +143,8 @@ burst = 1
         assert b"ipquery_workers" in metrics.body
         assert ask(get("/v1/status")).json["workers"]["configured"] == 2
         assert ask(get("/readyz")).json["status"] == "ready"
-        for target in (TARGET, "/v1/ip/1.2.3.4", "/", "/openapi.json", "/metrics/"):
+        assert "/v1/status" in ask(get("/openapi.json")).json["paths"]
+        for target in (TARGET, "/v1/ip/1.2.3.4", "/", "/docs", "/metrics/"):
             assert ask(get(target)).status == 404
     batch = post(b"1.2.3.4\n", "Content-Type: text/plain", target="/v1/batch")
     assert ask(batch).json["type"] == "/docs#problem-not-found"
