@@ -22,7 +22,8 @@ from ipquery.data.build import default_cache, served_snapshot
 from ipquery.data.sources import default_sources
 from ipquery.net.limits import raise_open_files
 from ipquery.progress import reporter
-from loadgen.bench import guards, objects, requests, shapes, steady, subjects
+from loadgen.bench import beside, counting, guards, objects, requests, shapes, steady, subjects
+from loadgen.bench.beside import Compared
 from loadgen.bench.rounds import measure
 from loadgen.peers.cores import SERVER_CORE
 from loadgen.peers.servers import CONSTANT, GEOIP2, TLS, Running
@@ -102,18 +103,24 @@ def _measure_objects(
     report.add(objects.table(chosen, rows))
 
 
-def _measure_guards(
-    options: _Options, running: Running, report: _Report, snapshot: Path, folder: Path
+def _measure_beside(
+    rows: Sequence[Compared],
+    name: str,
+    options: _Options,
+    running: Running,
+    report: _Report,
+    snapshot: Path,
+    folder: Path,
 ) -> None:
-    chosen = guards.with_what_they_are_beside(options.wanted)
+    chosen = beside.with_what_they_are_beside(rows, options.wanted)
     if not chosen:
         return
     with Snapshot(snapshot) as opened:
         addresses = requests.draw_addresses(opened)
-    contenders = list(guards.contenders(chosen, addresses, folder, options.connections))
-    rows = measure(contenders, running, options.rounds, options.seconds, _say)
-    report.content["guards"] = [row.summary() for row in rows]
-    report.add(guards.table(chosen, rows))
+    contenders = list(beside.contenders(chosen, addresses, folder, options.connections))
+    found = measure(contenders, running, options.rounds, options.seconds, _say)
+    report.content[name] = [row.summary() for row in found]
+    report.add(beside.table(chosen, found))
 
 
 def _takes_tls() -> bool:
@@ -174,8 +181,9 @@ def main(
     """Measure ipquery and its peers; write bench.md and bench.json into OUT.
 
     First all servers with the same requests, then the objects of /v1 beside the array, then
-    requests that pass a guard beside those that meet none, then ipquery beside nginx for every
-    shape of request. Without --mmdb there is no nginx.
+    requests that pass a guard beside those that meet none, then counting beside a daemon that
+    counts nothing, then ipquery beside nginx for every shape of request. Without --mmdb there is
+    no nginx.
     """
     raise_open_files()
     options = _Options(rounds, seconds, connections, only, mmdb is not None)
@@ -186,7 +194,8 @@ def main(
         with Running(folder, snapshot, mmdb and mmdb.absolute(), SERVER_CORE) as running:
             _measure_subjects(options, running, report)
             _measure_objects(options, running, report, snapshot, folder)
-            _measure_guards(options, running, report, snapshot, folder)
+            for name, beside_others in (("guards", guards.ROWS), ("counting", counting.ROWS)):
+                _measure_beside(beside_others, name, options, running, report, snapshot, folder)
             _measure_shapes(options, running, report, snapshot, folder)
     click.echo(f"\n{connections} connections, {rounds} rounds of {seconds} s, medians")
     report.write(out)

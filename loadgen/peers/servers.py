@@ -84,6 +84,10 @@ KEYED = Server(
     fields=b"X-Api-Key: %s\r\n" % BENCH_KEYS[0],
 )
 LIMITED = Server("ipquery, limit", ipquery_command(*_ONE, "--config", "{folder}/limited.toml"))
+UNCOUNTED = Server(
+    "ipquery, uncounted",
+    (*_python("-m", "loadgen.peers.uncounted"), *ipquery_command(*_ONE)[1:]),
+)
 KLEIN = Server("Klein, stock, epoll", _python("-m", "loadgen.peers.stock_klein", "{port}"))
 OLD = Server(
     "Flask, gunicorn, gevent (the old design)",

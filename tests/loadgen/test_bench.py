@@ -1,19 +1,39 @@
 """The benchmark's requests, and what is made of its figures. To measure is for commands."""
 
+import importlib.util
+import re
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import attrs
 import httptools
 import pytest
 
-from loadgen.bench import guards, losses, requests, shapes, steady, subjects
+from loadgen.bench import beside, counting, guards, losses, requests, shapes, steady, subjects
 from loadgen.bench.requests import Addresses
 from loadgen.bench.rounds import Contender, Row, cpu_ratio, ratio
 from loadgen.bench.shapes import SHAPES, Pair, Shape
-from loadgen.peers.servers import BENCH_KEYS, GEOIP2, IPQUERY, KEYED, KLEIN, LIMITED, Server
+from loadgen.peers.cores import SERVER_CORE
+from loadgen.peers.servers import (
+    BENCH_KEYS,
+    GEOIP2,
+    IPQUERY,
+    KEYED,
+    KLEIN,
+    LIMITED,
+    UNCOUNTED,
+    Running,
+    Server,
+)
+from loadgen.peers.uncounted_worker import WITHOUT, without_counting
 from loadgen.report.tally import Tally
 from loadgen.tools.bare import read_requests
+from tests.integration.daemon import exchange
+from tests.integration.databases import ONE, ONE_ANSWER
+from tests.nodes.node import free_ports
+from tests.serve.http.connection import get
 
 ADDRESSES = Addresses(
     [b"1.2.3.%d" % number for number in range(40)],
@@ -141,21 +161,23 @@ def test_latencies_at_a_rate_are_compared_by_p99() -> None:
 
 
 def test_guards_are_measured_beside_the_same_without() -> None:
-    chosen = guards.with_what_they_are_beside(lambda name: name == "guard: keys that differ")
+    chosen = beside.with_what_they_are_beside(
+        guards.ROWS, lambda name: name == "guard: keys that differ"
+    )
     assert [one.name for one in chosen] == [
         "guard: none, X-Api-Key that differs", "guard: keys that differ",
     ]  # fmt: skip
     assert [one.server for one in chosen] == [IPQUERY, KEYED]
-    assert guards.with_what_they_are_beside(lambda name: False) == []
+    assert beside.with_what_they_are_beside(guards.ROWS, lambda name: False) == []
     rows = [_row(one.server, [rate], one.name) for one, rate in zip(chosen, (100, 95), strict=True)]
     rows[1].cpu = [10.5e-6]
-    head, *cells = guards.table(chosen, rows)
+    head, *cells = beside.table(chosen, rows)
     found = dict(zip(head, cells[1], strict=True))
     assert (found["ratio"], found["CPU ratio"], found["at most"]) == ("0.95", "1.05", "1.10")
 
 
 @pytest.mark.parametrize("row", guards.ROWS, ids=lambda row: row.name)
-def test_who_needs_a_key_is_sent_one_that_it_knows(row: guards.Guarded) -> None:
+def test_who_needs_a_key_is_sent_one_that_it_knows(row: beside.Compared) -> None:
     for request in row.write(ADDRESSES):
         assert len(Requests(request).urls) == 1
         if row.server is KEYED:
@@ -164,14 +186,70 @@ def test_who_needs_a_key_is_sent_one_that_it_knows(row: guards.Guarded) -> None:
     assert (beside.server, beside.anew) == (IPQUERY, row.anew)
 
 
+def test_counting_is_measured_beside_the_same_without() -> None:
+    by_name = {row.name: row for row in counting.ROWS}
+    counted = [row for row in counting.ROWS if row.beside is not None]
+    assert len(counted) * 2 == len(by_name)
+    for row in counted:
+        other = by_name[row.beside or ""]
+        assert (row.server, other.server) == (IPQUERY, UNCOUNTED)
+        assert (row.write, row.anew) == (other.write, other.anew)
+    for row in counting.ROWS:
+        assert {len(Requests(one).urls) for one in row.write(ADDRESSES)} == {1}
+
+
+def test_no_two_requests_have_the_fields_of_the_one_before() -> None:
+    fields = [one.split(b"\r\n")[2].split(b":")[0] for one in counting.never_alike(ADDRESSES)]
+    assert len(set(fields)) == len(ADDRESSES.v4)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in WITHOUT}))
+def test_what_is_left_out_stands_in_the_daemon_and_leaves_python(name: str) -> None:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text("utf-8")
+    made = without_counting(name, source)
+    assert made != source
+    compile(made, spec.origin, "exec")
+    with pytest.raises(ValueError, match=f"{name}: this doesn't stand there once: "):
+        without_counting(name, made)
+
+
+def test_a_worker_that_counts_nothing_answers_the_same(tmp_path: Path) -> None:
+    (tmp_path / "db.xdb").write_bytes(ONE)
+    snapshot = tmp_path / "db.xdb"
+    found = {}
+    with Running(tmp_path, snapshot, None, SERVER_CORE) as running:
+        # At ports of its own, as a benchmark may run beside this test.
+        for kind, port in zip((IPQUERY, UNCOUNTED), free_ports(2), strict=True):
+            server = attrs.evolve(kind, port=port)
+            running.start(server)
+            with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+                asked = [requests.get(b"1.2.3.%d" % last) for last in range(20)]
+                asked += counting.never_alike(ADDRESSES)
+                got = [exchange(connection, one) for one in asked]
+                found[server.name] = [(one.status, one.body) for one in got]
+                figures = exchange(connection, get("/metrics")).body.decode()
+            counts = re.findall(
+                r"^http_server_request_duration_seconds_count.* (\d+)(?:\.0)?$", figures, re.M
+            )
+            found[server.name, "counted"] = sum(map(int, counts)) >= len(asked)
+    assert found[IPQUERY.name] == found[UNCOUNTED.name]
+    assert set(found[IPQUERY.name]) == {(200, ONE_ANSWER)}
+    assert found[IPQUERY.name, "counted"]
+    assert not found[UNCOUNTED.name, "counted"]
+
+
 def test_every_name_stands_once() -> None:
-    names = [shape.name for shape in SHAPES] + [row.name for row in guards.ROWS]
+    names = [shape.name for shape in SHAPES]
+    names += [row.name for row in (*guards.ROWS, *counting.ROWS)]
     assert len(set(names)) == len(names)
 
 
 def test_no_two_servers_have_a_port() -> None:
     servers = {one.name: one for shape in SHAPES for one in (shape.ours, shape.peer)}
-    servers |= {one.name: one for one in (KEYED, LIMITED)}
+    servers |= {one.name: one for one in (KEYED, LIMITED, UNCOUNTED)}
     assert len({one.port for one in servers.values()}) == len(servers)
 
 
