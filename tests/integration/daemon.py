@@ -36,6 +36,8 @@ class Daemon:
         :param within: a command that runs another, as in a network namespace.
         :param output: descriptor of its standard output, if the log isn't to go there, too.
         """
+        self.folder = folder
+        """Where it runs."""
         self._log_path = folder / "twistd.log"
         binds = ["-b", bind] if bind else []
         if output is not None:

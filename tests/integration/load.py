@@ -57,15 +57,19 @@ class Load:
         enter: Callable[[], None] = lambda: None,
         tls: ssl.SSLContext | None = None,
         fields: bytes = b"",
+        source: str | None = None,
     ) -> None:
         """
         :param enter: called by the thread that asks, before it does.
         :param tls: what callers speak TLS with, to a server named localhost.
         :param fields: header lines more of each request, with their ends.
+        :param source: the address that callers have; without it, the kernel's choice.
         """
         self.result = Result()
         self._host, self._port = host, port
-        self._secure: dict[str, Any] = {"ssl": tls, "server_hostname": "localhost"} if tls else {}
+        self._how: dict[str, Any] = {"ssl": tls, "server_hostname": "localhost"} if tls else {}
+        if source is not None:
+            self._how["local_addr"] = (source, 0)
         self._kept, self._one_shot, self._pause = kept, one_shot, pause
         body = b'{"ip":"%s"}' % ip.encode()
         self._get = b"GET /api/ip_query?ip=%s HTTP/1.1\r\nHost: t\r\n" % ip.encode() + fields
@@ -113,7 +117,7 @@ class Load:
         while not self._stopping.is_set():
             try:
                 reader, writer = await asyncio.open_connection(
-                    self._host, self._port, **self._secure
+                    self._host, self._port, **self._how
                 )
             except ConnectionResetError as error:
                 # A worker had accepted it, and was gone before we noticed.

@@ -1,17 +1,25 @@
 """Guards of a real daemon: who is answered, also while it is reloaded under load."""
 
+import contextlib
+import json
+import operator
+import re
 import signal
 import socket
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 from ipquery.serve.guard.key_file import add_key, revoke_key
 from tests.certificates import self_signed
 from tests.integration.daemon import Daemon, Daemons, exchange, until
 from tests.integration.databases import ONE, ONE_ANSWER
-from tests.integration.load import Load
+from tests.integration.load import Load, Result
 from tests.integration.secure import SecureSite, connect
+from tests.nodes.node import free_ports
 from tests.serve.http.connection import Response, get, post
 
 CREATED = "2026-11-29T08:00:00Z"
@@ -46,33 +54,165 @@ def test_only_allowed_networks_are_answered(daemons: Daemons, database: Path) ->
     assert daemon.ask(get("/readyz")).status == 200
 
 
-def test_keys_are_taken_over_by_the_workers_there_are(
+@attrs.frozen
+class Caller:
+    """Somebody who asks all the time, before a change and after it."""
+
+    before: frozenset[int]
+    """What may be answered; the greatest of these must be."""
+    after: frozenset[int]
+    asking: Mapping[str, Any]
+    """How, as :class:`Load` takes it."""
+    refusal: str = ""
+    """What it is told that isn't answered."""
+
+
+@attrs.frozen
+class Change:
+    """A setting, or what it names, that is changed while callers ask, and changed back."""
+
+    callers: Sequence[Caller]
+    guard: tuple[str, str]
+    """In the configuration, before and after."""
+    keys: tuple[str, str] = ("", "")
+    """In the file of keys."""
+    tls: str = ""
+
+    @property
+    def is_of_keys_alone(self) -> bool:
+        """Whether the workers that there are take it over."""
+        return self.guard[0] == self.guard[1]
+
+
+OK, REFUSED, NO_KEY = frozenset({200}), frozenset({403}), frozenset({401})
+SOME = frozenset({200, 429})
+
+
+def _keys(site: SecureSite) -> Change:
+    path = site.folder / "keys.json"
+    texts, callers = [], []
+    statuses = (OK, OK), (OK, NO_KEY), (NO_KEY, OK)
+    given = {name: add_key(path, name, CREATED) for name in ("kept", "old", "new")}
+    for taken_back in ("new", "old"):
+        everyone = path.read_text()
+        revoke_key(path, taken_back)
+        texts.append(path.read_text())
+        path.write_text(everyone)
+    for (before, after), key in zip(statuses, given.values(), strict=True):
+        fields = b"Authorization: Bearer %b\r\n" % key.encode()
+        callers.append(Caller(before, after, {"fields": fields}, "this isn't a key that is known"))
+    callers.append(Caller(NO_KEY, NO_KEY, {}, "a key is needed"))
+    setting = f'keys = "{path}"'
+    return Change(callers, (setting, setting), (texts[0], texts[1]))
+
+
+def _networks(site: SecureSite) -> Change:
+    callers = [
+        Caller(before, after, {"source": source}, f"{source} isn't allowed here")
+        for source, before, after in (
+            ("127.0.0.2", OK, REFUSED),
+            ("127.0.0.3", REFUSED, OK),
+            ("127.0.0.4", OK, OK),
+        )
+    ]
+    before, after = 'allow = ["127.0.0.2", "127.0.0.4/30"]', 'allow = ["127.0.0.3", "127.0.0.4"]'
+    return Change(callers, (before, after))
+
+
+def _subjects(site: SecureSite) -> Change:
+    callers, authorities = [], ""
+    refusal = "a certificate of a client that is allowed here is needed"
+    for name, before, after in (("old", OK, REFUSED), ("new", REFUSED, OK)):
+        certificate, key = self_signed(site.folder, name)
+        authorities += certificate.read_text()
+        context = site.client()
+        context.load_cert_chain(certificate, key)
+        callers.append(Caller(before, after, {"tls": context}, refusal))
+    callers.append(Caller(REFUSED, REFUSED, {"tls": site.client()}, refusal))
+    callers.append(Caller(REFUSED, REFUSED, {}, refusal))
+    path = site.folder / "authorities.pem"
+    path.write_text(authorities)
+    tls = f"client_certificates = 'optional'\nclient_ca = '{path}'"
+    return Change(callers, ("subjects = ['CN=old']", "subjects = ['CN=new']"), tls=tls)
+
+
+def _limit(site: SecureSite) -> Change:
+    refusal = "too many requests; Retry-After says when there may be another"
+    callers = [Caller(OK, SOME, {"source": f"127.0.0.{last}"}, refusal) for last in (2, 3)]
+    wide = "limit = { requests_per_second = 1_000_000, burst = 1_000_000 }"
+    return Change(callers, (wide, "limit = { requests_per_second = 1, burst = 1 }"))
+
+
+def _check_answers(result: Result, caller: Caller, *expected: frozenset[int]) -> None:
+    """Every answer is whole, and one that is expected; and of each kind some came."""
+    assert result.lost == []
+    assert set(result.statuses) <= frozenset().union(*expected)
+    assert {max(one) for one in expected} <= set(result.statuses)
+    found = {True: result.statuses[200], False: result.answered - result.statuses[200]}
+    by_body = {body == ONE_ANSWER: 0 for body in result.answers}
+    for body, count in result.answers.items():
+        by_body[body == ONE_ANSWER] += count
+        if body != ONE_ANSWER:
+            assert json.loads(body) == {"message": caller.refusal}
+    assert by_body == {is_answer: count for is_answer, count in found.items() if count}
+
+
+@pytest.mark.parametrize("make", [_keys, _networks, _subjects, _limit])
+def test_while_a_guard_is_changed_every_answer_is_right_before_or_after(
+    make: Callable[[SecureSite], Change], daemons: Daemons, tmp_path: Path
+) -> None:
+    site = SecureSite(tmp_path)
+    change = make(site)
+    keys = tmp_path / "keys.json"
+    # Ports that are given, as after a reload two that the kernel chose aren't told apart.
+    ports = iter(free_ports(2))
+    served = re.sub(r":0(?=\")", lambda _: f":{next(ports)}", site.config(tls=change.tls))
+    configs = [f"{served}[guard]\n{guard}\n" for guard in change.guard]
+    keys.write_text(change.keys[0])
+    daemon = daemons.start(bind=None, config=configs[0])
+    workers = daemon.workers
+
+    def load(caller: Caller, kept: int, one_shot: int) -> Load:
+        port = daemon.secure_port if "tls" in caller.asking else daemon.port
+        return Load(port, kept, one_shot, **caller.asking)
+
+    def check(expected: Callable[[Caller], frozenset[int]]) -> None:
+        """Who begins to ask now is answered by what is set now, and by nothing else."""
+        for caller in change.callers:
+            with load(caller, 2, 2) as asking:
+                asking.wait_for(30)
+            _check_answers(asking.result, caller, expected(caller))
+
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(load(caller, 2, 1)) for caller in change.callers]
+        check(lambda caller: caller.before)
+        for now in (1, 0):
+            keys.write_text(change.keys[now])
+            (daemon.folder / "c.toml").write_text(configs[now])
+            _reload(daemon)
+            check(operator.attrgetter("after" if now else "before"))
+    for caller, asked in zip(change.callers, loads, strict=True):
+        _check_answers(asked.result, caller, caller.before, caller.after)
+    assert (daemon.workers == workers) == change.is_of_keys_alone
+    assert "Traceback" not in daemon.log
+
+
+def test_a_connection_goes_by_the_keys_there_are(
     daemons: Daemons, database: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "keys.json"
     one = add_key(path, "one", CREATED)
     daemon = _start(daemons, database, f'keys = "{path}"')
-    workers = daemon.workers
-    assert _status(daemon) == {401}
-    with Load(daemon.port, fields=b"Authorization: Bearer %b\r\n" % one.encode()) as load:
-        load.wait_for(200)
-        other = add_key(path, "other", CREATED)
-        assert _status(daemon, f"X-Api-Key: {other}") == {401}
-        for _ in range(3):
-            _reload(daemon)
-            assert _status(daemon, f"X-Api-Key: {other}") == {200}
-        load.wait_for(load.result.answered + 200)
-    assert load.result.lost == []
-    assert set(load.result.statuses) == {200}
-    assert set(load.result.answers) == {ONE_ANSWER}
+    other = add_key(path, "other", CREATED)
     with daemon.connect() as connection:
         mine = get(TARGET, f"X-Api-Key: {one}")
+        theirs = get(TARGET, f"X-Api-Key: {other}")
         assert {exchange(connection, mine).status for _ in range(5)} == {200}
+        assert exchange(connection, theirs).status == 401
         revoke_key(path, "one")
         _reload(daemon)
         assert exchange(connection, mine).status == 401
-        assert exchange(connection, get(TARGET, f"X-Api-Key: {other}")).status == 200
-    assert daemon.workers == workers
+        assert exchange(connection, theirs).status == 200
     assert one not in daemon.log
     assert other not in daemon.log
 
