@@ -116,9 +116,7 @@ class Load:
     async def _ask_for_ever(self, keep: bool) -> None:
         while not self._stopping.is_set():
             try:
-                reader, writer = await asyncio.open_connection(
-                    self._host, self._port, **self._how
-                )
+                reader, writer = await asyncio.open_connection(self._host, self._port, **self._how)
             except ConnectionResetError as error:
                 # A worker had accepted it, and was gone before we noticed.
                 self.result.lost.append(f"{type(error).__name__} after b''")
