@@ -143,7 +143,10 @@ REFUSED = [
     (["-o", "cache", "--replace"], "cache: is there, and no file; name another"),
     (["-o", "/dev/null", "--replace"], "/dev/null: is there, and no file; name another"),
     (["-o", "out", "--prefixes"], "prefixes instead of ranges are for csv, not for mmdb"),
-    (["-o", "out", "--fields", "city_code"], "records of the shape `city` have no city_code; ch"),
+    (
+        ["-o", "out", "--fields", "city_code"],
+        "records of the shape city have no city_code; choose --shape flat",
+    ),
     (["-o", "o" * 300], "can't write here: File name too long"),
     (["-o", "out", "--format", "nginx", "--fields", "city,isp"], "nginx holds one field, not ci"),
     (["-o", "out", "--format", "csv", "--shape", "flat"], "a shape and a type of database are for"),

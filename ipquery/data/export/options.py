@@ -62,6 +62,6 @@ def options_for(
     left_out = NOT_OF_CITY if format_ == "mmdb" and shape == "city" else ()
     for field in fields:
         if field in left_out:
-            raise DataError(f"records of the shape `city` have no {field}; choose `flat`")
+            raise DataError(f"records of the shape city have no {field}; choose --shape flat")
     all_there_are = (field for field in FIELDS if field not in left_out)
     return Options(tuple(dict.fromkeys(fields or all_there_are)), shape, database_type, prefixes)
