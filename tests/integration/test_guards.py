@@ -1,6 +1,7 @@
 """Guards of a real daemon: who is answered, also while it is reloaded under load."""
 
 import contextlib
+import functools
 import json
 import operator
 import re
@@ -157,6 +158,10 @@ def _check_answers(result: Result, caller: Caller, *expected: frozenset[int]) ->
     assert by_body == {is_answer: count for is_answer, count in found.items() if count}
 
 
+def _are_gone(daemon: Daemon, workers: set[int]) -> bool:
+    return workers.isdisjoint(daemon.workers)
+
+
 @pytest.mark.parametrize("make", [_keys, _networks, _subjects, _limit])
 def test_while_a_guard_is_changed_every_answer_is_right_before_or_after(
     make: Callable[[SecureSite], Change], daemons: Daemons, tmp_path: Path
@@ -189,7 +194,10 @@ def test_while_a_guard_is_changed_every_answer_is_right_before_or_after(
         for now in (1, 0):
             keys.write_text(change.keys[now])
             (daemon.folder / "c.toml").write_text(configs[now])
+            replaced = set() if change.is_of_keys_alone else set(daemon.workers)
             _reload(daemon)
+            # Who came before the old workers stopped listening is answered by them.
+            until(functools.partial(_are_gone, daemon, replaced))
             check(operator.attrgetter("after" if now else "before"))
     for caller, asked in zip(change.callers, loads, strict=True):
         _check_answers(asked.result, caller, caller.before, caller.after)
