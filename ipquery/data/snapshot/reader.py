@@ -274,10 +274,8 @@ class Snapshot:
 
     def record(self, number: int) -> Record:
         """The record with an answer number, from 1."""
-        return self._kept(number) or self._record(number)
-
-    def _kept(self, number: int) -> Record | None:
-        return self._records[number] if number < len(self._records) else None
+        kept = self._records[number] if number < len(self._records) else None
+        return kept or self._record(number)
 
     def country_code(self, number: int) -> str | None:
         """The code of the country of an answer, ``None`` if it isn't known: without the rest of
@@ -353,7 +351,7 @@ class Snapshot:
         """
         version, number = parse(ip)
         answer, first, last = self.locate(version, number)
-        record = self._kept(answer) or self._record(answer) if answer else None
+        record = self.record(answer) if answer else None
         length = network_length(version, number, first, last)
         free = (32 if version == 4 else 128) - length
         return Match(
