@@ -383,14 +383,11 @@ class _Maker:
                 "fields; ipquery can't tell what they say"
             )
         fields: dict[str, Any] = {}
-        said = self._said
         for key, given in value.items():
             kind = type(given)
             if kind is dict or kind is list:
                 if key in _SHARED:
-                    found = said.get((key, id(given)))
-                    known = found is not None and found[0] is given
-                    fields |= found[1] if known else self._shared(key, given)  # type: ignore[index] # known
+                    fields |= self._shared(key, given)
                 elif key in _NESTED:
                     fields |= self._values(_NESTED[key](self, given))
             elif key in _FLAT:
@@ -406,7 +403,10 @@ class _Maker:
         return Record(**fields)
 
     def _shared(self, key: str, part: object) -> dict[str, Any]:
-        """What a part says that many records have, kept for the others."""
+        """What a part says that many records have."""
+        found = self._said.get((key, id(part)))
+        if found is not None and found[0] is part:
+            return found[1]
         if len(self._said) >= _KEPT_PARTS:
             self._said.clear()
         fields = self._values(_NESTED[key](self, part))
