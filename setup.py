@@ -106,8 +106,8 @@ setup(
             # 1.20: the first that finds nothing wrong with the annotations as they are.
             "mypy>=1.20",
             "mypy-zope>=1.0.9",
-            # 0.7: knows OpenAPI 3.1.
-            "openapi-spec-validator>=0.7",
+            # 0.7.1: `validate`, by the version that a document names.
+            "openapi-spec-validator>=0.7.1",
             # Drives Debian's Chromium, without a browser of its own. 1.50: speaks the protocol
             # of that one.
             "playwright>=1.50",
