@@ -3,36 +3,32 @@
 llhttp refuses ambiguous framing by itself: duplicate, signed or listed
 Content-Length, Content-Length with Transfer-Encoding, bad chunk sizes, bare CR
 or LF, obs-fold, NUL, blanks before the colon. What it lets pass is decided in
-:meth:`Incoming.on_headers_complete`, by RFC 9112.
+:mod:`ipquery.serve.http.decisive`, by RFC 9112.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 import attrs
 import httptools
 
+from ipquery.serve.http.decisive import (
+    HTTP_1_0,
+    HTTP_1_1,
+    HTTP_2_0,
+    check_coding,
+    check_host,
+    check_version,
+    decisive_fields,
+    expects_continue,
+    target_of,
+    tokens,
+    without_upgrade,
+)
 from ipquery.serve.http.exchange import Begin, Exchange
 from ipquery.serve.http.framing import Framing
 from ipquery.serve.http.limits import HttpLimits
 from ipquery.serve.http.refused import Refused
-
-# RFC 9110 section 7.2: uri-host [ ":" port ]; RFC 3986 section 3.2.2: an address in brackets,
-# which may have a zone (RFC 6874), or a registered name, which may be empty.
-_ADDRESS = rb"\[(?:[0-9A-Fa-f:.]++(?:%[A-Za-z0-9._~%-]+)?|v[0-9A-Fa-f]+\.[!$&'()*+,;=:.\w~-]+)\]"
-_REGISTERED = rb"(?:[!$&'()*+,;=.\w~-]|%[0-9A-Fa-f]{2})*"
-_HOST = re.compile(rb"(?:%b|%b)(?::[0-9]*)?" % (_ADDRESS, _REGISTERED))
-# RFC 1035 section 2.3.4: labels of 1 to 63 octets; a last dot, or no name at all, is
-# allowed here.
-_NAME = re.compile(rb"(?:[^.]{1,63}\.)*[^.]{0,63}")
-# RFC 9112 section 3.2.2: absolute-form; the authority counts for nothing here.
-_ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
-# RFC 9112 section 3.2.3: uri-host ":" port.
-_AUTHORITY_FORM = re.compile(rb"[^/?#@]+:[0-9]+")
-
-# RFC 9112 section 2.3: HTTP-version, behind the one blank of section 3.
-_HTTP_1_0, _HTTP_1_1, _HTTP_2_0 = b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0"
 
 # Of a request line besides its target: the longest method llhttp knows has 11
 # characters.
@@ -48,18 +44,6 @@ _CHUNK_OVERHEAD = 8
 # What is parsed of the body of an exchange at once: so much, or so many lines of a chunked one,
 # takes 0.1 ms.
 _PIECE_BYTES, _PIECE_LINES = 1 << 15, 64
-
-_DECISIVE = frozenset(
-    {b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"}
-)
-"""Fields that say how a message is to be read; the others are only passed on."""
-
-# What callers send over and over is looked up instead of worked out: 100 ns less
-# for every field. Bounded, as names and hosts are the callers' to choose: together
-# they take 0.3 MB at most.
-_KNOWN, _KNOWN_BYTES = 1000, 80
-_decisive_names: dict[bytes, bytes | None] = {}
-_good_hosts: set[bytes] = set()
 
 
 class _Part(Enum):
@@ -266,7 +250,7 @@ class Incoming:
             self._line = line
             return
         self._line_ends_at = self._part_bytes - len(line) + end + 2
-        self._line = line[max(end - len(_HTTP_1_1), 0) : end]
+        self._line = line[max(end - len(HTTP_1_1), 0) : end]
 
     def _parse(self, piece: bytes) -> None:
         try:
@@ -277,7 +261,7 @@ class Incoming:
             # httptools hides what a callback raised behind an error of its own.
             raise error.__context__ or error from None
         except httptools.HttpParserError as error:
-            if self._line == _HTTP_2_0:  # as in the preface of HTTP/2 (RFC 9113 section 3.4)
+            if self._line == HTTP_2_0:  # as in the preface of HTTP/2 (RFC 9113 section 3.4)
                 raise Refused(505) from None
             raise Refused(400, f"bad request: {error}") from None
         if self._head_without_upgrade:
@@ -391,26 +375,29 @@ class Incoming:
         parser = self._parser
         self.method = parser.get_method()
         if parser.should_upgrade() and self.method != b"CONNECT":
-            self._head_without_upgrade = self._without_upgrade()
+            version = parser.get_http_version().encode()
+            self._head_without_upgrade = without_upgrade(
+                self.method, self.target, version, self._headers
+            )
             return
         if len(self.target) > self._limits.request_line_bytes:
             raise Refused(414)
         self._check_header()
-        self._check_version()
-        self._check_target()
-        fields = self._decisive_fields()
-        is_1_0 = self.is_1_0
-        _check_host(fields.get(b"host", ()), is_1_0)
-        _check_coding(fields.get(b"transfer-encoding", ()), is_1_0)
+        self.is_1_0 = is_1_0 = self._line == HTTP_1_0
+        check_version(self._line)
+        self.target = target_of(self.method, self.target)
+        fields = decisive_fields(self._headers)
+        check_host(fields.get(b"host", ()), is_1_0)
+        check_coding(fields.get(b"transfer-encoding", ()), is_1_0)
         self._length = int(fields.get(b"content-length", (b"0",))[0])
         # RFC 9112 section 9.3: close stands before keep-alive; llhttp looks
         # at keep-alive alone in HTTP/1.0.
-        self._says_close = b"close" in _tokens(fields.get(b"connection", ()))
+        self._says_close = b"close" in tokens(fields.get(b"connection", ()))
         self.knows_head = True
         self._begin_body()
         self._part = _Part.CHUNKED if b"transfer-encoding" in fields else _Part.LENGTH
         self._part_bytes = self._silent_bytes = 0
-        self.continue_due = _expects_continue(fields.get(b"expect", ()), is_1_0)
+        self.continue_due = expects_continue(fields.get(b"expect", ()), is_1_0)
 
     def _begin_body(self) -> None:
         """Learn how large the body may be, and whether it is taken piece by piece."""
@@ -421,54 +408,6 @@ class Incoming:
                 self._most_body = self.exchange.body_bytes
         if self._length > self._most_body:
             raise Refused(413)
-
-    def _decisive_fields(self) -> Mapping[bytes, Sequence[bytes]]:
-        fields: dict[bytes, list[bytes]] = {}
-        for name, value in self._headers:
-            try:
-                decisive = _decisive_names[name]
-            except KeyError:
-                decisive = _learn_name(name)
-            if decisive is not None:
-                fields.setdefault(decisive, []).append(value)
-        return fields
-
-    def _check_version(self) -> None:
-        """llhttp takes RTSP/1.0 and ICE/1.0, too, and hides which it was."""
-        self.is_1_0 = self._line == _HTTP_1_0
-        if self.is_1_0 or self._line == _HTTP_1_1:
-            return
-        is_http = self._line.startswith(b" HTTP/") and not self._line.endswith(b"0.9")
-        raise Refused(505 if is_http else 400)
-
-    def _check_target(self) -> None:
-        """RFC 9112 section 3.2: the form of the target must fit the method."""
-        if self.method == b"CONNECT":
-            # What follows its head isn't HTTP, so nothing after it may be answered.
-            raise Refused(405 if _AUTHORITY_FORM.fullmatch(self.target) else 400)
-        if self.target.startswith(b"/"):
-            return
-        if self.target == b"*" and self.method == b"OPTIONS":
-            return
-        absolute = _ABSOLUTE_FORM.match(self.target)
-        if absolute is None:
-            raise Refused(400, "bad request target")
-        rest = self.target[absolute.end() :]
-        self.target = rest if rest.startswith(b"/") else b"/" + rest
-
-    def _without_upgrade(self) -> bytes:
-        """The head again, as if no upgrade were wanted (RFC 9110 section 7.8: it may be ignored).
-
-        Java's HTTP client asks for h2c with every first request, whatever its method.
-        """
-        version = self._parser.get_http_version().encode()
-        lines = [b"%s %s HTTP/%s" % (self.method, self.target, version)]
-        for name, value in self._headers:
-            if name.lower() == b"connection":
-                value = b", ".join(_tokens([value]) - {b"upgrade"})
-            if name.lower() != b"upgrade":
-                lines.append(b"%s: %s" % (name, value))
-        return b"\r\n".join([*lines, b"", b""])
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, without chunk framing."""
@@ -487,54 +426,3 @@ class Incoming:
         self.continue_due = False
         self._in_message = False
         self._expect_head()
-
-
-def _learn_name(name: bytes) -> bytes | None:
-    lower = name.lower()
-    decisive = lower if lower in _DECISIVE else None
-    if len(_decisive_names) < _KNOWN and len(name) <= _KNOWN_BYTES:
-        _decisive_names[name] = decisive
-    return decisive
-
-
-def _tokens(values: Sequence[bytes]) -> set[bytes]:
-    """The members of a list-valued field, in lower case (RFC 9110 section 5.6.1)."""
-    return {token.strip().lower() for value in values for token in value.split(b",")}
-
-
-def _check_host(values: Sequence[bytes], is_1_0: bool) -> None:
-    """RFC 9112 section 3.2: exactly one Host, but for HTTP/1.0, and a possible one."""
-    if len(values) != 1:
-        if values or not is_1_0:
-            raise Refused(400, "a request needs one Host header")
-        return
-    host = values[0]
-    if host in _good_hosts:
-        return
-    # RFC 9110 section 5.5: blanks around a value aren't part of it; llhttp leaves those behind.
-    host = host.rstrip(b" \t")
-    if not _HOST.fullmatch(host):
-        raise Refused(400, "bad Host header")
-    if not host.startswith(b"[") and not _NAME.fullmatch(host.partition(b":")[0]):
-        raise Refused(400, "bad request: the Host header holds no host name")
-    if len(_good_hosts) < _KNOWN and len(host) <= _KNOWN_BYTES:
-        _good_hosts.add(host)
-
-
-def _check_coding(values: Sequence[bytes], is_1_0: bool) -> None:
-    """RFC 9112 section 6.1: chunked alone, and not before HTTP/1.1."""
-    if not values:
-        return
-    if is_1_0:
-        raise Refused(400, "bad request: Transfer-Encoding in HTTP/1.0")
-    if [value.strip().lower() for value in values] != [b"chunked"]:
-        raise Refused(501)
-
-
-def _expects_continue(values: Sequence[bytes], is_1_0: bool) -> bool:
-    """RFC 9110 section 10.1.1: 100-continue is the only expectation there is."""
-    if not values or is_1_0:
-        return False
-    if [value.lower() for value in values] != [b"100-continue"]:
-        raise Refused(417)
-    return True
