@@ -12,9 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.http import datetimeToString
-from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import Site
 
 from ipquery.metrics import ACTIVE, CONNECTIONS, DURATION, LIMITS
 from ipquery.serve.http.access_log import AccessLog
@@ -24,15 +22,14 @@ from ipquery.serve.http.counts import ONE_OF, ONE_OF_REPEATS, Counts, Entry, Tal
 from ipquery.serve.http.exchange import Begin
 from ipquery.serve.http.exchange_channel import ExchangeChannel
 from ipquery.serve.http.fast import FastWay, nothing
-from ipquery.serve.http.framing import Framing, fields_of, joined
 from ipquery.serve.http.guard import Gate, Guard, GuardedWay
 from ipquery.serve.http.limits import HttpLimits
+from ipquery.serve.http.noting_site import NotingSite
 from ipquery.serve.http.plain import PlainReader
 from ipquery.serve.http.repeat import Lessons, Repeat
-from ipquery.serve.http.reply import END_OF_HEAD, Reply, body_bytes, refusal, status_of
-from ipquery.serve.http.request import ApiRequest, client_of
+from ipquery.serve.http.reply import Reply, refusal
+from ipquery.serve.http.request import ApiRequest
 from ipquery.serve.http.request_channel import RequestChannel
-from ipquery.serve.http.streaming import Streaming
 from ipquery.serve.http.turns import Turns
 
 _log = Logger()
@@ -44,11 +41,8 @@ _EXPIRED_AT_ONCE = 32
 _STRIDE = 97
 
 
-class ApiSite(Site):
+class ApiSite(NotingSite):
     """Makes the channels, keeps their clock, and drains them."""
-
-    requestFactory = ApiRequest
-    noisy = False
 
     def __init__(
         self,
@@ -77,9 +71,7 @@ class ApiSite(Site):
         :param guard: whose requests are answered; without it, everybody's. It takes a
             :class:`~ipquery.serve.http.guarded_site.GuardedSite`.
         """
-        # Forms aren't parsed: a body is JSON, whatever its Content-Type says,
-        # as curl -d sends it with a form's.
-        super().__init__(resource, parsePOSTFormSubmission=False, reactor=reactor)
+        super().__init__(resource, reactor, access_log, forwarding)
         self.limits = limits
         self.connections: set[Channel] = set()
         self.quiet: set[SocketType] = set()
@@ -96,12 +88,10 @@ class ApiSite(Site):
         self._route_of = route_of
         self.refusal_of = refusal_of
         self._looked_at = 0
-        self.access_log = access_log
         self.fast_way = fast_way
         self.begin_exchange = begin_exchange
         self.guard = guard
         self.plain = PlainReader(limits)
-        self._forwarding = forwarding
         # Of requests that come first on a connection: what tells the next like the last one, and
         # whether it closes the connection, too.
         self._lessons = Lessons(limits, guard)
@@ -249,14 +239,6 @@ class ApiSite(Site):
         """A channel for a connection whose first request :meth:`answer_first` has answered."""
         return Channel(self, overloaded=False, answered=1)
 
-    def forwarding_of(self, peer: str | None) -> Forwarding | None:
-        """What tells clients behind a peer; ``None`` for one that isn't trusted.
-
-        :param peer: its address; ``None`` for one on a UNIX socket.
-        """
-        forwarding = self._forwarding
-        return forwarding if forwarding is not None and forwarding.trusts(peer) else None
-
     def forget_lessons(self) -> None:
         """Look at each request anew, as what the guard goes by has changed."""
         self._repeat = nothing
@@ -321,88 +303,11 @@ class ApiSite(Site):
         self.exchanging.discard(channel)
         self._check_drained()
 
-    def note(
-        self, client: bytes, method: bytes, target: bytes, framing: Framing, response: bytes
-    ) -> None:
-        """Note in the access log, which there must be, what was answered on the fast way."""
-        assert self.access_log is not None
-        self.access_log.note(
-            client,
-            _request_line(method, target, framing),
-            status_of(response),
-            body_bytes(response),
-            self.access_log.ending(framing.fields),
-        )
-
-    def note_repeated(
-        self,
-        host: str | None,
-        client: bytes | None,
-        data: bytes,
-        found: bytes,
-        ending: bytes | None,
-    ) -> None:
-        """Note in the access log, which there must be, what was answered as the one before.
-
-        :param host: the peer's address.
-        :param client: how the client is told, if that is known already.
-        :param data: the request, as it came.
-        :param found: the response, from behind its Date header on.
-        :param ending: see :meth:`log_ending`.
-        """
-        assert self.access_log is not None
-        forwarding = None if client is not None else self.forwarding_of(host)
-        if forwarding is not None or ending is None:
-            head = data[data.index(b"\r\n") : data.index(END_OF_HEAD) + len(END_OF_HEAD)]
-            if forwarding is not None:
-                host = forwarding.client(host, forwarding.told_in(head))
-            if ending is None:
-                ending = self.access_log.ending(fields_of(head))
-        if client is None:
-            client = log_text(host)
-        self.access_log.note_repeat(client, data, found, ending)
-
-    def log_ending(self, lessons: Lessons, framing: Framing) -> bytes | None:
-        """The end of the log lines of requests like the last one, unless they differ in it."""
-        assert self.access_log is not None
-        if self.access_log.fields.isdisjoint(lessons.varying):
-            return self.access_log.ending(framing.fields)
-        return None
-
-    def note_exchange(self, client: bytes, streaming: Streaming, status: int) -> None:
-        """Note an exchange in the access log, which there must be: what it was answered with,
-        and how much of it."""
-        assert self.access_log is not None
-        framing = streaming.framing
-        self.access_log.note(
-            client,
-            _request_line(streaming.method, streaming.target, framing),
-            status,
-            streaming.sent_bytes,
-            self.access_log.ending(framing.fields),
-        )
-
     def log(self, request: http.Request) -> None:
         """Count an answered request, and note it in the access log."""
         route = self.route_of(request.uri)
         self.count(request.method, route, request.code, cast(ApiRequest, request).begun)
-        if self.access_log is None:
-            return
-        pairs = request.requestHeaders.getAllRawHeaders()
-        fields = joined([(name, value) for name, values in pairs for value in values])
-        self.access_log.note(
-            log_text(client_of(cast(IRequest, request))),
-            b"%b %b %b" % (request.method, request.uri, request.clientproto),
-            request.code,
-            request.sentLength,
-            self.access_log.ending(fields),
-        )
-
-    def note_refusal(self, client: bytes, reply: Reply) -> None:
-        """Note a refusal of what was no request, or not a whole one."""
-        if self.access_log is not None:
-            ending = self.access_log.ending({})
-            self.access_log.note(client, None, reply.status, len(reply.body), ending)
+        self.note_request(request)
 
     def _tick(self) -> None:
         before = self.now
@@ -432,7 +337,3 @@ class ApiSite(Site):
             self.fast_way.tell_date(self.date_header)
         if self.access_log is not None:
             self.access_log.tell_time(self.now)
-
-
-def _request_line(method: bytes, target: bytes, framing: Framing) -> bytes:
-    return b"%b %b HTTP/1.%b" % (method, target, b"0" if framing.is_1_0 else b"1")
