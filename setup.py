@@ -49,8 +49,8 @@ setup(
         "numpy>=2.0",
         # 0.20: writes OpenMetrics 1.0.0 without being asked for a version.
         "prometheus_client>=0.20",
-        # 24: the last ISO 3166-1 changes and complete zh_CN translations.
-        "pycountry>=24.6",
+        # 26.2: spells Russian oblasts ("oblast'") so that names of theirs in databases are found.
+        "pycountry>=26.2",
         # Security floor: with 24.1 and today's pyOpenSSL, Twisted takes a certificate of any
         # host for the right one, and only logs that it couldn't look.
         "service-identity>=24.2",
