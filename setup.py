@@ -37,10 +37,10 @@ setup(
         # Names of countries in everyday Chinese and English. 2.12: data file
         # loading no longer follows paths out of its folder (CVE-2021-42771 is 2.9.1).
         "Babel>=2.12",
-        # 23.1: says where in a message what is wrong, and knows paths.
-        "cattrs>=23.1",
-        # 8.4: parameter types are generic.
-        "click>=8.4",
+        # 25.2: makes tuples of what is annotated as a sequence, as frozen values need them.
+        "cattrs>=25.2",
+        # 8.4: parameter types are generic. 8.4.2: fish completes again.
+        "click>=8.4.2",
         # 0.9: refuses every ambiguous framing listed in the tests of serve/.
         "httptools>=0.9",
         # 24.8: typed routes.
