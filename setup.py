@@ -8,6 +8,11 @@ LOAD = ["hdrhistogram>=0.10"]
 # What reads and writes Parquet.
 BULK = ["pyarrow>=18"]
 
+# What gets databases from web servers. urllib3 rather than a library above it: it streams,
+# leaves redirects and retries to its caller, and trusts the system's authorities, which a
+# company's own is one of. 2.2: reads what there is without waiting for more.
+UPDATE = ["urllib3>=2.2"]
+
 setup(
     name="ipquery",
     version="0.1.0",
@@ -70,6 +75,8 @@ setup(
         "zstd": ["backports.zstd>=1.0; python_version < '3.14'"],
         # Parquet. 18: wheels for Python 3.13. Not a plain dependency: it is 170 MB.
         "bulk": BULK,
+        # Databases from web servers, beside those that pip and npm bring.
+        "update": UPDATE,
         # The live screen of ipquery top. Not a plain dependency: with its own it is 13 MB, and
         # servers have no use for it. 13: the oldest that the tests were run with.
         "top": ["rich>=13"],
@@ -88,6 +95,7 @@ setup(
         "test": [
             *BULK,
             *LOAD,
+            *UPDATE,
             "backports.zstd>=1.0; python_version < '3.14'",
             # A real .dat file of 2015-10; its reader isn't used.
             "17MonIP==0.2.7",
