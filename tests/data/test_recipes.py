@@ -11,7 +11,9 @@ from ipquery.data.record import DataError
 from ipquery.data.sources import FORMAT_NAMES
 from ipquery.data.update.age import OLD_DAYS, dated, outdated
 from ipquery.data.update.folder import default_data
-from ipquery.data.update.recipes import RECIPES, PackageFile, parse_recipe
+from ipquery.data.update.publishers import CURRENT
+from ipquery.data.update.recipe import PackageFile, WebFile
+from ipquery.data.update.recipes import RECIPES, parse_recipe
 
 TODAY = datetime.date(2026, 11, 25)
 
@@ -61,6 +63,7 @@ def test_a_file_in_a_package(text: str, folder: str, file: PackageFile) -> None:
         ("npm:some:a//b", "not a file in a package"),
         ("npm:some:a\\b", "not a file in a package"),
         ("npm:some:b\n", "not a file in a package"),
+        ("npm:some:a/.previous", "not a file in a package"),
         ("npm:some:b:c", None),
     ],
 )
@@ -68,7 +71,7 @@ def test_what_is_none_is_refused_before_any_program_sees_it(
     text: str, complaint: str | None
 ) -> None:
     if complaint is None:
-        assert parse_recipe(text).files[0].file == "b:c"
+        assert parse_recipe(text).files == (PackageFile("npm", "some", None, "b:c"),)
         return
     with pytest.raises(DataError, match=complaint) as caught:
         parse_recipe(text)
@@ -84,8 +87,79 @@ def test_recipes_with_names_are_pinned_to_the_byte() -> None:
         assert recipe.attribution
         assert recipe.format in FORMAT_NAMES
         for file in recipe.files:
+            assert isinstance(file, PackageFile)
             assert file.version
             assert re.fullmatch("[0-9a-f]{64}", file.sha256 or "")
+
+
+def test_recipes_of_what_is_current_say_whose_it_is() -> None:
+    for name, recipe in CURRENT.items():
+        assert name == recipe.name == parse_recipe(name).name
+        assert recipe.title
+        assert recipe.licence
+        assert recipe.attribution
+        assert recipe.format in FORMAT_NAMES
+        for file in recipe.files:
+            assert file.sha256 is None
+            if isinstance(file, WebFile):
+                assert file.base.startswith("https://")
+                assert file.base.endswith("/")
+
+
+@pytest.mark.parametrize(
+    ("text", "folder", "file"),
+    [
+        ("maxmind:GeoLite2-City", "maxmind-GeoLite2-City", "GeoLite2-City.mmdb"),
+        ("maxmind:GeoIP2-City-CSV", "maxmind-GeoIP2-City-CSV", "GeoIP2-City-CSV.zip"),
+        ("geoipupdate:GeoLite2-ASN", "geoipupdate-GeoLite2-ASN", "GeoLite2-ASN.mmdb"),
+        ("ip2location:DB11LITEBIN", "ip2location-DB11LITEBIN", "DB11LITEBIN.zip"),
+    ],
+)
+def test_a_publishers_product(text: str, folder: str, file: str) -> None:
+    recipe = parse_recipe(text)
+    assert recipe.paths(Path("/data")) == (Path("/data") / folder / file,)
+    assert bool(recipe.attribution) == ("Lite" in text or "LITE" in text)
+
+
+def test_a_url() -> None:
+    text = "https://a.example:8443/b/c.mmdb?x={1}#sha256=" + "A" * 64
+    (file,) = parse_recipe(text).files
+    assert isinstance(file, WebFile)
+    assert (file.base, file.name) == ("https://a.example:8443/", "c.mmdb")
+    assert file.path.format() == "b/c.mmdb?x={1}"
+    assert file.sha256 == "a" * 64
+    one, other = (parse_recipe(f"https://a.example/{n}/c.mmdb") for n in (1, 2))
+    assert one.name != other.name
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("https://", "not a URL"),
+        ("https:///a.mmdb", "not a URL"),
+        ("https://[/a.mmdb", "not a URL"),
+        ("https://a.example/ä.mmdb", "not a URL"),
+        ("https://a.example/a b.mmdb", "not a URL"),
+        ("https://a.example", "must end in the name of a file"),
+        ("https://a.example/", "must end in the name of a file"),
+        ("https://a.example/..", "must end in the name of a file"),
+        ("https://a.example/.fetched.json", "must end in the name of a file"),
+        ("https://a.example/a%2fb", "must end in the name of a file"),
+        ("https://u:secret@a.example/a.mmdb", "a password in a URL is shown"),
+        ("https://a.example/a.mmdb?t=secret#md5=1", "only #sha256="),
+        ("https://a.example/a.mmdb#sha256=12", "only #sha256="),
+        ("http://a.example/a.mmdb?t=secret", "no such recipe"),
+        ("maxmind:", "not the name of a product"),
+        ("maxmind:../x", "not the name of a product"),
+        ("maxmind:GeoLite2-City?x", "not the name of a product"),
+        ("ip2location:DB1&token=x", "not the name of a product"),
+        ("geoipupdate:{date}", "not the name of a product"),
+    ],
+)
+def test_what_is_no_url_or_product_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint) as caught:
+        parse_recipe(text)
+    assert "secret" not in str(caught.value)
 
 
 def test_the_data_folder_is_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:

