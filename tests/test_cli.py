@@ -308,19 +308,13 @@ def test_without_a_database_the_default_is_asked(run: Run) -> None:
 def test_recipes_are_listed_with_what_their_publishers_ask_for(run: Run, tmp_path: Path) -> None:
     listed = run("fetch", "--list")
     assert listed.returncode == 0
-    assert "dbip-city-2023  DB-IP City Lite, 2023-04-01; not fetched" in listed.stdout
+    assert "dbip-city-2023    DB-IP City Lite, 2023-04-01; not fetched" in listed.stdout
     assert "CC BY 4.0; IP Geolocation by DB-IP (https://db-ip.com)" in listed.stdout
     folder = tmp_path / "elsewhere/dbip-city-2023"
     folder.mkdir(parents=True)
     (folder / "dbip-city-lite-latest.mmdb").touch()
     there = run("fetch", "--list", "--to", folder.parent)
     assert f"2023-04-01; in {folder.parent}" in there.stdout
-
-
-def test_fetch_wants_a_recipe(run: Run) -> None:
-    done = run("fetch")
-    assert done.returncode == 2
-    assert "name a RECIPE, or default" in done.stderr
 
 
 def test_a_configuration_names_databases_and_codes(
