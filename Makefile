@@ -138,7 +138,7 @@ $(VENV)/bin/python:
 
 $(VENV)/ready-to-serve: $(VENV)/bin/python $(REQUIREMENTS)
 	@echo 'Installing ipquery and its default database into $(VENV)'
-	@$(PIP) install --editable '.[default-data,load]'
+	@$(PIP) install --editable '.[default-data,load,update]'
 	@touch $@
 
 # Once: without a network, every start would wait for it. The daemon says how to get it then.

@@ -162,6 +162,17 @@ def test_what_is_always_cut_ends_with_one_line(
     assert time.slept == [1, 2, 4, 8]
 
 
+def test_a_chunk_that_is_cut(server: Server, web: Web, partial: Partial) -> None:
+    def chunked(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        request.wfile.write(b"3e8\r\n" + CONTENT[:500])
+
+    server.answers["/file"] = chunked
+    assert "cut the connection" in str(_refused(web, _address(server), partial))
+
+
 def test_another_process_goes_on_as_well(server: Server, web: Web, partial: Partial) -> None:
     server.answers["/file"] = _cut_once(CONTENT, 400, file_answer(CONTENT, '"1"'), ETag='"1"')
     with pytest.raises(Unreachable):
@@ -334,7 +345,15 @@ def test_another_host_is_not_told_the_credentials(
 
 
 @pytest.mark.parametrize(
-    "to", ["http://localhost/file", "ftp://localhost/x", "https://u:p@localhost/x", "https://[", ""]
+    "to",
+    [
+        "http://localhost/file",
+        "//[",
+        "https://localhost:99999/x",
+        "ftp://localhost/x",
+        "https://u:p@localhost/x",
+        "",
+    ],
 )
 def test_a_redirect_away_from_tls(server: Server, web: Web, partial: Partial, to: str) -> None:
     server.answers["/file"] = redirect(to) if to else text_answer(302, "", Location="")

@@ -636,7 +636,9 @@ def test_a_mirror_may_be_in_the_environment_and_ask_for_nothing(
     assert "Authorization" not in server.asked[-1].fields
 
 
-@pytest.mark.parametrize("url", ["http://mirror/", "mirror", "https://", "https://u:s@host/"])
+@pytest.mark.parametrize(
+    "url", ["http://mirror/", "mirror", "https://", "https://u:s@host/", "https://h:x/"]
+)
 def test_what_cannot_be_a_mirror(get: Getting, url: str) -> None:
     line = get.refused(DBIP_CITY_LITE, mirrors={"dbip": url})
     assert "not a mirror; it is https://HOST/" in line

@@ -137,6 +137,8 @@ def test_a_url() -> None:
     [
         ("https://", "not a URL"),
         ("https:///a.mmdb", "not a URL"),
+        ("https://a.example:99999/a.mmdb", "not a URL"),
+        ("https://a.example:x/a.mmdb", "not a URL"),
         ("https://[/a.mmdb", "not a URL"),
         ("https://a.example/ä.mmdb", "not a URL"),
         ("https://a.example/a b.mmdb", "not a URL"),
@@ -196,12 +198,16 @@ def test_old_sources_are_warned_of() -> None:
     ]
 
 
-def test_the_warning_names_the_command_that_gets_a_newer_one() -> None:
-    (line,) = outdated([{"name": "DB-IP City Lite", "date": "2023-04-01"}], TODAY)
-    assert line == (
-        "DB-IP City Lite is of 2023-04-01, 1,334 days old: "
-        "get that of 2026-06-05 with `ipquery fetch dbip-city-2026`"
-    )
-    newest = {"name": "DB-IP City Lite", "date": "2026-06-05"}
-    (line,) = outdated([newest], TODAY + datetime.timedelta(300))
-    assert line.endswith("get a newer one from its publisher")
+@pytest.mark.parametrize(
+    ("title", "what"),
+    [
+        ("DB-IP City Lite", "get the newest with `ipquery fetch`"),
+        ("DB-IP ASN Lite", "get the newest with `ipquery fetch`"),
+        ("ip2region", "get the newest with `ipquery fetch ip2region`"),
+        ("DB-IP Country Lite", "get the newest with `ipquery fetch dbip-country-lite`"),
+        ("some.mmdb", "get a newer one from its publisher"),
+    ],
+)
+def test_the_warning_names_the_command_that_gets_a_newer_one(title: str, what: str) -> None:
+    (line,) = outdated([{"name": title, "date": "2023-04-01"}], TODAY)
+    assert line == f"{title} is of 2023-04-01, 1,334 days old: {what}"

@@ -20,7 +20,7 @@ from tests.serve.http.connection import get
 
 IPQUERY = Path(sys.executable).parent / "ipquery"
 ATTRIBUTION = "IP Geolocation by DB-IP (https://db-ip.com)"
-NEWER = "get that of 2026-06-05 with `ipquery fetch dbip-city-2026`"
+NEWER = "get the newest with `ipquery fetch`"
 
 
 def _run(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -102,7 +102,7 @@ def test_info_says_whose_data_it_is_and_how_old(whole: dict[str, str]) -> None:
     dbip, ip2region = told.stderr.splitlines()
     assert dbip.startswith("Warning: DB-IP City Lite is of 2023-04-01, ")
     assert dbip.endswith(NEWER)
-    assert ip2region.endswith("get a newer one from its publisher")
+    assert ip2region.endswith("get the newest with `ipquery fetch ip2region`")
 
 
 def test_lookup_without_a_database(whole: dict[str, str]) -> None:

@@ -84,7 +84,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     wheels = REPOSITORY / "build/wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     subprocess.run(
-        [*PIP_WHEEL, wheels, f"{REPOSITORY}[default-data]"],
+        [*PIP_WHEEL, wheels, f"{REPOSITORY}[default-data,update]"],
         check=True,
         capture_output=True,
     )

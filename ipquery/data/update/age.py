@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ipquery.data.update.folder import how_to_fetch
-from ipquery.data.update.recipes import newer
+from ipquery.data.update.recipes import newest
 
 OLD_DAYS = 400
 """From this age on a database is warned of: a year, and a month to renew it."""
@@ -31,10 +31,10 @@ def outdated(sources: Iterable[Mapping[str, Any]], today: datetime.date) -> Iter
         name, date = source["name"], source["date"]
         if date is None or _days(date, today) <= OLD_DAYS:
             continue
-        recipe = newer(name, datetime.date.fromisoformat(date))
+        recipe = newest(name)
         what = (
-            f"get that of {recipe.date} with `{how_to_fetch(recipe.name)}`"
-            if recipe
+            f"get the newest with `{how_to_fetch(recipe)}`"
+            if recipe is not None
             else "get a newer one from its publisher"
         )
         yield f"{name} is of {dated(date, today)}: {what}"

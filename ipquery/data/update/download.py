@@ -387,7 +387,9 @@ def _redirected(url: str, to: str, address: Address) -> str:
     try:
         target = urljoin(url, to)
         parts = urlsplit(target)
-        usable = parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
+        # A port that is none raises, too.
+        usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+        usable = usable and "@" not in parts.netloc
     except ValueError:
         usable = False
     if not usable:
@@ -449,7 +451,7 @@ def _untrusted(error: SSLError, host: str | None, address: Address) -> Exception
     """What a failed handshake means."""
     cause = next((one for one in error.args if isinstance(one, ssl.SSLError)), None)
     if not isinstance(cause, ssl.SSLCertVerificationError):
-        return _Passing(f"{host} ended the TLS handshake")
+        return _Passing(f"{host} broke off the TLS connection")
     return DataError(
         f"{address.shown}: the certificate of {host} isn't good: {cause.verify_message}; is this "
         "machine's clock right, and does it know the authority (SSL_CERT_FILE)?"

@@ -17,11 +17,14 @@ def default_data() -> Path:
 
 
 def how_to_fetch(name: str) -> str:
-    """What to type to have a recipe fetched to where this process looks for it."""
+    """What to type to have a recipe fetched to where this process looks for it.
+
+    :param name: of the recipe; empty for those that are recommended.
+    """
     given = _given()
     # The shell of whoever reads this doesn't have the service's environment.
     to = f"--to {shlex.quote(given)} " if given else ""
-    return f"ipquery fetch {to}{name}"
+    return f"ipquery fetch {to}{name}".rstrip()
 
 
 def _given() -> str:

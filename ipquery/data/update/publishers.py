@@ -223,13 +223,14 @@ def web_page(text: str) -> Recipe:
     """
     url, sign, fragment = text.partition("#")
     # What else is in the URL may be a secret.
-    shown = f"{url.partition('?')[0]}"
+    shown = url.partition("?")[0]
     match = _SHA256.fullmatch(fragment)
     if sign and match is None:
         raise DataError(f"{shown}: only #sha256= and 64 hexadecimal digits may follow the URL")
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        # A port that is none raises, too.
+        host = parts.hostname if parts.port != 0 else None
     except ValueError:
         host = None
     if not host or not url.isascii() or not url.isprintable() or " " in url:

@@ -5,7 +5,7 @@ import re
 
 from ipquery.data.record import DataError
 from ipquery.data.terms import DBIP_LITE
-from ipquery.data.update.publishers import CURRENT, PRODUCTS, product, web_page
+from ipquery.data.update.publishers import CURRENT, PRODUCTS, RECOMMENDED, product, web_page
 from ipquery.data.update.recipe import PackageFile, Recipe, WebFile
 
 _VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_-]*"
@@ -156,11 +156,12 @@ def _is_plain(file: str) -> bool:
     )
 
 
-def newer(title: str, date: datetime.date) -> Recipe | None:
-    """The newest edition of a database that is newer than this one."""
-    editions = [
-        recipe
-        for recipe in RECIPES.values()
-        if recipe.title == title and recipe.date is not None and recipe.date > date
-    ]
-    return max(editions, key=lambda recipe: str(recipe.date), default=None)
+def newest(title: str) -> str | None:
+    """What ``ipquery fetch`` takes to get the newest edition of a database.
+
+    :param title: the database's, as recipes have it.
+    :returns: nothing for what it gets without being told, ``None`` if no recipe is known.
+    """
+    if any(title == recipe.title for recipes in RECOMMENDED for recipe in recipes):
+        return ""
+    return next((recipe.name for recipe in CURRENT.values() if recipe.title == title), None)

@@ -266,14 +266,23 @@ def _mirror(recipe: Recipe, web: Web) -> str | None:
         url = web.mirrors.get(name) or web.environ.get(variable)
         if not url:
             continue
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname or parts.query or "@" in parts.netloc:
+        if not _is_base(url):
             raise DataError(
                 f"{without_query(url).rpartition('@')[2]}: not a mirror; it is https://HOST/ or "
                 "https://HOST/FOLDER/"
             )
         return url if url.endswith("/") else f"{url}/"
     return None
+
+
+def _is_base(url: str) -> bool:
+    """Whether paths can be put behind a URL."""
+    try:
+        parts = urlsplit(url)
+        has_host = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return has_host and not parts.query and not parts.fragment and "@" not in parts.netloc
 
 
 def forget(path: Path) -> None:
