@@ -222,6 +222,8 @@ class _Work:
             if not got.pieces:
                 raise
         # The pieces may be of two editions that the server gave one tag.
+        shutil.rmtree(inside)
+        inside.mkdir()
         self.say(f"what was got of {file.download_name} in pieces isn't right; getting it anew")
         got = web_files.get(file, self.recipe, kept, path, self.web, self.say)
         return None if got is None else self._opened(file, got, out, inside)
@@ -229,25 +231,22 @@ class _Work:
     def _opened(self, file: WebFile, got: "Got", out: Path, inside: Path) -> _New:
         """A download, unpacked and found good. If it isn't, nothing of it is left.
 
+        It stays where it is until it is in place: whoever is killed meanwhile, or whoever
+        comes after, needn't ask for it again.
+
         :raises DataError: it isn't.
         """
         from ipquery.data.update import web_files
 
         shown = got.address.shown
-        # Named as it is, as some formats are known by that in messages.
-        whole = got.path.replace(inside / file.download_name)
-        web_files.forget(got.path)
-        got = attrs.evolve(got, path=whole)
         try:
             web_files.check_head(file, got)
             told = file.checksum
             if told is None or not told.of_member:
-                self._check_sum(whole, got, told.algorithm if told else "sha256")
-            path = whole
+                self._check_sum(got.path, got, told.algorithm if told else "sha256")
+            path = got.path
             if file.archive:
-                unpacked = inside / "members"
-                unpacked.mkdir()
-                path = extract(whole, file.name, unpacked, self.limits.unpacked)
+                path = extract(got.path, file.name, inside, self.limits.unpacked)
             if told is not None and told.of_member:
                 self._check_sum(path, got, told.algorithm)
             digest = file_digest(path)
@@ -255,9 +254,8 @@ class _Work:
                 self._read(path, file.name, shown)
                 _check_size(path, out, shown)
         except DataError as error:
-            shutil.rmtree(inside)
-            inside.mkdir()
-            raise type(error)(str(error).replace(str(whole), shown)) from None
+            web_files.discard(got)
+            raise type(error)(str(error).replace(str(got.path), shown)) from None
         return _New(path, attrs.evolve(got.kept, sha256=digest))
 
     def _check_sum(self, path: Path, got: "Got", algorithm: str) -> None:

@@ -1,6 +1,5 @@
 """Puts files in place, and keeps those before them."""
 
-import contextlib
 import shutil
 from pathlib import Path
 
@@ -73,6 +72,5 @@ def _keep(out: Path) -> None:
 
 
 def remove_partials(recipe: Recipe, data: Path) -> None:
-    """What downloads have left that are whole now."""
-    with contextlib.suppress(OSError):
-        (data / recipe.name / _PARTIAL).rmdir()
+    """Remove what there is of downloads, once nothing of it is wanted any more."""
+    shutil.rmtree(data / recipe.name / _PARTIAL, ignore_errors=True)

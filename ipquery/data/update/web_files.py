@@ -285,6 +285,6 @@ def _is_base(url: str) -> bool:
     return has_host and not parts.query and not parts.fragment and "@" not in parts.netloc
 
 
-def forget(path: Path) -> None:
-    """What was noted of a download that was taken away."""
-    Partial(path).discard()
+def discard(got: Got) -> None:
+    """Remove a download, so that it isn't gone on with."""
+    Partial(got.path).discard()
