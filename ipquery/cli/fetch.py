@@ -1,5 +1,6 @@
 """``ipquery fetch``."""
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,9 +60,21 @@ def fetch_command(
         for line in _listed(data):
             click.echo(line)
         return
-    web = Web(mirrors=_mirrors(mirrors), progress=_progress())
+    named = _mirrors(mirrors)
     # All are understood before the first is got.
     chosen = [(text, _recipe(text)) for text in recipes]
+    with _progress() as progress:
+        _fetch(chosen, data, folder, Web(mirrors=named, progress=progress))
+    if not chosen or DEFAULT in recipes:
+        # ip2region's part comes by pip: what is amiss with it is said now.
+        default_sources(data)
+
+
+def _fetch(chosen: Sequence[tuple[str, Recipe]], data: Path, folder: Path | None, web: Web) -> None:
+    """Get recipes, each with the text that means it, or the recommended ones if there are none.
+
+    :param folder: the data folder if the user named it.
+    """
 
     def get(recipe: Recipe) -> bool:
         return fetch(recipe, data, _say, web=web)
@@ -74,26 +87,32 @@ def fetch_command(
         if not get(recipe):
             _say(f"{text.partition('?')[0]}: already in {data}")
         click.echo(_source(text, recipe, folder))
-    if not chosen or DEFAULT in recipes:
-        # ip2region's part comes by pip: what is amiss with it is said now.
-        default_sources(data)
 
 
 def _say(what: str) -> None:
     click.echo(what, err=True)
 
 
-def _progress() -> Progress:
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
     """A bar on a terminal; elsewhere the lines that say what is being done are enough."""
     if not sys.stderr.isatty():
-        return lambda what, done: None
+        yield lambda what, done: None
+        return
     # One for each file: a bar that is full ends.
     bars: dict[str, Progress] = {}
+    unfinished: set[str] = set()
 
     def show(what: str, done: float) -> None:
         bars.setdefault(what, reporter(sys.stderr))(what, done)
+        (unfinished.discard if done >= 1 else unfinished.add)(what)
 
-    return show
+    try:
+        yield show
+    finally:
+        if unfinished:
+            # The cursor, which bars hide until they end.
+            _say("\033[?25h")
 
 
 def _mirrors(texts: Sequence[str]) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -121,7 +122,7 @@ class Getting:
         assert self.tree() == before
         line = str(caught.value)
         assert line.isprintable()
-        assert str(self.data) not in line.partition("If that is right, remove")[0]
+        assert str(self.data) not in re.split("If that is right, remove|unless you remove", line)[0]
         for secret in SECRETS:
             assert secret not in line + "".join(self.said)
         return line
@@ -476,6 +477,19 @@ def test_maxminds_quota(get: Getting, server: Server) -> None:
     with pytest.raises(QuotaReached):
         get(MAXMIND)
     assert len(server.asked) == 1
+    note = get.data / "maxmind-GeoLite2-City/.quota"
+    assert get.refused(MAXMIND) == (
+        "maxmind-GeoLite2-City: its publisher said at 10:00 UTC that no more is to be had for now; "
+        f"it isn't asked before 11:00, unless you remove {note}"
+    )
+    assert len(server.asked) == 1
+    _maxmind(server, OLD, MODIFIED)
+    for hours in (1, -1):
+        note.write_text(NOW.isoformat())
+        get(MAXMIND, now=lambda hours=hours: NOW + datetime.timedelta(hours=hours))
+        assert not note.exists()
+    note.write_text("nonsense")
+    assert not get(MAXMIND)
 
 
 def test_credentials_that_are_wrong_or_missing(
@@ -562,6 +576,7 @@ def test_ip2locations_errors_come_as_files(
     server.answers["/download"] = text_answer(200, text)
     recipe = parse_recipe("ip2location:DB11LITEBIN")
     assert complaint in get.refused(recipe)
+    assert (get.data / recipe.name / ".quota").exists() == ("TIMES" in text)
     assert server.paths() == ["/download?file=DB11LITEBIN&token=s3cr3tT0ken"]
 
 
@@ -809,3 +824,29 @@ def test_fetches_that_are_killed_at_200_places(get: Getting, server: Server) -> 
     killed = _kill_at_random(server, get, 2, 300)
     print(f"{killed} of 300 killed before their end")
     assert killed >= 200
+
+
+# Without the extra
+
+WITHOUT = """
+import sys
+sys.modules["urllib3"] = None
+from pathlib import Path
+from ipquery.data.record import DataError
+from ipquery.data.update.fetch import fetch
+from ipquery.data.update.recipes import parse_recipe
+try:
+    fetch(parse_recipe("dbip-city-lite"), Path(sys.argv[1]), print)
+except DataError as error:
+    print(error)
+"""
+
+
+def test_without_urllib3_one_line_says_how_to_get_it(data: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, data], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        "dbip-city-lite: getting files from web servers needs urllib3: "
+        "pip install 'ipquery[update]'\n"
+    )

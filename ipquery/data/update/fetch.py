@@ -25,6 +25,7 @@ from ipquery.data.sources import Source
 from ipquery.data.update.kept import Kept, Notes, read_notes
 from ipquery.data.update.packages import CLIENTS, Client, get_package
 from ipquery.data.update.place import partial_of, put, remove_partials, write_notes
+from ipquery.data.update.quota import quota
 from ipquery.data.update.recipe import File, PackageFile, Recipe, WebFile
 from ipquery.data.update.web import Unreachable, Web
 
@@ -206,13 +207,21 @@ class _Work:
 
     def _from_web(self, file: WebFile, kept: Kept | None, out: Path, inside: Path) -> _New | None:
         try:
-            from ipquery.data.update import web_files
+            import urllib3  # noqa: F401 # whether it is there
         except ImportError:
             raise Unreachable(
                 f"{self.recipe.name}: getting files from web servers needs urllib3: "
                 "pip install 'ipquery[update]'"
             ) from None
         path = partial_of(self.recipe, self.data, file.download_name)
+        with quota(self.recipe, self.data, self.web.now()):
+            return self._newest(file, kept, path, out, inside)
+
+    def _newest(
+        self, file: WebFile, kept: Kept | None, path: Path, out: Path, inside: Path
+    ) -> _New | None:
+        from ipquery.data.update import web_files
+
         got = web_files.get(file, self.recipe, kept, path, self.web, self.say)
         if got is None:
             return None
