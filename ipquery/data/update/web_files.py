@@ -18,7 +18,14 @@ from ipquery.data.update.download import Partial, download, head, read_text, sai
 from ipquery.data.update.kept import Kept
 from ipquery.data.update.recipe import Basic, Checksum, Recipe, WebFile
 from ipquery.data.update.secrets import secret, without_query
-from ipquery.data.update.web import Address, NotThere, QuotaReached, Validators, Web
+from ipquery.data.update.web import (
+    Address,
+    NotThere,
+    QuotaReached,
+    Unreachable,
+    Validators,
+    Web,
+)
 
 _HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
 _HEAD_LENGTH = 800
@@ -102,8 +109,8 @@ def _get(
     if kept is not None and kept.edition == month:
         known = Validators(kept.etag, kept.last_modified)
     if file.asks_head and known.conditions:
-        newest = head(web, server.address(_filled(file.path, month)))
-        if _is_same(newest, known):
+        newest = _asked_head(web, server.address(_filled(file.path, month)))
+        if newest is not None and _is_same(newest, known):
             return None
     told = _told(file.checksum, server, web) if file.checksum else Told(file.sha256)
     if kept is not None and told.checksum is not None and told.checksum == kept.checksum:
@@ -123,6 +130,16 @@ def _get(
         date=_date(month, told.date, found.validators.last_modified),
     )
     return Got(path, address, told, note, found.pieces)
+
+
+def _asked_head(web: Web, address: Address) -> Validators | None:
+    """What HEAD tells; ``None`` where it isn't answered: GET is, then, or says why not."""
+    try:
+        return head(web, address)
+    except (NotThere, QuotaReached, Unreachable):
+        raise
+    except DataError:
+        return None
 
 
 def _is_same(one: Validators, other: Validators) -> bool:
