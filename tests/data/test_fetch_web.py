@@ -812,7 +812,7 @@ def _kill_at_random(server: Server, get: Getting, seed: int, times: int) -> None
     (path,) = recipe.paths(get.data)
     generator = random.Random(seed)
     in_place, killed, newest = 0, 0, 0
-    for number in range(5 * times):
+    for number in range(1000):
         if killed == times:
             break
         # Some are killed in what the one before has begun.
