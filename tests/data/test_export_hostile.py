@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ipquery import DataError
+from ipquery import DataError, Snapshot
 from ipquery.data.answers import Answers, AnswerSteps, Owner, Place
 from ipquery.data.ranges import KEY, to_key
 from ipquery.data.snapshot.encode import sections
@@ -75,6 +75,14 @@ def test_it_is_refused(case: str, format_: str, tmp_path: Path) -> None:
         export(path, tmp_path / "out", format_)
     assert str(refused.value) == f"{path}: the snapshot contradicts itself; build it again"
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("case", [*CASES][:-3])  # what the last are about, no column has
+def test_no_columns_are_made_of_it(case: str, tmp_path: Path) -> None:
+    path = _write(tmp_path / "bad.ipq", *CASES[case])
+    with Snapshot(path) as snapshot, pytest.raises(DataError) as refused:
+        snapshot.find_many(["0.0.1.0"]).table()
+    assert str(refused.value) == f"{path}: the snapshot contradicts itself; build it again"
 
 
 def test_a_sound_one_is_exported(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Places and owners are taken apart once; what addresses say is put together from 
 """
 
 import datetime
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from ipquery.data.export.steps import Steps
 from ipquery.data.ranges import Column
 from ipquery.data.record import DataError
 from ipquery.data.snapshot.layout import LANGUAGES
-from ipquery.data.snapshot.reader import POOLS, Snapshot, members_values
+from ipquery.data.snapshot.reader import Snapshot
+from ipquery.data.snapshot.values import read_values
 
 _MAPPED = 0xFFFF << 32, 0x10000 << 32
 """IPv4-mapped addresses (RFC 4291 section 2.5.5.2), up to the one before."""
@@ -81,7 +81,7 @@ def read_content(path: Path, fields: Sequence[str]) -> Content:
         # Copies: what looks into the file must be gone before it is closed.
         columns = {name: np.array(snapshot.column(name)) for name in _COLUMNS}
         try:
-            values, codes, answers = _records(snapshot, columns, fields)
+            values, codes, answers = _records(snapshot, fields)
             v4, v6 = (_steps(version, columns, answers) for version in (4, 6))
             sources, date = _sources(snapshot.about)
             names = {language: _names(snapshot.names(language)) for language in LANGUAGES}
@@ -96,79 +96,20 @@ _COLUMNS = (
     "v6.first.high",
     "v6.first.low",
     "v6.answer",
-    "pair.place",
-    "pair.owner",
-    "place.region",
-    "place.city",
 )
 
 
 def _records(
-    snapshot: Snapshot, columns: Mapping[str, Column], fields: Sequence[str]
+    snapshot: Snapshot, fields: Sequence[str]
 ) -> tuple[dict[str, Sequence[Any]], dict[str, Column], Column]:
     """The values of fields, their numbers by record, and the record of each answer."""
-    place, owner = columns["pair.place"], columns["pair.owner"]
-    parts = {
-        "region": columns["place.region"][place],
-        "city": columns["place.city"][place],
-        "place": place,
-        "owner": owner,
-    }
-    values: dict[str, Sequence[Any]] = {}
-    by_answer: dict[str, Column] = {}
-    for pool, names in POOLS.items():
-        wanted = [name for name in names if name in fields]
-        if not wanted:
-            continue
-        at = parts[pool.partition(".")[0]]
-        rows = _rows(snapshot, pool, int(at.max()) + 1, len(names))
-        for name in wanted:
-            place_in_row = names.index(name)
-            values[name], numbers = _numbered([row[place_in_row] for row in rows])
-            _check(name, values[name][1:])
-            by_answer[name] = numbers[at]
-    key = np.zeros(len(place), np.int64)
+    values, by_answer = read_values(snapshot, fields)
+    key = np.zeros(len(by_answer[fields[0]]), np.int64)
     for name in fields:
         key = _joined(key, by_answer[name], len(values[name]))
-    _, begins, record = np.unique(key, return_index=True, return_inverse=True)
     # The first of all answers is none: it has number 0 in each field, the smallest there is.
-    if record[0] != 0 or any(by_answer[name][0] for name in fields):
-        raise ValueError("an answer that says something where there is none")
+    _, begins, record = np.unique(key, return_index=True, return_inverse=True)
     return values, {name: by_answer[name][begins] for name in fields}, record
-
-
-def _rows(snapshot: Snapshot, pool: str, count: int, width: int) -> list[Values]:
-    text = snapshot.pool_text(pool)
-    rows = [members_values(bytes(text(number))) for number in range(count)]
-    if any(len(row) != width for row in rows):
-        raise ValueError("another number of fields")
-    return rows
-
-
-def _numbered(given: Sequence[Any]) -> tuple[Sequence[Any], Column]:
-    """The different values, ``None`` first, and for each one given its number among them."""
-    numbers: dict[Any, int] = {None: 0}
-    column = np.array([numbers.setdefault(value, len(numbers)) for value in given], np.int64)
-    return list(numbers), column
-
-
-def _check(field: str, values: Sequence[Any]) -> None:
-    """
-    :raises ValueError: one isn't what a snapshot has in that field.
-    """
-    if field in _DEGREES:
-        sound = all(type(value) in (int, float) and math.isfinite(value) for value in values)
-    elif field in _MOST:
-        sound = all(type(value) is int and 0 <= value <= _MOST[field] for value in values)
-    else:
-        # A half of a pair of surrogates can't be encoded.
-        sound = all(value.encode() for value in values)
-    if not sound:
-        raise ValueError(f"another kind of {field}")
-
-
-_DEGREES = ("latitude", "longitude")
-_MOST = {"accuracy_radius": 2**16 - 1, "asn": 2**32 - 1}
 
 
 def _sources(about: Mapping[str, Any]) -> tuple[tuple[str, ...], datetime.date | None]:
