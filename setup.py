@@ -82,12 +82,17 @@ setup(
         "top": ["rich>=13"],
         # What make bench measures against; any recent version tells.
         "bench": [
+            *BULK,
             *LOAD,
+            "duckdb>=1.1",
             "fastapi>=0.110",
             "flask>=3",
             "gevent>=24",
             "granian>=2",
             "gunicorn>=22",
+            # MaxMind's own reader. 3.2: bounds what one record may take.
+            "maxminddb>=3.2",
+            "pandas>=2.2",
             "uvicorn>=0.30",
         ],
         # What make bench-tools measures beside ours.
