@@ -112,7 +112,8 @@ def _duckdb(ranges: Any, v4: Any) -> Contender:
     database.register("given_log", arrow.table({"ip": v4}))
     database.execute("CREATE TABLE geo AS SELECT * FROM given_ranges")
     database.execute("CREATE TABLE log AS SELECT * FROM given_log")
-    query = f"SELECT log.ip, geo.{_FIELD} FROM log ASOF LEFT JOIN geo ON log.ip >= geo.first_v4"  # noqa: S608 # a constant
+    query = f"""SELECT log.ip, CASE WHEN log.ip <= geo.last_v4 THEN geo.{_FIELD} END AS {_FIELD}
+        FROM log ASOF LEFT JOIN geo ON log.ip >= geo.first_v4"""  # noqa: S608 # a constant
     return Contender(
         "DuckDB, ASOF JOIN, a thread", len(v4), lambda: database.sql(query).to_arrow_table()
     )
@@ -122,11 +123,14 @@ def _pandas(ranges: Any, v4: Any) -> Contender:
     pandas = importlib.import_module("pandas")
     frame = ranges.to_pandas()
     log = pandas.DataFrame({"ip": v4})
-    return Contender(
-        "pandas, sorted and merge_asof",
-        len(v4),
-        lambda: pandas.merge_asof(log.sort_values("ip"), frame, left_on="ip", right_on="first_v4"),
-    )
+
+    def join() -> Any:
+        in_order = log.sort_values("ip")
+        joined = pandas.merge_asof(in_order, frame, left_on="ip", right_on="first_v4")
+        joined.loc[joined["ip"] > joined["last_v4"], _FIELD] = None
+        return joined
+
+    return Contender("pandas, sorted and merge_asof", len(v4), join)
 
 
 def _is_there(*modules: str) -> bool:
