@@ -6,6 +6,7 @@ from ipquery.cli.compare import compare_command
 from ipquery.cli.completion import completion_command
 from ipquery.cli.diff import diff_command
 from ipquery.cli.doctor import doctor_command
+from ipquery.cli.enrich import enrich_command
 from ipquery.cli.explain import explain_command
 from ipquery.cli.export import export_command
 from ipquery.cli.fetch import fetch_command
@@ -25,6 +26,7 @@ for _command in (
     diff_command,
     fetch_command,
     export_command,
+    enrich_command,
     check_command,
     doctor_command,
     key_command,

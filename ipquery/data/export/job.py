@@ -62,7 +62,7 @@ class Target:
             raise DataError(f"{self.out}: can't write it: {error.strerror or error}") from None
         except OverflowError as error:
             raise DataError(f"{self.out}: {self.format} can't hold this: {error}") from None
-        _refuse_what_is_there(self.out, self.replace)
+        refuse_what_is_there(self.out, self.replace)
         publish(self.temporary, self.out, 0o666)
         report("done", 1.0)
         return size
@@ -77,14 +77,18 @@ def opened(out: Path, format_: str, options: Options, replace: bool) -> Iterator
     :raises DataError: ``out`` is there, or its folder can't be written, or pyarrow is needed and
         isn't installed.
     """
-    _refuse_what_is_there(out, replace)
+    refuse_what_is_there(out, replace)
     if format_ == "parquet":
         parquet.load()
     with temporary_beside(out) as temporary:
         yield Target(out, format_, options, replace, temporary)
 
 
-def _refuse_what_is_there(out: Path, replace: bool) -> None:
+def refuse_what_is_there(out: Path, replace: bool) -> None:
+    """
+    :param replace: whether a file that is there may be replaced.
+    :raises DataError: something is in the way.
+    """
     try:
         found = out.exists() or out.is_symlink()
         is_file = out.is_file()

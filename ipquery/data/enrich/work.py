@@ -1,0 +1,190 @@
+"""What is done with blocks of lines: here, or by several processes at once."""
+
+import contextlib
+import itertools
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from ipquery.data.columns.batch import Batch
+from ipquery.data.columns.given import batches
+from ipquery.data.columns.numbers import NO_RECORD, NOT_AN_ADDRESS
+from ipquery.data.columns.texts import Texts, read
+from ipquery.data.enrich.located import Block, Format, Located
+from ipquery.data.enrich.options import BAD, OK, UNKNOWN
+from ipquery.data.enrich.prefixes import Prefixes
+from ipquery.data.record import DataError
+from ipquery.data.snapshot.reader import Snapshot
+
+_KEPT = 1 << 19
+"""Texts of records; about 100 MB."""
+
+
+@attrs.frozen
+class Order:
+    """What to do with all blocks of a run."""
+
+    snapshot: Path
+    format: Format
+    fields: tuple[str, ...]
+    anonymise: bool
+
+
+@attrs.frozen
+class Done:
+    """A block that is ready to be written, and how many of its rows are what."""
+
+    data: bytes
+    rows: int
+    unknown: int
+    bad: int
+    odd: int
+
+
+class _Additions(dict[int, bytes]):
+    """What is added to rows, by number of the answer."""
+
+    def __init__(self, snapshot: Snapshot, order: Order) -> None:
+        super().__init__()
+        self._snapshot, self._order = snapshot, order
+
+    def __missing__(self, number: int) -> bytes:
+        if len(self) >= _KEPT:
+            self.clear()
+        fields = self._order.fields
+        if number <= NO_RECORD:
+            values, status = [None] * len(fields), BAD if number == NOT_AN_ADDRESS else UNKNOWN
+        else:
+            record = self._snapshot.record(number)
+            values, status = [getattr(record, field) for field in fields], OK
+        text = self[number] = self._order.format.addition(values, status)
+        return text
+
+
+class Worker:
+    """Enriches blocks; what has been looked up before is kept."""
+
+    def __init__(self, order: Order) -> None:
+        """
+        :raises DataError: the snapshot can't be used.
+        :raises OSError: it can't be read.
+        """
+        # Whoever gave the order has verified it.
+        self._snapshot = Snapshot(order.snapshot, verify=False)
+        self._index = self._snapshot.index()
+        self._order = order
+        self._additions = _Additions(self._snapshot, order)
+        self._prefixes = Prefixes()
+
+    def work(self, data: bytes) -> Done:
+        """
+        :param data: whole rows.
+        """
+        block = Block.of(data)
+        located = self._order.format.locate(block)
+        given = [*_batches(block, located)]
+        numbers = np.concatenate(
+            [np.empty(0, np.int32), *(self._index.find_batch(batch) for batch in given)]
+        )
+        additions = [*map(self._additions.__getitem__, numbers.tolist())]
+        for row, change in located.changes.items():
+            additions[row] = change(additions[row])
+        if self._order.anonymise:
+            prefixes = [text for batch in given for text in self._prefixes.of(batch)]
+            made = _anonymised(data, located, prefixes, additions)
+        else:
+            made = _joined(data, located, additions)
+        bad = int(np.count_nonzero(numbers == NOT_AN_ADDRESS))
+        unknown = int(np.count_nonzero(numbers == NO_RECORD))
+        return Done(made, len(numbers), unknown, bad, located.odd)
+
+    def close(self) -> None:
+        self._snapshot.close()
+
+
+def _batches(block: Block, located: Located) -> Iterator[Batch]:
+    if located.addresses is not None:
+        return batches(located.addresses)
+    length = np.maximum(located.length, 0)
+    return iter([read(Texts(block.column, located.start, length))])
+
+
+def _joined(data: bytes, located: Located, additions: list[bytes]) -> bytes:
+    """All that there was, with the additions in between."""
+    insert = located.insert.tolist()
+    begins = [0, *insert]
+    pieces = map(data.__getitem__, map(slice, begins, insert))
+    woven = itertools.chain.from_iterable(zip(pieces, additions, strict=True))
+    return b"".join([*woven, data[begins[-1] :]])
+
+
+def _anonymised(
+    data: bytes, located: Located, prefixes: list[bytes], additions: list[bytes]
+) -> bytes:
+    """Likewise, with prefixes where addresses stood."""
+    for row, text in located.rewritten.items():
+        prefixes[row] = text
+    nowhere = located.length < 0
+    for row in np.flatnonzero(nowhere).tolist():
+        prefixes[row] = b""
+    start = np.where(nowhere, located.insert, located.start)
+    after = np.where(nowhere, located.insert, located.start + located.length).tolist()
+    insert = located.insert.tolist()
+    begins = [0, *insert]
+    before = map(data.__getitem__, map(slice, begins, start.tolist()))
+    behind = map(data.__getitem__, map(slice, after, insert))
+    woven = itertools.chain.from_iterable(zip(before, prefixes, behind, additions, strict=True))
+    return b"".join([*woven, data[begins[-1] :]])
+
+
+def here(order: Order, blocks: Iterable[bytes]) -> Iterator[Done]:
+    """Work on blocks in this process."""
+    with contextlib.closing(Worker(order)) as worker:
+        yield from map(worker.work, filter(None, blocks))
+
+
+def by_processes(order: Order, blocks: Iterable[bytes], processes: int) -> Iterator[Done]:
+    """Work on blocks in several processes, each of which maps the same snapshot.
+
+    :param blocks: an empty one says that the next one may take long: those before it are waited
+        for.
+    :raises DataError: a process has ended.
+    """
+    pool = ProcessPoolExecutor(
+        processes,
+        get_context("spawn"),
+        # Ctrl-C is the parent's.
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    # One to work on and one that waits, for each.
+    most = 2 * processes
+    under_way: deque[Future[Done]] = deque()
+    try:
+        for block in blocks:
+            if block:
+                under_way.append(pool.submit(_work, order, block))
+            while under_way and (len(under_way) >= most or not block):
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    except BrokenProcessPool:
+        raise DataError("a process that worked on it has ended; is there enough memory?") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# Of the process that this runs in: there is one order in its life.
+_worker: Callable[[Order], Worker] = lru_cache(1)(Worker)
+
+
+def _work(order: Order, block: bytes) -> Done:
+    return _worker(order).work(block)
