@@ -71,7 +71,7 @@ class CsvFormat:
     def _regular(self, begin: Column, end: Column, marks: Column) -> Located | None:
         """Where all records have as many fields as the header; ``None`` if one hasn't."""
         if self.count == 1:
-            return Located(begin, begin, end - begin) if not len(marks) else None
+            return Located(end, begin, end - begin) if not len(marks) else None
         if not len(begin) or len(marks) != len(begin) * (self.count - 1):
             return None
         rows = marks.reshape(-1, self.count - 1)
@@ -98,7 +98,7 @@ class CsvFormat:
             )
             if missing > 0
         }
-        return Located(end, start, length, fill, len(odd))
+        return Located(end, start, length, changes=fill, odd=len(odd))
 
     def _quotes(self, block: Block) -> Column | None:
         """Where quoted fields begin and end, in turn; what is between one that begins and one that
@@ -129,7 +129,8 @@ def _outside(places: Column, quotes: Column | None) -> Column:
     """Those that aren't in quoted fields."""
     if quotes is None:
         return places
-    return places[np.searchsorted(quotes, places) & 1 == 0]
+    outside: Column = places[np.searchsorted(quotes, places) & 1 == 0]
+    return outside
 
 
 def _without_quotes(block: Block, found: Located) -> Located:

@@ -112,6 +112,10 @@ class Input:
         """How many bytes have been read of it, as it is stored."""
         return self._raw.position
 
+    def passed(self, share: float) -> None:
+        """Say how much of it somebody else has read, 0 to 1."""
+        self._raw.position = round(self.size * share)
+
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
         """
@@ -124,30 +128,30 @@ class Input:
         except OSError as error:
             raise DataError(f"{self.name}: can't read it: {error.strerror or error}") from None
 
-    def chunks(self) -> Iterator[bytes]:
-        """Its content, :data:`SIZE` bytes at a time. After fewer, as more may take a while, comes
-        an empty one.
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Its content, so many bytes at a time. After fewer, as more may take a while, comes an
+        empty one.
 
         :raises DataError: it can't be read, or what is compressed is damaged.
         """
         with self.errors():
             for magic, (name, opener) in _COMPRESSED.items():
                 if self._raw.head.startswith(magic):
-                    yield from _decompressed(name, opener, self._raw)
+                    yield from _decompressed(name, opener, self._raw, size)
                     return
-            yield from self._plain()
+            yield from self._plain(size)
 
-    def _plain(self) -> Iterator[bytes]:
+    def _plain(self, size: int) -> Iterator[bytes]:
         parts: list[bytes] = []
-        size = 0
-        while part := self._raw.read(SIZE - size):
+        got = 0
+        while part := self._raw.read(size - got):
             parts.append(part)
-            size += len(part)
-            if size == SIZE or self._raw.is_idle():
+            got += len(part)
+            if got == size or self._raw.is_idle():
                 yield b"".join(parts)
-                if size < SIZE:
+                if got < size:
                     yield b""
-                parts, size = [], 0
+                parts, got = [], 0
         if parts:
             yield b"".join(parts)
 
@@ -161,14 +165,20 @@ class Input:
         self.close()
 
 
-def _decompressed(name: str, opener: _Opener, raw: _Raw) -> Iterator[bytes]:
+def _decompressed(name: str, opener: _Opener, raw: _Raw, size: int) -> Iterator[bytes]:
     zstd = _zstd()
-    errors = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, ValueError)
+    errors: tuple[type[Exception], ...] = (
+        EOFError,
+        gzip.BadGzipFile,
+        lzma.LZMAError,
+        zlib.error,
+        ValueError,
+    )
     if zstd is not None:
         errors = (*errors, zstd.ZstdError)
     try:
         with opener(cast(BinaryIO, io.BufferedReader(raw, 1 << 20))) as stream:
-            while chunk := stream.read(SIZE):
+            while chunk := stream.read(size):
                 yield chunk
     except errors:
         raise DataError(f"damaged, or cut short ({name})") from None

@@ -5,45 +5,22 @@ their way at a time.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import attrs
-
-from ipquery.data.enrich import csv_lines, json_lines, log_lines
+from ipquery.data.enrich import csv_lines, json_lines, log_lines, parquet
 from ipquery.data.enrich.inputs import SIZE, Input
 from ipquery.data.enrich.located import Format
 from ipquery.data.enrich.options import FORMATS, Options
 from ipquery.data.enrich.output import Output
-from ipquery.data.enrich.work import Done, Order, by_processes, here
+from ipquery.data.enrich.totals import Report, Totals
+from ipquery.data.enrich.work import Order, by_processes, here
 from ipquery.data.record import DataError
 
 _LONGEST = 1 << 26
 """Bytes of a row. One that is longer is a quoted field that doesn't end."""
 
 _MARKS = {"csv": ",", "tsv": "\t"}
-
-
-@attrs.frozen
-class Totals:
-    """How many rows there were; of how many addresses nothing was known, how many were none, and
-    how many rows weren't like the others."""
-
-    rows: int = 0
-    unknown: int = 0
-    bad: int = 0
-    odd: int = 0
-
-    def and_(self, done: Done) -> "Totals":
-        return Totals(
-            self.rows + done.rows,
-            self.unknown + done.unknown,
-            self.bad + done.bad,
-            self.odd + done.odd,
-        )
-
-
-Report = Callable[[Totals], None]
 
 
 def run(
@@ -53,14 +30,19 @@ def run(
     output: Output,
     processes: int,
     report: Report,
+    size: int = SIZE,
 ) -> Totals:
     """Enrich all inputs, one after the other.
 
     :param snapshot: has been verified.
     :param report: is told how far it is after each block.
+    :param size: bytes of a block.
     :raises DataError: something can't be read, written or made sense of.
     """
-    rows = Rows(inputs, options)
+    if options.format == "parquet" or (inputs[0].is_parquet and options.format is None):
+        _refuse_nested(options, "parquet")
+        return parquet.run(snapshot, inputs, options, output, processes, report)
+    rows = Rows(inputs, options, size)
     order = Order(snapshot, rows.format, options.fields, options.anonymise)
     blocks = rows.blocks()
     # Other processes take a second to start: not for what is done by then.
@@ -74,7 +56,7 @@ def run(
         output.write(rows.header)
     for done in results:
         output.write(done.data)
-        totals = totals.and_(done)
+        totals = totals.plus(done.totals)
         report(totals)
     return totals
 
@@ -85,17 +67,20 @@ class Rows:
     format: Format
     header: bytes
 
-    def __init__(self, inputs: Sequence[Input], options: Options) -> None:
+    def __init__(self, inputs: Sequence[Input], options: Options, size: int) -> None:
         """
+        :param size: bytes of a block.
         :raises DataError: the format is none that is known, or hasn't the address.
         """
-        self._inputs, self._options = inputs, options
+        self._inputs, self._options, self._size = inputs, options, size
         self._name = options.format
-        self._first = _Reader(inputs[0])
+        self._first = _Reader(inputs[0], size)
         start = self._first.look()
         with inputs[0].errors():
             if self._name is None:
                 self._name = _format_of(start)
+            if self._name != "json":
+                _refuse_nested(options, self._name)
             self.format, self.header = self._read_format()
 
     def _read_format(self) -> tuple[Format, bytes]:
@@ -117,13 +102,21 @@ class Rows:
         """
         yield from self._first.blocks(self.format)
         for one in self._inputs[1:]:
-            reader = _Reader(one)
+            reader = _Reader(one, self._size)
             if isinstance(self.format, csv_lines.CsvFormat) and self._options.header:
                 reader.look()
                 header = reader.first_record(self.format)
                 if header.rstrip(b"\r\n") != self._given_header.rstrip(b"\r\n"):
                     raise DataError(f"{one.name}: its header isn't that of {self._inputs[0].name}")
             yield from reader.blocks(self.format)
+
+
+def _refuse_nested(options: Options, format_: str) -> None:
+    """
+    :raises DataError: what only JSON has was asked for.
+    """
+    if options.nested is not None:
+        raise DataError(f"fields can be nested in json, not in {format_}")
 
 
 def _format_of(start: bytes) -> str:
@@ -146,9 +139,9 @@ def _format_of(start: bytes) -> str:
 class _Reader:
     """Cuts what an input holds at the ends of rows."""
 
-    def __init__(self, source: Input) -> None:
-        self._source = source
-        self._chunks = source.chunks()
+    def __init__(self, source: Input, size: int) -> None:
+        self._source, self._size = source, size
+        self._chunks = source.chunks(size)
         self._data = b""
         self._is_whole = False
         """Whether all has been read."""
@@ -179,7 +172,7 @@ class _Reader:
 
     def blocks(self, format_: Format) -> Iterator[bytes]:
         while True:
-            if len(self._data) >= SIZE or self._is_whole:
+            if len(self._data) >= self._size or self._is_whole:
                 yield from self._cut(format_)
             if self._is_whole:
                 return

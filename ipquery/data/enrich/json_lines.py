@@ -16,6 +16,7 @@ from ipquery.data.ranges import Column
 
 _OPENS, _CLOSES = ord("{"), ord("}")
 _BLANKS = b" \t\r\n"
+_BEFORE_NOTHING = np.frombuffer(b"{" + _BLANKS, np.uint8)
 
 
 @attrs.frozen
@@ -39,7 +40,8 @@ class JsonFormat:
         if are_objects.all() and not self.anonymise:
             found = self._by_arrow(block, len(begin))
             if found is not None:
-                return Located(end - 1, begin, end - begin, addresses=found)
+                changes = dict.fromkeys(_empty(block, begin, end), _first)
+                return Located(end - 1, begin, end - begin, addresses=found, changes=changes)
         return self._one_by_one(block, begin, end)
 
     def _by_arrow(self, block: Block, count: int) -> Any:
@@ -101,8 +103,8 @@ class JsonFormat:
             addresses.append(address)
             if not said:
                 changes[row] = _first
-        columns = np.array(rows, np.int64).reshape(-1, 3).T
-        return Located(*columns, addresses, changes, rewritten, odd)
+        inserts, starts, lengths = np.array(rows, np.int64).reshape(-1, 3).T
+        return Located(inserts, starts, lengths, addresses, changes, rewritten, odd)
 
     def _at_path(self, said: Any) -> str | None:
         for key in self.path:
@@ -139,6 +141,16 @@ class JsonFormat:
         said = members if self.nested is None else {self.nested: members}
         text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
         return f",{text[1:-1]}".encode()
+
+
+def _empty(block: Block, begin: Column, end: Column) -> list[int]:
+    """The rows of objects without members, of which little is looked at closely."""
+    might_be = np.isin(block.column[end - 2], _BEFORE_NOTHING)
+    return [
+        row
+        for row in np.flatnonzero(might_be).tolist()
+        if not block.data[begin[row] + 1 : end[row] - 1].strip(_BLANKS)
+    ]
 
 
 def _read(line: bytes) -> Any:

@@ -21,6 +21,7 @@ from ipquery.data.columns.texts import Texts, read
 from ipquery.data.enrich.located import Block, Format, Located
 from ipquery.data.enrich.options import BAD, OK, UNKNOWN
 from ipquery.data.enrich.prefixes import Prefixes
+from ipquery.data.enrich.totals import Totals
 from ipquery.data.record import DataError
 from ipquery.data.snapshot.reader import Snapshot
 
@@ -40,13 +41,10 @@ class Order:
 
 @attrs.frozen
 class Done:
-    """A block that is ready to be written, and how many of its rows are what."""
+    """A block that is ready to be written."""
 
     data: bytes
-    rows: int
-    unknown: int
-    bad: int
-    odd: int
+    totals: Totals
 
 
 class _Additions(dict[int, bytes]):
@@ -104,7 +102,7 @@ class Worker:
             made = _joined(data, located, additions)
         bad = int(np.count_nonzero(numbers == NOT_AN_ADDRESS))
         unknown = int(np.count_nonzero(numbers == NO_RECORD))
-        return Done(made, len(numbers), unknown, bad, located.odd)
+        return Done(made, Totals(len(numbers), unknown, bad, located.odd))
 
     def close(self) -> None:
         self._snapshot.close()
