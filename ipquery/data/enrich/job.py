@@ -4,6 +4,7 @@ Nothing is kept of what has gone through, however much it is: a few blocks for e
 their way at a time.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,12 +53,14 @@ def run(
     else:
         results = by_processes(order, itertools.chain(first, blocks), processes)
     totals = Totals()
-    if rows.header:
-        output.write(rows.header)
-    for done in results:
-        output.write(done.data)
-        totals = totals.plus(done.totals)
-        report(totals)
+    # Closed here, as an error would keep it, and the processes, to the end of the program.
+    with contextlib.closing(results):
+        if rows.header:
+            output.write(rows.header)
+        for done in results:
+            output.write(done.data)
+            totals = totals.plus(done.totals)
+            report(totals)
     return totals
 
 

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
@@ -143,13 +143,15 @@ def _anonymised(
     return b"".join([*woven, data[begins[-1] :]])
 
 
-def here(order: Order, blocks: Iterable[bytes]) -> Iterator[Done]:
+def here(order: Order, blocks: Iterable[bytes]) -> Generator[Done, None, None]:
     """Work on blocks in this process."""
     with contextlib.closing(Worker(order)) as worker:
         yield from map(worker.work, filter(None, blocks))
 
 
-def by_processes(order: Order, blocks: Iterable[bytes], processes: int) -> Iterator[Done]:
+def by_processes(
+    order: Order, blocks: Iterable[bytes], processes: int
+) -> Generator[Done, None, None]:
     """Work on blocks in several processes, each of which maps the same snapshot.
 
     :param blocks: an empty one says that the next one may take long: those before it are waited
