@@ -17,6 +17,7 @@ FORMATS = ("csv", "tsv", "combined", "json", "parquet")
 """As :data:`ipquery.data.enrich.options.FORMATS`, which isn't loaded for the others' sake."""
 
 _SOME_ARE_BAD = 3
+_STANDARD_OUTPUT = 1
 
 
 @click.command("enrich")
@@ -109,7 +110,7 @@ def enrich_command(
         format_, column, log_format, named, prefix, nested, not no_header, anonymise
     )
     with contextlib.ExitStack() as stack:
-        output = stack.enter_context(opened(out, sys.stdout.fileno(), replace))
+        output = stack.enter_context(opened(out, _STANDARD_OUTPUT, replace))
         inputs = [
             stack.enter_context(Input(None if path == Path("-") else path))
             for path in files or [Path("-")]

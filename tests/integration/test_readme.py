@@ -210,7 +210,7 @@ def test_every_command_of_the_chinese_text_is_run() -> None:
 
 
 def test_the_texts_of_both_languages_lead_to_each_other() -> None:
-    for path in ("README", "docs/operations", "docs/databases", "docs/export"):
+    for path in ("README", "docs/operations", "docs/databases", "docs/export", "docs/bulk"):
         name = Path(path).name
         assert f"]({name}.zh-CN.md)" in (REPOSITORY / f"{path}.md").read_text("utf-8")
         assert f"]({name}.md)" in (REPOSITORY / f"{path}.zh-CN.md").read_text("utf-8")
