@@ -1,7 +1,6 @@
 """What is done with blocks of lines: here, or by several processes at once."""
 
 import contextlib
-import itertools
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -119,9 +118,11 @@ def _joined(data: bytes, located: Located, additions: list[bytes]) -> bytes:
     """All that there was, with the additions in between."""
     insert = located.insert.tolist()
     begins = [0, *insert]
-    pieces = map(data.__getitem__, map(slice, begins, insert))
-    woven = itertools.chain.from_iterable(zip(pieces, additions, strict=True))
-    return b"".join([*woven, data[begins[-1] :]])
+    # By slices of a list: with iterators all the way it takes half as long again.
+    woven = [data[begins[-1] :]] * (2 * len(insert) + 1)
+    woven[:-1:2] = [data[first:after] for first, after in zip(begins, insert, strict=False)]
+    woven[1::2] = additions
+    return b"".join(woven)
 
 
 def _anonymised(
@@ -133,14 +134,16 @@ def _anonymised(
     nowhere = located.length < 0
     for row in np.flatnonzero(nowhere).tolist():
         prefixes[row] = b""
-    start = np.where(nowhere, located.insert, located.start)
+    start = np.where(nowhere, located.insert, located.start).tolist()
     after = np.where(nowhere, located.insert, located.start + located.length).tolist()
     insert = located.insert.tolist()
     begins = [0, *insert]
-    before = map(data.__getitem__, map(slice, begins, start.tolist()))
-    behind = map(data.__getitem__, map(slice, after, insert))
-    woven = itertools.chain.from_iterable(zip(before, prefixes, behind, additions, strict=True))
-    return b"".join([*woven, data[begins[-1] :]])
+    woven = [data[begins[-1] :]] * (4 * len(insert) + 1)
+    woven[:-1:4] = [data[one:other] for one, other in zip(begins, start, strict=False)]
+    woven[1::4] = prefixes
+    woven[2::4] = [data[one:other] for one, other in zip(after, insert, strict=True)]
+    woven[3::4] = additions
+    return b"".join(woven)
 
 
 def here(order: Order, blocks: Iterable[bytes]) -> Generator[Done, None, None]:
