@@ -57,6 +57,10 @@ HOLDERS: dict[str, Callable[[list[str]], Any]] = {
     "large": lambda texts: pyarrow.array(texts, pyarrow.large_string()),
     "view": lambda texts: pyarrow.array(texts, pyarrow.string_view()),
     "dictionary": lambda texts: pyarrow.array(texts).dictionary_encode(),
+    "dictionary of views": lambda texts: pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array(range(len(texts)), pyarrow.uint32()),
+        pyarrow.array(texts, pyarrow.string_view()),
+    ),
     "chunked": lambda texts: pyarrow.chunked_array([texts[:3], [], texts[3:]], pyarrow.string()),
     "sliced": lambda texts: pyarrow.array(["1.2.3.4", *texts, "x"]).slice(1, len(texts)),
     "stream": lambda texts: _Stream(pyarrow.chunked_array([texts])),

@@ -192,8 +192,12 @@ def _reader(arrow: Any, kind: Any) -> Any:
         inner = _reader(arrow, kind.storage_type)
         return lambda array: inner(array.storage)
     if types.is_dictionary(kind):
-        inner = _reader(arrow, kind.value_type)
-        return lambda array: inner(array.dictionary_decode())
+        # Views (of polars' categories) can't be taken by number.
+        of_views = types.is_string_view(kind.value_type)
+        inner = _reader(arrow, arrow.string() if of_views else kind.value_type)
+        return lambda array: inner(
+            (_without_views(arrow, array) if of_views else array).dictionary_decode()
+        )
     if types.is_integer(kind):
         return _of_arrow_integers
     if types.is_fixed_size_binary(kind) and kind.byte_width == 16:
@@ -206,6 +210,11 @@ def _reader(arrow: Any, kind: Any) -> Any:
         f"an Arrow column of {kind} holds no addresses: they are strings, integers, or "
         "fixed_size_binary[16] (packed IPv6)"
     )
+
+
+def _without_views(arrow: Any, array: Any) -> Any:
+    texts = array.dictionary.cast(arrow.string())
+    return arrow.DictionaryArray.from_arrays(array.indices, texts)
 
 
 def _of_arrow_texts(array: Any) -> Batch:
