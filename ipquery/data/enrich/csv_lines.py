@@ -112,14 +112,15 @@ class CsvFormat:
         return np.array([place for first, after in spans for place in (first, after - 1)], np.int64)
 
     def _are_in_pairs(self, block: Block, places: Column) -> bool:
-        """Whether every quote begins or ends a field, or stands beside another one."""
-        if len(places) % 2:
-            return False
+        """Whether every quote begins or ends a field, or stands beside another one. The last may
+        be without its end."""
         around = np.zeros(256, bool)
         around[[ord(self.mark), _NEWLINE, _QUOTE]] = True
         before, after = block.column[places[::2] - 1], block.column[places[1::2] + 1]
-        if len(places) and places[0] == 0:
+        if places[0] == 0:
             before[0] = _NEWLINE
+        if len(after) and places[1::2][-1] == len(block.data) - 1:
+            after[-1] = _NEWLINE
         begins = around[before].all()
         around[ord("\r")] = True
         return bool(begins and around[after].all())

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -115,14 +116,10 @@ class JsonFormat:
         """Where in a line the address is, if there can be no doubt."""
         if address is None or b"\\" in line:
             return None
-        key, value = (
-            re.escape(json.dumps(one, ensure_ascii=False)) for one in (self.path[-1], address)
-        )
-        found = [*re.finditer(rf"{key}[ \t\r]*:[ \t\r]*{value}".encode(), line)]
-        if len(found) != 1:
-            return None
-        after = found[0].end() - 1
-        return after - len(address.encode()), after
+        members = _member(self.path[-1]).finditer(line)
+        wanted = address.encode()
+        found = [one.span(1) for one in members if one[1] == wanted]
+        return found[0] if len(found) == 1 else None
 
     def _without(self, said: Any) -> bytes:
         """An object without the address in it, if there is one."""
@@ -141,6 +138,13 @@ class JsonFormat:
         said = members if self.nested is None else {self.nested: members}
         text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
         return f",{text[1:-1]}".encode()
+
+
+@lru_cache(1)
+def _member(key: str) -> re.Pattern[bytes]:
+    """A member of an object whose value is a text."""
+    quoted = re.escape(json.dumps(key, ensure_ascii=False))
+    return re.compile(rf'{quoted}[ \t\r]*:[ \t\r]*"([^"]*)"'.encode())
 
 
 def _empty(block: Block, begin: Column, end: Column) -> list[int]:
