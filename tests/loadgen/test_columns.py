@@ -1,12 +1,15 @@
-"""The benchmark of columns asks everybody the same."""
+"""The benchmarks of columns and of files with addresses."""
 
 import importlib.util
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from ipquery import Snapshot
+from ipquery.cli import main
 from loadgen.bench.columns import contenders, drawn, measure
+from loadgen.bench.enrich import KINDS, Kind, write
 from tests.data.exporting import write_sample
 
 pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'ipquery[bulk]'")
@@ -30,3 +33,15 @@ def test_each_has_a_rate_and_all_that_join_find_the_same(tmp_path: Path) -> None
         frame = found["pandas, sorted and merge_asof"]
         theirs = frame["country_code"].fillna("").tolist()
         assert sorted(zip(frame["ip"].tolist(), theirs, strict=True)) == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_each_file_that_is_measured_is_one_with_addresses(kind: Kind, tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "sample.ipq")
+    write(tmp_path / "file", kind, ["1.2.3.4", "2400::1"] * 20)
+    arguments = ["enrich", "--db", str(path), "-j", "1", *kind.options, "-o", "out"]
+    with CliRunner().isolated_filesystem(tmp_path):
+        done = CliRunner().invoke(main, [*arguments, str(tmp_path / "file")])
+        assert (done.exit_code, done.stderr) == (0, "")
+        made = Path("out").read_text()
+    assert made.count("\n") == 40 + bool(kind.header)

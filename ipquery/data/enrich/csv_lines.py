@@ -59,8 +59,11 @@ class CsvFormat:
         newlines = _outside(block.newlines(), self._quotes(block))
         return int(newlines[0]) + 1 if len(newlines) else 0
 
-    def addition(self, values: Sequence[Any], status: str) -> bytes:
-        return self.joined([*values, status])
+    def piece(self, number: int, value: Any) -> bytes:
+        return self.joined([value])
+
+    def addition(self, pieces: bytes) -> bytes:
+        return pieces
 
     def joined(self, values: Sequence[Any]) -> bytes:
         """Values as more fields of a record."""

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -133,11 +132,13 @@ class JsonFormat:
             "utf-8", "replace"
         )
 
-    def addition(self, values: Sequence[Any], status: str) -> bytes:
-        members = dict(zip(self.names, (*values, status), strict=True))
-        said = members if self.nested is None else {self.nested: members}
-        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
-        return f",{text[1:-1]}".encode()
+    def piece(self, number: int, value: Any) -> bytes:
+        return f",{_dumped(self.names[number])}:{_dumped(value)}".encode()
+
+    def addition(self, pieces: bytes) -> bytes:
+        if self.nested is None:
+            return pieces
+        return b",%b:{%b}" % (_dumped(self.nested).encode(), pieces[1:])
 
 
 @lru_cache(1)
@@ -145,6 +146,10 @@ def _member(key: str) -> re.Pattern[bytes]:
     """A member of an object whose value is a text."""
     quoted = re.escape(json.dumps(key, ensure_ascii=False))
     return re.compile(rf'{quoted}[ \t\r]*:[ \t\r]*"([^"]*)"'.encode())
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _empty(block: Block, begin: Column, end: Column) -> list[int]:

@@ -1,6 +1,6 @@
 """Located: where in a block of lines the addresses are, and where what is said of them goes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -69,11 +69,16 @@ class Format(Protocol):
         """Where the addresses of a block are."""
         ...
 
-    def addition(self, values: Sequence[Any], status: str) -> bytes:
-        """What is added to a row.
+    def piece(self, number: int, value: Any) -> bytes:
+        """What is added for one of the fields, or for the status, which is the last.
 
-        :param values: of the fields; ``None`` is unknown.
+        :param number: of the field, from 0.
+        :param value: ``None`` is unknown.
         """
+        ...
+
+    def addition(self, pieces: bytes) -> bytes:
+        """What is added to a row, of all its pieces."""
         ...
 
 

@@ -5,7 +5,6 @@ does it (``log_format``'s ``escape=default``).
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -85,8 +84,11 @@ class LogFormat:
                 length[row] = found - begin[row]
         return length
 
-    def addition(self, values: Sequence[Any], status: str) -> bytes:
-        return "".join(f' "{_escaped(value)}"' for value in (*values, status)).encode()
+    def piece(self, number: int, value: Any) -> bytes:
+        return f' "{_escaped(value)}"'.encode()
+
+    def addition(self, pieces: bytes) -> bytes:
+        return pieces
 
 
 def _escaped(value: Any) -> str:
