@@ -39,9 +39,8 @@ def test_each_has_a_rate_and_all_that_join_find_the_same(tmp_path: Path) -> None
 def test_each_file_that_is_measured_is_one_with_addresses(kind: Kind, tmp_path: Path) -> None:
     path = write_sample(tmp_path / "sample.ipq")
     write(tmp_path / "file", kind, ["1.2.3.4", "2400::1"] * 20)
-    arguments = ["enrich", "--db", str(path), "-j", "1", *kind.options, "-o", "out"]
-    with CliRunner().isolated_filesystem(tmp_path):
-        done = CliRunner().invoke(main, [*arguments, str(tmp_path / "file")])
-        assert (done.exit_code, done.stderr) == (0, "")
-        made = Path("out").read_text()
+    arguments = ["enrich", "--db", str(path), "-j", "1", *kind.options, "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*arguments, str(tmp_path / "file")])
+    assert (done.exit_code, done.stderr) == (0, "")
+    made = (tmp_path / "out").read_text()
     assert made.count("\n") == 40 + bool(kind.header)

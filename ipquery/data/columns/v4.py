@@ -4,8 +4,8 @@ That is DIR-24-8 (Gupta, Lin and McKeown, "Routing Lookups in Hardware at Memory
 1998): one read of memory tells what most addresses have, where a bisection takes some twenty. What
 is behind the table are bits here instead of another table of 256: one for each address of a block
 at which a step begins. Counted up to an address (as Asai and Ohara's Poptrie does, 2015) they
-tell its step. A block takes 48 bytes instead of 1,024, so that the two million blocks of a large
-blend with several answers take 100 MB instead of 2 GB.
+tell its step. A block takes 48 bytes instead of 1,024: the 375,428 blocks of the default blend that
+have several answers take 18 MB instead of 384.
 """
 
 import numpy as np

@@ -347,8 +347,9 @@ class Snapshot:
     def find_many(self, addresses: Any) -> "Found":
         """What is known about a column of addresses: the same as :meth:`find` says of each.
 
-        The first call makes a table for it, of about 200 MB with a large blend, in a fraction of
-        a second; it is kept with the snapshot. Not for processes that serve: numpy.
+        The first call makes a table for it, in a fraction of a second: 64 MB, and 48 bytes for
+        each block of 256 IPv4 addresses with several answers. It is kept with the snapshot. Not
+        for processes that serve: numpy.
 
         :param addresses: any iterable of addresses, as text, :mod:`ipaddress` has them, or
             integers; a numpy array of integers, ``str``, or ``S16`` (packed IPv6); or a column of
