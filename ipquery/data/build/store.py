@@ -45,8 +45,8 @@ _NAME = re.compile(r"[0-9a-f]{32}\.ipq")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 # Code beside the builder's: what gets databases decides about a source by fields of the
-# source, and what writes a snapshot's content elsewhere comes after it.
-_OTHER_ROOMS = ("update", "export")
+# source, and what reads snapshots, or writes their content elsewhere, comes after it.
+_OTHER_ROOMS = ("update", "export", "columns", "enrich", "traffic")
 
 # linux/fs.h, _IOW(0x94, 9, int): the copy shares the blocks until one of the two is
 # written to.
