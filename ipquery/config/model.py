@@ -1,5 +1,6 @@
 """Config: everything that the operator sets, as one value."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import attrs
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths, default_cache
 from ipquery.data.sources import Source
+from ipquery.data.update.guard import Expectation, Guard, MaxChange
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import Bind
 from ipquery.net.tls import TlsSettings
@@ -40,11 +42,17 @@ class Config:
 
     binds: tuple[Bind, ...] = (Bind("127.0.0.1", 8080),)
     databases: tuple[Source, ...] = ()
+    named: tuple[str, ...] = attrs.field(default=(), eq=False)
+    """How the databases were named: what ``databases`` comes to may change with what is fetched."""
     workers: int = attrs.field(factory=cores)
     cache_dir: Path = attrs.field(factory=default_cache)
     codes: ListPaths = ListPaths()
     build_limits: Limits = Limits()
     blend: Policy = Policy()
+    max_change: MaxChange | None = None
+    """How much a reload may change, if it was set."""
+    expect: tuple[Expectation, ...] = ()
+    """What must hold after a reload."""
     log_format: str = "text"
     """How the daemon's log tells an event, one of :data:`LOG_FORMATS`."""
     log_level: str = "info"
@@ -53,6 +61,18 @@ class Config:
     """What connections to addresses with ``tls:`` are shown."""
     settings: Settings = Settings()
     """What the workers are told."""
+
+    @property
+    def line(self) -> str:
+        """Tells these databases from others, whatever is in them."""
+        return hashlib.sha256(repr(self.named).encode()).hexdigest()[:16]
+
+    @property
+    def guard(self) -> Guard | None:
+        """What a new snapshot of the same databases must pass; ``None`` if it is let through."""
+        if self.max_change is None and not self.expect:
+            return None
+        return Guard(self.max_change or MaxChange(), self.expect)
 
     @property
     def connections(self) -> int:

@@ -1,5 +1,6 @@
 """Reads ``ipquery.toml``. Every key is explained in ``conf/ipquery.toml``."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from ipquery.address import parse
 from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, Config, parse_workers
 from ipquery.config.table import Table, keys_of
 from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
@@ -22,6 +24,7 @@ from ipquery.data.sources import (
     parse_sources,
     source_of,
 )
+from ipquery.data.update.guard import Expectation, MaxChange
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import BindError, parse_bind
 from ipquery.net.tls import TlsFiles, TlsSettings, read_tls
@@ -76,6 +79,8 @@ _KEYS = (
     "cache_dir",
     "database",
     "blend",
+    "max_change",
+    "expect",
     "codes",
     "build",
     "log_format",
@@ -97,13 +102,11 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             "guard.subjects needs clients to show certificates: set `client_certificates` and "
             "`client_ca` under [tls]"
         )
+    databases = top.tables("database", _DATABASE_KEYS)
     return Config(
         binds=binds or defaults.binds,
-        databases=tuple(
-            source
-            for table in top.tables("database", _DATABASE_KEYS)
-            for source in _databases(table, folder)
-        ),
+        databases=tuple(source for table in databases for source in _databases(table, folder)),
+        named=tuple(json.dumps(dict(table.given), sort_keys=True) for table in databases),
         workers=_workers(tables.get("workers", "auto")),
         cache_dir=top.path("cache_dir") or defaults.cache_dir,
         codes=ListPaths(
@@ -118,6 +121,8 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             unpacked=build.number("unpacked_limit_mb", defaults.build_limits.unpacked >> 20) << 20,
         ),
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
+        max_change=_max_change(top) if "max_change" in top.given else None,
+        expect=tuple(_expectation(table) for table in top.tables("expect", ("ip", *FIELDS))),
         log_format=top.choice("log_format", LOG_FORMATS) or defaults.log_format,
         log_level=top.choice("log_level", LOG_LEVELS) or defaults.log_level,
         tls=tls,
@@ -141,6 +146,39 @@ def _policy(table: Table) -> Policy:
         table.choice("language", LANGUAGES),
         table.choice("hk_mo_tw", FORMS),
     )
+
+
+def _max_change(top: Table) -> MaxChange:
+    table = top.table("max_change", keys_of(MaxChange))
+    bounds = MaxChange()
+    for key, value in table.given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"max_change.{key} must be a number")
+        # nan fails this, too.
+        if not 0 <= value <= 100:
+            raise ConfigError(f"max_change.{key} must be from 0 to 100: it is in percent")
+        bounds = attrs.evolve(bounds, **{key: float(value)})
+    return bounds
+
+
+_NUMBERS = ("latitude", "longitude", "accuracy_radius", "asn")
+
+
+def _expectation(table: Table) -> Expectation:
+    ip = table.get("ip", str, "")
+    try:
+        parse(ip)
+    except ValueError as error:
+        raise ConfigError(f"an [[expect]] needs an `ip`: {error}") from None
+    fields = {key: value for key, value in table.given.items() if key != "ip"}
+    if not fields:
+        raise ConfigError(f'[[expect]] {ip}: say what is expected, as in country_code = "CN"')
+    for key, value in fields.items():
+        if key not in _NUMBERS:
+            table.get(key, str, None)
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"expect.{key} must be a number")
+    return Expectation(ip, tuple(fields.items()))
 
 
 def _workers(given: object) -> int:

@@ -111,6 +111,7 @@ class Supervisor(Service):
     def startService(self) -> None:
         """Start the workers."""
         super().startService()
+        self._fleet.current.note()
         # From now on the kernel queues callers until a worker accepts them, instead of refusing.
         sockets.listen(self._fleet.current.listeners.all())
         for slot in self._fleet.slots:

@@ -18,6 +18,7 @@ from ipquery.config.table import keys_of
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits
 from ipquery.data.sources import RANGE_COLUMNS, ip2region_source
+from ipquery.data.update.guard import Expectation, MaxChange
 from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.guard.keys import to_text
@@ -56,6 +57,8 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.databases[-1].columns == ("country", "", "province", "city", "isp")
     assert config.databases[-1].leads == ("CN",)
     assert config.blend == Policy("fill", "zh", "provinces")
+    assert config.max_change == MaxChange(province=20, city=30)
+    assert config.expect == (Expectation("114.114.114.114", (("country_code", "CN"),)),)
     assert config.build_limits == Limits()
     assert config.settings.http == HttpLimits()
     assert config.settings.guard == GuardSettings(
@@ -81,6 +84,7 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     for name, kind in SETTINGS.items():
         one = tables[name]
         assert set(one[-1] if isinstance(one, list) else one) == set(keys_of(kind)), name
+    assert set(tables["max_change"]) == set(keys_of(MaxChange))
     assert set(tables["guard"]["limit"]) == set(keys_of(LimitSettings))
 
 

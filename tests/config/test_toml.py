@@ -8,6 +8,7 @@ from ipquery.config import Config
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import Source, ip2region_source
+from ipquery.data.update.guard import Expectation, MaxChange
 from ipquery.net.sockets import Bind
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.guard.keys import to_text
@@ -77,6 +78,18 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         policy = "vote"
         language = "en"
         hk_mo_tw = "regions"
+        [max_change]
+        country = 1
+        coverage = 2.5
+        province = 0
+        city = 100
+        [[expect]]
+        ip = "2001:db8::1"
+        country_code = "CN"
+        asn = 4134
+        [[expect]]
+        ip = "1.2.3.4"
+        city = "x"
         [codes]
         countries = "a"
         provinces = "/b"
@@ -147,6 +160,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 language="en",
             ),
         ),
+        max_change=MaxChange(1, 2.5, 0, 100),
+        expect=(
+            Expectation("2001:db8::1", (("country_code", "CN"), ("asn", 4134))),
+            Expectation("1.2.3.4", (("city", "x"),)),
+        ),
         workers=3,
         cache_dir=tmp_path / "cache",
         codes=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
@@ -172,6 +190,29 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             ),
         ),
     )
+
+
+def test_databases_are_the_same_as_long_as_they_are_named_alike(tmp_path: Path) -> None:
+    text = "[[database]]\npath = 'default'\n[[database]]\npath = 'x.dat'\nweight = 2\n"
+    config = read(tmp_path, text)
+    assert config.line == read(tmp_path, f"workers = 2\n{text}").line
+    for old, new in (("x.dat", "y.dat"), ("= 2", "= 3"), ("weight = 2", "")):
+        assert config.line != read(tmp_path, text.replace(old, new)).line
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expect", "guarded"),
+    [
+        ("", "", False),
+        ("[max_change]\n", "", True),
+        ("[max_change]\ncountry = 1\n", "", True),
+        ("", "[[expect]]\nip = '::1'\ncity = 'x'\n", True),
+    ],
+)
+def test_reloads_are_guarded_where_something_is_set(
+    tmp_path: Path, bounds: str, expect: str, guarded: bool
+) -> None:
+    assert (read(tmp_path, bounds + expect).guard is not None) == guarded
 
 
 @pytest.mark.parametrize(
