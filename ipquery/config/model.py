@@ -10,6 +10,7 @@ from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths, default_cache
 from ipquery.data.sources import Source
 from ipquery.data.update.guard import Expectation, Guard, MaxChange
+from ipquery.data.update.recipes import parse_recipe
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import Bind
 from ipquery.net.tls import TlsSettings
@@ -37,6 +38,21 @@ def parse_workers(text: str) -> int:
 
 
 @attrs.frozen
+class Update:
+    """A recipe by which a newer database is fetched again and again, every so many seconds, and
+    up to ``jitter`` seconds later."""
+
+    recipe: str
+    every: int = 24 * 60 * 60
+    jitter: int = 2 * 60 * 60
+
+    @property
+    def name(self) -> str:
+        """What the recipe is called, in short."""
+        return parse_recipe(self.recipe).name
+
+
+@attrs.frozen
 class Config:
     """Everything the service needs to know."""
 
@@ -53,6 +69,8 @@ class Config:
     """How much a reload may change, if it was set."""
     expect: tuple[Expectation, ...] = ()
     """What must hold after a reload."""
+    updates: tuple[Update, ...] = ()
+    """What the daemon fetches by itself."""
     log_format: str = "text"
     """How the daemon's log tells an event, one of :data:`LOG_FORMATS`."""
     log_level: str = "info"
@@ -70,7 +88,9 @@ class Config:
     @property
     def guard(self) -> Guard | None:
         """What a new snapshot of the same databases must pass; ``None`` if it is let through."""
-        if self.max_change is None and not self.expect:
+        # What the daemon fetches by itself, the next HUP would build as well: nobody has looked
+        # at it by then.
+        if self.max_change is None and not self.expect and not self.updates:
             return None
         return Guard(self.max_change or MaxChange(), self.expect)
 

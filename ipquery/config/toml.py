@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from ipquery.address import parse
-from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, Config, parse_workers
+from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, Config, Update, parse_workers
 from ipquery.config.table import Table, keys_of
 from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
 from ipquery.data.build import Limits, ListPaths
@@ -25,6 +25,7 @@ from ipquery.data.sources import (
     source_of,
 )
 from ipquery.data.update.guard import Expectation, MaxChange
+from ipquery.data.update.recipes import parse_recipe
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import BindError, parse_bind
 from ipquery.net.tls import TlsFiles, TlsSettings, read_tls
@@ -81,6 +82,7 @@ _KEYS = (
     "blend",
     "max_change",
     "expect",
+    "update",
     "codes",
     "build",
     "log_format",
@@ -123,6 +125,7 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
         max_change=_max_change(top) if "max_change" in top.given else None,
         expect=tuple(_expectation(table) for table in top.tables("expect", ("ip", *FIELDS))),
+        updates=_updates(top),
         log_format=top.choice("log_format", LOG_FORMATS) or defaults.log_format,
         log_level=top.choice("log_level", LOG_LEVELS) or defaults.log_level,
         tls=tls,
@@ -179,6 +182,44 @@ def _expectation(table: Table) -> Expectation:
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"expect.{key} must be a number")
     return Expectation(ip, tuple(fields.items()))
+
+
+_DURATION = re.compile("([0-9]{1,6})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
+_LEAST_SECONDS = 60
+
+
+def _updates(top: Table) -> tuple[Update, ...]:
+    updates = [_update(table) for table in top.tables("update", keys_of(Update))]
+    names = [one.name for one in updates]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"update.recipe: {name} is named twice; leave one out")
+    return tuple(updates)
+
+
+def _update(table: Table) -> Update:
+    recipe = table.get("recipe", str, "")
+    try:
+        parse_recipe(recipe)
+    except DataError as error:
+        raise ConfigError(f"update.recipe: {error}") from None
+    every = _seconds(table, "every", Update(recipe).every)
+    if every < _LEAST_SECONDS:
+        raise ConfigError("update.every must be 1m or more: others answer for it each time")
+    return Update(recipe, every, _seconds(table, "jitter", Update(recipe).jitter))
+
+
+def _seconds(table: Table, key: str, default: int) -> int:
+    text = table.get(key, str, None)
+    if text is None:
+        return default
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ConfigError(
+            f"update.{key}: {text} is no duration; give a number with s, m, h, d or w, as in 12h"
+        )
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _workers(given: object) -> int:

@@ -76,44 +76,79 @@ class _Found:
 class Reload:
     """One reload of a fleet. It answers from the new state afterwards, or from the old."""
 
-    def __init__(self, fleet: Fleet, load_config: Callable[[], Config]) -> None:
-        """:param load_config: reads the configuration again; raises ConfigError."""
+    def __init__(
+        self, fleet: Fleet, load_config: Callable[[], Config], is_update: bool = False
+    ) -> None:
+        """
+        :param load_config: reads the configuration again; raises ConfigError.
+        :param is_update: whether nobody has asked for it: databases are taken over, and what else
+            the operator has changed waits until somebody does.
+        """
         self._fleet = fleet
         self._load_config = load_config
+        self._is_update = is_update
 
-    async def run(self) -> None:
-        """Carry it out; what goes wrong is said in the log."""
+    async def run(self) -> bool:
+        """Carry it out; what goes wrong is said in the log.
+
+        :returns: whether what the databases are now is served.
+        """
         try:
-            config = self._load_config()
+            config = self._load()
             check_binds(config, self._fleet.current.listeners)
             found = await self._build(config)
         except StoppedError:
-            return
+            return False
         except (ConfigError, OSError, RuntimeError) as error:
             _log.error("reload refused, the old state keeps serving: {reason}", reason=str(error))
             self._count("refused", "configuration" if isinstance(error, ConfigError) else "build")
-            return
+            return False
         withheld = found.withheld
         if withheld is not None:
             self._say_withheld(withheld, found.path)
+            if self._is_update and found.path == self._fleet.current.snapshot:
+                self._count_withheld(withheld)
+                return False
         try:
             await self._take_over(config, found.path)
         except StoppedError:
-            return
+            return False
         except (BindError, OSError, RuntimeError) as error:
             _log.error("reload failed, the old state keeps serving: {reason}", reason=str(error))
             self._count("failed", "listening" if isinstance(error, BindError) else "workers")
-            return
+            return False
         except Exception:  # counted, whatever it is, and raised again
             self._count("failed", "fault")
             raise
-        if withheld is not None and withheld["by"] == "guard":
-            self._count("refused", "guard")
+        if withheld is not None:
+            self._count_withheld(withheld)
         else:
             self._count("done")
         _log.info("reloaded; answering from {snapshot}", snapshot=found.path.name)
         for line in expiry_warnings(config.tls, time.time()):
             _log.warn("{line}", line=line)
+        return withheld is None
+
+    def _load(self) -> Config:
+        """
+        :raises ConfigError: it can't be used.
+        """
+        loaded = self._load_config()
+        if not self._is_update:
+            return loaded
+        current = self._fleet.current.config
+        if loaded.named != current.named:
+            raise ConfigError(
+                "the list of databases in the configuration has been changed, and what was fetched "
+                "waits for the reload that takes it over"
+            )
+        return attrs.evolve(current, databases=loaded.databases)
+
+    def _count_withheld(self, withheld: Mapping[str, Any]) -> None:
+        if withheld["by"] == "guard":
+            self._count("refused", "guard")
+        else:
+            self._count("done")
 
     def _count(self, outcome: str, reason: str | None = None) -> None:
         """

@@ -64,8 +64,8 @@ def check_binds(config: Config, listeners: Listeners) -> None:
 def in_place(before: Config, after: Config) -> bool:
     """Whether no worker needs to be replaced.
 
-    They take over databases and what guards them, codes, certificates and API keys running; the
-    log is the supervisor's.
+    They take over databases and what guards and gets them, codes, certificates and API keys
+    running; the log is the supervisor's.
     """
     guard = after.settings.guard
     if guard.keys is not None and before.settings.guard.keys is not None:
@@ -75,6 +75,7 @@ def in_place(before: Config, after: Config) -> bool:
         databases=before.databases,
         max_change=before.max_change,
         expect=before.expect,
+        updates=before.updates,
         codes=before.codes,
         build_limits=before.build_limits,
         blend=before.blend,

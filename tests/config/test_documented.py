@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from ipquery.config import Config, load
+from ipquery.config import Config, Update, load
 from ipquery.config.table import keys_of
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits
@@ -84,6 +84,8 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     for name, kind in SETTINGS.items():
         one = tables[name]
         assert set(one[-1] if isinstance(one, list) else one) == set(keys_of(kind)), name
+    assert config.updates == (Update("npm:@ip-location-db/asn:asn-ipv4.csv"),)
+    assert set(tables["update"][0]) == set(keys_of(Update))
     assert set(tables["max_change"]) == set(keys_of(MaxChange))
     assert set(tables["guard"]["limit"]) == set(keys_of(LimitSettings))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ipquery.config import Config
+from ipquery.config import Config, Update
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build import Limits, ListPaths
 from ipquery.data.sources import Source, ip2region_source
@@ -90,6 +90,13 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [[expect]]
         ip = "1.2.3.4"
         city = "x"
+        [[update]]
+        recipe = "dbip-city-2026"
+        every = "90s"
+        jitter = "0s"
+        [[update]]
+        recipe = "pypi:some:file.mmdb"
+        every = "2w"
         [codes]
         countries = "a"
         provinces = "/b"
@@ -165,6 +172,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             Expectation("2001:db8::1", (("country_code", "CN"), ("asn", 4134))),
             Expectation("1.2.3.4", (("city", "x"),)),
         ),
+        updates=(
+            Update("dbip-city-2026", 90, 0),
+            Update("pypi:some:file.mmdb", 14 * 86400, 7200),
+        ),
         workers=3,
         cache_dir=tmp_path / "cache",
         codes=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
@@ -207,6 +218,7 @@ def test_databases_are_the_same_as_long_as_they_are_named_alike(tmp_path: Path) 
         ("[max_change]\n", "", True),
         ("[max_change]\ncountry = 1\n", "", True),
         ("", "[[expect]]\nip = '::1'\ncity = 'x'\n", True),
+        ("", "[[update]]\nrecipe = 'asn-2026'\n", True),
     ],
 )
 def test_reloads_are_guarded_where_something_is_set(

@@ -1,5 +1,6 @@
 """The guard: what it lets through, and by which figure it refuses the rest."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,21 +31,21 @@ def _answers(path: Path, v4: Rows, v6: Rows, records: list[Record]) -> Answers:
 
 def write(
     path: Path,
-    parts: list[Record | None],
-    v6: list[Record | None] | None = None,
+    parts: Sequence[Record | None],
+    v6: Sequence[Record | None] = (),
     dates: tuple[tuple[str, str | None], ...] = (BUILT,),
 ) -> Path:
     """A snapshot of 1.0.0.0/24 on, a part of a hundred addresses each; likewise of IPv6."""
     records = [CHINA, AMERICA, NOBODY, HENAN, BEIJING]
 
-    def rows(begin: int, given: list[Record | None]) -> list[tuple[int, int, int]]:
+    def rows(begin: int, given: Sequence[Record | None]) -> list[tuple[int, int, int]]:
         return [
             (begin + 100 * place, begin + 100 * place + 99, records.index(one))
             for place, one in enumerate(given)
             if one is not None
         ]
 
-    answers = _answers(path, rows(1 << 24, parts), rows(V6, v6 or []), records)
+    answers = _answers(path, rows(1 << 24, parts), rows(V6, v6), records)
     sources = [{"name": name, "date": date} for name, date in dates]
     with path.open("w+b") as file:
         write_answers(file, answers, {"sources": sources, **coverage(answers)})
@@ -151,8 +152,8 @@ def test_an_older_edition_of_a_database_is_refused(tmp_path: Path) -> None:
     old = write(tmp_path / "old.ipq", [CHINA], dates=had)
     for dates in (had, (("A", None), ("B", "2020-01-01"), ("D", "2019-01-01"))):
         assert _objection(old, write(tmp_path / "new.ipq", [CHINA], dates=dates)) is None
-    dates = (("A", "2026-01-31"), ("C", "2026-01-02"))
-    said = _objection(old, write(tmp_path / "new.ipq", [CHINA], dates=dates))
+    older = (("A", "2026-01-31"), ("C", "2026-01-02"))
+    said = _objection(old, write(tmp_path / "new.ipq", [CHINA], dates=older))
     assert said is not None
     assert said.startswith("A is of 2026-01-31, older than that of 2026-02-01. IPv4: ")
 

@@ -10,17 +10,14 @@ the databases of one configuration from those of others that share the folder.
 """
 
 import contextlib
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
-from cattrs import BaseValidationError, Converter
 
 from ipquery.data.build.cache_folder import locked, ours, snapshots_folder
-from ipquery.data.build.parent import publish, temporary_beside
+from ipquery.data.build.notes import jot_down, keep_note, read_note
 from ipquery.data.record import DataError
 
 _DECISIONS = "decisions.json"
@@ -31,10 +28,6 @@ _KEPT = 8
 
 # The one that is served, and two to go back to, one after the other.
 _NEEDED_OF_LINE = 3
-
-_MODE = 0o644
-
-_converter = Converter()
 
 
 @attrs.frozen
@@ -95,7 +88,7 @@ def read_decisions(folder: Path) -> Decisions:
 
     :raises DataError: it can't be told.
     """
-    found: Decisions = _read(folder / _DECISIONS, Decisions, Decisions())
+    found: Decisions = read_note(folder / _DECISIONS, Decisions, Decisions())
     return found
 
 
@@ -109,10 +102,7 @@ def change_decisions(folder: Path, change: Callable[[Decisions], Decisions]) -> 
         after = change(before)
         if after == before:
             return
-        out = folder / _DECISIONS
-        with temporary_beside(out) as temporary:
-            temporary.path.write_text(_text(after), "utf-8")
-            publish(temporary, out, _MODE)
+        keep_note(folder / _DECISIONS, after)
 
 
 def note_served(path: Path, line: str) -> None:
@@ -127,15 +117,8 @@ def note_served(path: Path, line: str) -> None:
     one = Served(path.name, line)
     history = _history(out.parent)
     after = (one, *(other for other in history if other != one))[:_KEPT]
-    if after == history:
-        return
-    try:
-        with temporary_beside(out) as temporary:
-            temporary.path.write_text(_text(after), "utf-8")
-            temporary.path.chmod(_MODE)
-            temporary.path.replace(out)
-    except OSError as error:
-        raise DataError(f"{out}: can't write it: {error.strerror}") from None
+    if after != history:
+        jot_down(out, after)
 
 
 def needed(folder: Path) -> set[str]:
@@ -216,31 +199,5 @@ def _history(folder: Path) -> tuple[Served, ...]:
     # What can't be read any more is no reason to serve nothing.
     found: tuple[Served, ...] = ()
     with contextlib.suppress(DataError):
-        found = _read(folder / _SERVED, tuple[Served, ...], ())
+        found = read_note(folder / _SERVED, tuple[Served, ...], ())
     return found
-
-
-def _text(value: Any) -> str:
-    return json.dumps(_converter.unstructure(value), ensure_ascii=False, indent=1) + "\n"
-
-
-def _read(path: Path, kind: Any, nothing: Any) -> Any:
-    if not os.path.lexists(path):
-        return nothing
-    if ours(path) is None:
-        raise DataError(
-            f"{path}: others may change it, or it is another user's; remove it, which forgets what "
-            "was decided"
-        )
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        # cattrs takes an empty list for an object that has nothing but defaults.
-        if type(content) is not type(_converter.unstructure(nothing)):
-            raise ValueError("another kind of JSON")
-        return _converter.structure(content, kind)
-    except OSError as error:
-        raise DataError(f"{path}: can't read it: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, BaseValidationError):
-        raise DataError(
-            f"{path}: not what ipquery wrote; remove it, which forgets what was decided"
-        ) from None

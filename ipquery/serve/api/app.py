@@ -1,7 +1,7 @@
 """Klein routes."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NoReturn, cast
 
 import attrs
@@ -33,6 +33,7 @@ from ipquery.serve.api.openapi_schemas import REFERENCE_PATH
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.refusals import is_v1
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.http.counts import Entry
 from ipquery.serve.http.framing import joined
 from ipquery.serve.http.reply import (
     INTERNAL_ERROR,
@@ -179,11 +180,19 @@ class Api:
         return self._describe(request, ip.partition("%")[0], None, is_private=True)
 
     @app.route(databases.PATH, methods=["GET", "HEAD"])
-    def tell_databases(self, request: IRequest) -> bytes:
+    def tell_databases(self, request: IRequest) -> Deferred[bytes]:
         """What answers come from."""
         v1 = self._v1
-        reply = databases.reply(v1.snapshot, v1.loaded, v1.now(), _none_match(request))
-        return self._send_shared(request, reply)
+
+        def tell(entries: Iterable[Entry] | None) -> bytes:
+            reply = databases.reply(v1.snapshot, v1.loaded, v1.now(), entries, _none_match(request))
+            return self._send_shared(request, reply)
+
+        def unknown(failure: Failure) -> bytes:
+            failure.trap(defer.TimeoutError)
+            return tell(None)
+
+        return self._figures.get().addCallbacks(lambda told: tell(told.entries), unknown)
 
     @app.route(status.PATH, methods=["GET", "HEAD"])
     def tell_status(self, request: IRequest) -> Deferred[bytes]:
