@@ -54,6 +54,8 @@ def check(config: Config, report: Report, quick: bool = False) -> Findings:
         try:
             chosen = build_snapshot(config, report)
             snapshot = chosen.path
+            if chosen.note:
+                notes.append(chosen.note)
             if chosen.withheld is not None:
                 notes.append(how_withheld(chosen.withheld))
         except DataError as error:

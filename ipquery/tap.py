@@ -284,7 +284,9 @@ def make_service(
         sockets.close_all(listeners)
         raise
     _check_open_files(config.connections, raise_open_files())
-    notes = () if chosen.withheld is None else (how_withheld(chosen.withheld),)
+    notes = [] if chosen.withheld is None else [how_withheld(chosen.withheld)]
+    if chosen.note:
+        notes.append(chosen.note)
     supervisor.up.addCallback(lambda _: _announce(supervisor.state, today(), notes))
     reactor.callWhenRunning(_answer_signals, supervisor, reactor)
     return supervisor

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from ipquery.data.blend.policy import Policy
-from ipquery.data.build import Limits, ListPaths, default_cache
+from ipquery.data.build import Elsewhere, Limits, ListPaths, default_cache
 from ipquery.data.sources import Source
 from ipquery.data.update.guard import Expectation, Guard, MaxChange
 from ipquery.data.update.recipes import parse_recipe
@@ -37,10 +37,14 @@ def parse_workers(text: str) -> int:
     return int(text)
 
 
+NODE = "node"
+"""What stands for a recipe where the snapshot of another node is taken."""
+
+
 @attrs.frozen
 class Update:
     """A recipe by which a newer database is fetched again and again, every so many seconds, and
-    up to ``jitter`` seconds later."""
+    up to ``jitter`` seconds later; or :data:`NODE`."""
 
     recipe: str
     every: int = 24 * 60 * 60
@@ -49,7 +53,7 @@ class Update:
     @property
     def name(self) -> str:
         """What the recipe is called, in short."""
-        return parse_recipe(self.recipe).name
+        return NODE if self.recipe == NODE else parse_recipe(self.recipe).name
 
 
 @attrs.frozen
@@ -65,6 +69,8 @@ class Config:
     codes: ListPaths = ListPaths()
     build_limits: Limits = Limits()
     blend: Policy = Policy()
+    elsewhere: Elsewhere | None = None
+    """The node that the finished snapshot is taken from."""
     max_change: MaxChange | None = None
     """How much a reload may change, if it was set."""
     expect: tuple[Expectation, ...] = ()

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 
 from ipquery.address import parse
-from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, Config, Update, parse_workers
+from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, NODE, Config, Update, parse_workers
 from ipquery.config.table import Table, keys_of
 from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
-from ipquery.data.build import Limits, ListPaths
+from ipquery.data.build import Elsewhere, Limits, ListPaths
 from ipquery.data.record import FIELDS, DataError
 from ipquery.data.sources import (
     DEFAULT,
@@ -28,7 +28,7 @@ from ipquery.data.update.guard import Expectation, MaxChange
 from ipquery.data.update.recipes import parse_recipe
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import BindError, parse_bind
-from ipquery.net.tls import TlsFiles, TlsSettings, read_tls
+from ipquery.net.tls import TlsFiles, TlsSettings, read_authorities, read_tls
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.settings import Settings
 
@@ -91,10 +91,13 @@ _KEYS = (
 )
 
 
+_LIMITS = ("memory_limit_mb", "time_limit", "unpacked_limit_mb")
+
+
 def _config(tables: Mapping[str, Any], folder: Path) -> Config:
     top = Table("", _as_today(tables), (*_KEYS, *keys_of(Settings)), folder)
     codes = top.table("codes", ("countries", "provinces", "cities", "only_lists"))
-    build = top.table("build", ("memory_limit_mb", "time_limit", "unpacked_limit_mb"))
+    build = top.table("build", (*_LIMITS, "snapshot_from", "snapshot_ca"))
     defaults = Config()
     binds = tuple(parse_bind(text) for text in top.texts("bind"))
     tls = _tls(top) if "tls" in top.given else None
@@ -123,9 +126,10 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             unpacked=build.number("unpacked_limit_mb", defaults.build_limits.unpacked >> 20) << 20,
         ),
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
+        elsewhere=_elsewhere(build),
         max_change=_max_change(top) if "max_change" in top.given else None,
         expect=tuple(_expectation(table) for table in top.tables("expect", ("ip", *FIELDS))),
-        updates=_updates(top),
+        updates=_updates(top, "snapshot_from" in build.given),
         log_format=top.choice("log_format", LOG_FORMATS) or defaults.log_format,
         log_level=top.choice("log_level", LOG_LEVELS) or defaults.log_level,
         tls=tls,
@@ -149,6 +153,26 @@ def _policy(table: Table) -> Policy:
         table.choice("language", LANGUAGES),
         table.choice("hk_mo_tw", FORMS),
     )
+
+
+# A host or an address in brackets, and a port; nothing else, as the path is ours.
+_NODE = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+
+
+def _elsewhere(table: Table) -> Elsewhere | None:
+    url, ca_file = table.get("snapshot_from", str, None), table.path("snapshot_ca")
+    if url is None:
+        return None
+    if not _NODE.fullmatch(url):
+        raise ConfigError(
+            f"build.snapshot_from: {url} is no node; give http:// or https://, a host and a port"
+        )
+    if ca_file is not None:
+        try:
+            read_authorities(ca_file)
+        except OSError as error:
+            raise ConfigError(f"{ca_file}: can't read this file: {error.strerror}") from None
+    return Elsewhere(url, ca_file)
 
 
 def _max_change(top: Table) -> MaxChange:
@@ -189,25 +213,29 @@ _UNITS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 6
 _LEAST_SECONDS = 60
 
 
-def _updates(top: Table) -> tuple[Update, ...]:
+def _updates(top: Table, has_node: bool) -> tuple[Update, ...]:
     updates = [_update(table) for table in top.tables("update", keys_of(Update))]
     names = [one.name for one in updates]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"update.recipe: {name} is named twice; leave one out")
+    if NODE in names and not has_node:
+        raise ConfigError(f"update.recipe: {NODE} needs a `snapshot_from` under [build]")
     return tuple(updates)
 
 
 def _update(table: Table) -> Update:
     recipe = table.get("recipe", str, "")
     try:
-        parse_recipe(recipe)
+        if recipe != NODE:
+            parse_recipe(recipe)
     except DataError as error:
         raise ConfigError(f"update.recipe: {error}") from None
-    every = _seconds(table, "every", Update(recipe).every)
+    defaults = Update(recipe)
+    every = _seconds(table, "every", defaults.every)
     if every < _LEAST_SECONDS:
         raise ConfigError("update.every must be 1m or more: others answer for it each time")
-    return Update(recipe, every, _seconds(table, "jitter", Update(recipe).jitter))
+    return Update(recipe, every, _seconds(table, "jitter", defaults.jitter))
 
 
 def _seconds(table: Table, key: str, default: int) -> int:

@@ -179,6 +179,7 @@ class Reload:
             config.line,
             current.snapshot,
             guard,
+            config.elsewhere,
         )
         margin = _BUILD_MARGIN_SECONDS + (0 if guard is None else _GUARD_SECONDS)
         seconds = config.build_limits.seconds + margin
@@ -191,6 +192,8 @@ class Reload:
             f"the snapshot wasn't built within {seconds} s (`time_limit` under [build] and "
             f"{margin} s for hashing, verifying and comparing); can every database be read?",
         )
+        if answer.get("note"):
+            _log.warn("{note}", note=answer["note"])
         return _Found(Path(answer["path"]), answer.get("withheld"))
 
     def _say_withheld(self, withheld: Mapping[str, Any], instead: Path) -> None:

@@ -50,6 +50,7 @@ def build_snapshot(config: Config, report: Report) -> Chosen:
         config.codes,
         config.build_limits,
         config.blend,
+        config.elsewhere,
     )
 
 

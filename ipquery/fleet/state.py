@@ -79,6 +79,7 @@ def in_place(before: Config, after: Config) -> bool:
         codes=before.codes,
         build_limits=before.build_limits,
         blend=before.blend,
+        elsewhere=before.elsewhere,
         log_format=before.log_format,
         log_level=before.log_level,
         settings=attrs.evolve(after.settings, guard=guard),

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipquery.config import Config, Update
+from ipquery.config import NODE, Config, Update
 from ipquery.data.record import DataError
 from ipquery.data.update.tries import (
     Try,
@@ -131,6 +131,11 @@ class Updates:
         """
         :raises StoppedError: the fleet is being stopped.
         """
+        if one.recipe == NODE:
+            # The process that builds asks it.
+            self._untaken.add(one.name)
+            self._note(one.name, Try(now, "fetched"))
+            return
         before = self._tries.get(one.name)
         failures = before.failures if before else 0
         # Counted as failed until it has ended, as a daemon may be killed meanwhile.

@@ -21,6 +21,7 @@ from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_re
 from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.refusals import OPEN_PATHS, Refusals
+from ipquery.serve.api.snapshot_file import send_snapshot
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.api.where import Where
 from ipquery.serve.guard.guard import make_guard
@@ -93,6 +94,7 @@ class HttpService(Service):
             self._v1,
             lookups=lookups,
             figures=Figures(ask_figures, time.monotonic),
+            give_snapshot=partial(send_snapshot, time=reactor) if settings.api.snapshot else None,
         )
         where = Where.CALLERS if admin_endpoints else Where.EVERYBODY
         self._api = make_api(

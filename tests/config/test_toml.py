@@ -6,7 +6,7 @@ import pytest
 
 from ipquery.config import Config, Update
 from ipquery.data.blend.policy import Policy
-from ipquery.data.build import Limits, ListPaths
+from ipquery.data.build import Elsewhere, Limits, ListPaths
 from ipquery.data.sources import Source, ip2region_source
 from ipquery.data.update.guard import Expectation, MaxChange
 from ipquery.net.sockets import Bind
@@ -95,6 +95,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         every = "90s"
         jitter = "0s"
         [[update]]
+        recipe = "node"
+        jitter = "3m"
+        [[update]]
         recipe = "pypi:some:file.mmdb"
         every = "2w"
         [codes]
@@ -106,6 +109,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         memory_limit_mb = 10
         time_limit = 20
         unpacked_limit_mb = 30
+        snapshot_from = "http://[::1]:80/"
         [http]
         request_line_bytes = 1
         header_bytes = 2
@@ -122,6 +126,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         max_age = 0
         cors = ["https://a", "*"]
         batch_addresses = 12
+        snapshot = true
         [cache]
         redis = "rediss://h"
         scope = "all"
@@ -174,12 +179,14 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ),
         updates=(
             Update("dbip-city-2026", 90, 0),
+            Update("node", 86400, 180),
             Update("pypi:some:file.mmdb", 14 * 86400, 7200),
         ),
         workers=3,
         cache_dir=tmp_path / "cache",
         codes=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
         build_limits=Limits(10 << 20, 20, 30 << 20),
+        elsewhere=Elsewhere("http://[::1]:80/"),
         blend=Policy("vote", "en", "regions"),
         settings=Settings(
             http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 10),
@@ -189,7 +196,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             guard=GuardSettings(
                 ("10.0.0.0/8", "unix"), to_text([]), (), LimitSettings(1, 2, 3, 4, 5)
             ),
-            api=ApiSettings(0, ("https://a", "*"), 12),
+            api=ApiSettings(0, ("https://a", "*"), 12, True),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),
             cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),

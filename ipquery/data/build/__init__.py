@@ -7,6 +7,7 @@ do it, in a child with limits on memory and time.
 
 from ipquery.data.build.cache_folder import default_cache
 from ipquery.data.build.decisions import Withheld, accept, note_served, roll_back
+from ipquery.data.build.elsewhere import Elsewhere
 from ipquery.data.build.job import (
     Built,
     Job,
@@ -29,6 +30,7 @@ from ipquery.data.build.store import (
 __all__ = [
     "Built",
     "Chosen",
+    "Elsewhere",
     "Job",
     "Limits",
     "ListPaths",

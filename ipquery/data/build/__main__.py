@@ -33,7 +33,10 @@ def carry_out(order: Order) -> dict[str, Any]:
         order.lists,
         order.limits,
         order.policy,
+        order.elsewhere,
+        order.serving,
     )
+    note = chosen.note
     is_new = False
     if chosen.withheld is None and order.serving is not None and order.guard is not None:
         chosen = _guarded(chosen.path, order, order.serving, order.guard)
@@ -41,9 +44,9 @@ def carry_out(order: Order) -> dict[str, Any]:
     one = chosen.withheld
     if one is None:
         forget_withheld(chosen.path.parent, order.line)
-        return {"path": str(chosen.path)}
+        return {"path": str(chosen.path), "note": note}
     told = {"name": one.name, "by": one.by, "why": one.why, "is_new": is_new}
-    return {"path": str(chosen.path), "withheld": told}
+    return {"path": str(chosen.path), "note": note, "withheld": told}
 
 
 def _guarded(path: Path, order: Order, serving: Path, guard: Guard) -> Chosen:

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from ipquery.data.blend.policy import Policy
+from ipquery.data.build.elsewhere import Elsewhere
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import is_snapshot
 from ipquery.data.sources import Source
@@ -102,6 +103,7 @@ class Order:
     line: str = ""
     serving: Path | None = None
     guard: Guard | None = None
+    elsewhere: Elsewhere | None = None
 
 
 def order_command() -> list[str]:
@@ -109,7 +111,7 @@ def order_command() -> list[str]:
 
     It writes one JSON object: ``{"path": path}`` or ``{"error": text}``. Where another
     snapshot than that of the sources is to be served, ``withheld`` tells why: its ``name``, ``by``
-    whom, ``why``, and whether it ``is_new``.
+    whom, ``why``, and whether it ``is_new``. ``note`` is a line for the log, or empty.
     """
     return [sys.executable, "-P", "-m", "ipquery.data.build"]
 

@@ -17,6 +17,7 @@ import attrs
 from ipquery.data.blend.policy import Policy
 from ipquery.data.build.cache_folder import locked, ours, snapshots_folder
 from ipquery.data.build.decisions import Withheld, needed, read_decisions
+from ipquery.data.build.elsewhere import Elsewhere, take
 from ipquery.data.build.job import (
     Job,
     Limits,
@@ -73,10 +74,12 @@ def ensure_snapshot(
 
 @attrs.frozen
 class Chosen:
-    """What is to be served. ``withheld`` is what would be, had it not been decided otherwise."""
+    """What is to be served. ``withheld`` is what would be, had it not been decided otherwise;
+    ``note`` a line for the log, empty if there is nothing to say."""
 
     path: Path
     withheld: Withheld | None = None
+    note: str = ""
 
 
 def served_snapshot(
@@ -98,6 +101,8 @@ def choose_snapshot(
     lists: ListPaths = ListPaths(),
     limits: Limits = Limits(),
     policy: Policy = Policy(),
+    elsewhere: Elsewhere | None = None,
+    serving: Path | None = None,
 ) -> Chosen:
     """The verified snapshot of these sources, in a file of our own; or, where that is
     withheld, the one that takes its place.
@@ -106,17 +111,29 @@ def choose_snapshot(
     verified: what the operator does to the file, even cutting it short in place,
     can't reach a mapped page.
 
+    :param elsewhere: the node to take it from; it is built here if that can't be done.
+    :param serving: what is served now, and needn't be taken again.
     :raises DataError: see :func:`build`.
     """
     folder = snapshots_folder(cache)
+    note = ""
+    if elsewhere is not None:
+        try:
+            report(f"taking the snapshot of {elsewhere.url}", 0.0)
+            out = _taken(elsewhere, folder, limits, serving)
+            return _instead(folder, out) or Chosen(out)
+        except DataError as error:
+            note = f"{error}; building it here"
     given = _given(sources)
     if given is not None:
         out = _copied(given, folder)
-        return _instead(folder, out) or Chosen(out)
+        return attrs.evolve(_instead(folder, out) or Chosen(out), note=note)
     planned = _planned(sources, folder, lists, policy)
     # Before it is built: what is withheld needn't be.
     chosen = _instead(folder, planned.out)
-    return chosen or Chosen(_built(planned, sources, report, lists, limits, policy))
+    if chosen is None:
+        chosen = Chosen(_built(planned, sources, report, lists, limits, policy))
+    return attrs.evolve(chosen, note=note)
 
 
 def _instead(folder: Path, out: Path) -> Chosen | None:
@@ -192,6 +209,31 @@ def _built(
             run(job, report, temporary)
             _keep(out.parent, temporary, out)
     return out
+
+
+def _taken(elsewhere: Elsewhere, folder: Path, limits: Limits, serving: Path | None) -> Path:
+    """That of another node, verified, and named after its content."""
+    known = _identity(serving) if serving is not None and serving.parent == folder else None
+    with temporary_beside(folder / "taken.ipq") as temporary:
+        with temporary.path.open("r+b") as target:
+            if not take(elsewhere, target, limits.seconds, limits.unpacked, known):
+                assert serving is not None
+                return serving
+        try:
+            with Snapshot(temporary.path) as taken:
+                out = folder / f"{taken.identity[:32]}.ipq"
+        except DataError as error:
+            raise DataError(str(error).replace(str(temporary.path), elsewhere.url)) from None
+        _keep(folder, temporary, out)
+    return out
+
+
+def _identity(path: Path) -> str | None:
+    try:
+        with Snapshot(path) as snapshot:
+            return snapshot.identity
+    except (OSError, DataError):
+        return None
 
 
 def _copied(path: Path, folder: Path) -> Path:

@@ -22,6 +22,7 @@ from ipquery.serve.api import (
     metrics,
     openapi,
     page,
+    snapshot_file,
     status,
     v1,
 )
@@ -78,11 +79,14 @@ class Api:
         lookups: Lookups,
         figures: Figures,
         tells_details: bool = True,
+        give_snapshot: Callable[..., bytes | Deferred[bytes]] | None = None,
     ) -> None:
         """
         :param lookups: where look-ups are counted.
         :param figures: what has been counted.
         :param tells_details: whether it is told what the process goes by when it is ready.
+        :param give_snapshot: what gives other nodes the snapshot, if they may take it; see
+            :func:`ipquery.serve.api.snapshot_file.send_snapshot`.
         """
         self._resolver = resolver
         self._readiness = readiness
@@ -91,6 +95,7 @@ class Api:
         self._lookups = lookups
         self._figures = figures
         self._tells_details = tells_details
+        self._give_snapshot = give_snapshot
 
     @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
     def query(self, request: IRequest) -> bytes | Deferred[bytes]:
@@ -224,6 +229,13 @@ class Api:
             return send(request, unavailable(_NO_FIGURES))
 
         return self._figures.get().addCallbacks(told, unknown)
+
+    @app.route(snapshot_file.PATH, methods=["GET", "HEAD"])
+    def give_snapshot(self, request: IRequest) -> bytes | Deferred[bytes]:
+        """The file that answers come from, for other nodes."""
+        if self._give_snapshot is None:
+            raise NotFound
+        return self._give_snapshot(request, self._v1.snapshot, _none_match(request))
 
     @app.route(openapi.PATH, methods=["GET", "HEAD"])
     def tell_openapi(self, request: IRequest) -> bytes:

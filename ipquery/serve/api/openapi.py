@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ipquery.data.snapshot.layout import LANGUAGES
-from ipquery.serve.api import batch, contract, databases, metrics, v1
+from ipquery.serve.api import batch, contract, databases, metrics, snapshot_file, v1
 from ipquery.serve.api import status as node_status
 from ipquery.serve.api.batch_forms import ARRAYS, CSV, JSON, NDJSON
 from ipquery.serve.api.negotiation import Media
@@ -218,6 +218,23 @@ def _v1_paths() -> Json:
                 **_ok("The databases.", _json("Databases"), ("ETag", "Cache-Control")),
                 **_UNCHANGED,
             },
+        ),
+        snapshot_file.PATH: _with_head(
+            _operation(
+                "takeSnapshot",
+                "v1",
+                "The file that answers come from, for other nodes, where `snapshot` is set",
+                [],
+                {
+                    **_ok(
+                        "The file. Its identity is the ETag.",
+                        {snapshot_file.MEDIA: {"schema": {"type": "string"}}},
+                        ("ETag", "Cache-Control"),
+                    ),
+                    **_UNCHANGED,
+                    **_problems(*_GUARDED, "internal-error", "not-found"),
+                },
+            )
         ),
         node_status.PATH: _readable(
             "tellStatus",
