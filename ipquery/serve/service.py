@@ -98,7 +98,8 @@ class HttpService(Service):
         )
         where = Where.CALLERS if admin_endpoints else Where.EVERYBODY
         self._api = make_api(
-            documents=make_documents(settings.page, where), tells_details=not admin_endpoints
+            documents=make_documents(settings.page, where, settings.api.snapshot),
+            tells_details=not admin_endpoints,
         )
         guard = self._guard = make_guard(
             settings.guard, Refusals(self._v1.cors_headers).say, OPEN_PATHS
@@ -125,7 +126,9 @@ class HttpService(Service):
         if admin_endpoints:
             # Klein keeps only a weak reference to what its routes are bound to.
             where = Where.OPERATORS
-            self._admin_api = make_api(documents=make_documents(settings.page, where))
+            self._admin_api = make_api(
+                documents=make_documents(settings.page, where, settings.api.snapshot)
+            )
             # No guard, as nothing is there for callers.
             admin_site = ApiSite(some(self._admin_api.app.resource(), where), **shared)
             self._entered.append((admin_site, admin_endpoints))

@@ -306,9 +306,11 @@ class Api:
         return send(request, refusal(error.code or 500, headers=headers))
 
     def _is_for_nobody(self, request: IRequest) -> bool:
-        """Whether a path is one of those for people and nothing is there: a file that doesn't
-        exist, or anything if the page is switched off. No method is allowed there."""
+        """Whether nothing is at a path that has a route: what people look at, if there is no such
+        file or the page is switched off, or the snapshot. No method is allowed there."""
         path = path_of(request).decode("latin-1")
+        if path == snapshot_file.PATH:
+            return self._give_snapshot is None
         is_for_people = path in (page.PATH, REFERENCE_PATH) or path.startswith(page.FILES_PATH)
         return is_for_people and path not in self._documents.people
 

@@ -44,11 +44,11 @@ def send_snapshot(
     served.setHeader(b"Content-Length", b"%d" % snapshot.path.stat().st_size)
     if served.method == b"HEAD":
         return b""
-    return _Sending(request, snapshot.path, time).done
+    return Sending(request, snapshot.path, time).done
 
 
 @implementer(IPullProducer)
-class _Sending:
+class Sending:
     """A file on its way."""
 
     def __init__(self, request: IRequest, path: Path, time: IReactorTime) -> None:
