@@ -7,7 +7,7 @@ The times are kept beside the snapshots, so that a daemon that starts again and 
 often either.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -138,8 +138,9 @@ class Updates:
             return
         before = self._tries.get(one.name)
         failures = before.failures if before else 0
-        # Counted as failed until it has ended, as a daemon may be killed meanwhile.
-        self._note(one.name, Try(now, "failed", failures + 1))
+        failed = Try(now, "failed", failures + 1)
+        # A daemon that is killed meanwhile finds it like this when it starts again.
+        self._keep({**self._tries, one.name: failed})
         try:
             answer = await run_errand(
                 self._fleet,
@@ -149,6 +150,10 @@ class Updates:
                 _SECONDS,
                 f"it wasn't fetched within {_SECONDS} s",
             )
+        except StoppedError:
+            # Nothing has failed: the next start looks for it.
+            self._keep(self._tries)
+            raise
         except (OSError, RuntimeError) as error:
             _log.error(
                 "update by {recipe} failed, what is there serves on: {reason}",
@@ -156,6 +161,7 @@ class Updates:
                 reason=str(error),
             )
             self._fleet.totals.add(UPDATES, (one.name, "failed"))
+            self._note(one.name, failed)
             return
         if answer["new"]:
             _log.info("update by {recipe}: fetched", recipe=one.name)
@@ -168,8 +174,11 @@ class Updates:
     def _note(self, name: str, last: Try) -> None:
         self._tries[name] = last
         self._tell()
+        self._keep(self._tries)
+
+    def _keep(self, tries: Mapping[str, Try]) -> None:
         try:
-            note_tries(self._fleet.current.snapshot.parent, self._tries)
+            note_tries(self._fleet.current.snapshot.parent, tries)
         except DataError as error:
             _log.warn("{reason}; after a restart it is tried at once", reason=str(error))
 

@@ -269,6 +269,9 @@ def test_stopping_ends_it(make: Make) -> None:
     assert daemon.reactor.fetches[0].signals == ["TERM"]
     daemon.reactor.fetches[0].end(status=1)
     daemon.settle(lambda: bool(daemon.stopped))
+    daemon = make(ASN)
+    daemon.reactor.advance(0)
+    assert len(daemon.reactor.fetches) == 1, "nothing had failed"
 
 
 # Restarts
@@ -286,6 +289,25 @@ def test_a_daemon_that_starts_again_and_again_asks_no_more_often(make: Make) -> 
     daemon = make(ASN, at=1000 + DAY - 1)
     daemon.reactor.advance(1)
     assert len(daemon.reactor.fetches) == 1
+
+
+def test_one_that_is_killed_meanwhile_counts_it_as_tried(make: Make, tmp_path: Path) -> None:
+    daemon = make(ASN, at=1000)
+    daemon.reactor.advance(0)
+    kept = (tmp_path / "updates.json").read_text()
+    daemon.reactor.fetches[0].answer(new=False)
+    (tmp_path / "updates.json").write_text(kept)  # as killed it would have left it
+    daemon = make(ASN, at=1001)
+    daemon.reactor.advance(0)
+    assert daemon.reactor.fetches == []
+    assert _told(daemon, UPDATE_FAILURES) == {("asn-2026",): 1}
+
+
+def test_nothing_has_failed_while_it_is_under_way(make: Make) -> None:
+    daemon = make(ASN)
+    daemon.reactor.advance(0)
+    assert _told(daemon, UPDATE_TRIED) == {}
+    assert _told(daemon, UPDATE_FAILURES) == {}
 
 
 def test_one_that_was_down_when_it_was_due_asks_soon(make: Make) -> None:
