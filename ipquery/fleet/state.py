@@ -34,7 +34,8 @@ class State:
         try:
             note_served(self.snapshot, self.config.line)
         except DataError as error:
-            _log.warn("{reason}; `ipquery rollback` won't know of it", reason=str(error))
+            # As in a cache folder of root's, or on a read-only disk: it is of use all the same.
+            _log.info("{reason}; `ipquery rollback` won't know of it", reason=str(error))
 
 
 def hold_state(config: Config, listeners: Listeners, snapshot: Path) -> State:

@@ -36,6 +36,7 @@ def test_what_is_new_is_fetched_built_and_switched_to_under_load(node: Node) -> 
     node.counts('ipquery_updates_total{outcome="served",recipe="npm-some"} 1.0')
     assert node.asked == 1
     assert node.path.read_bytes() == SECOND
+    assert not Path((node.folder / "kept").read_text()).exists()
 
 
 def test_what_differs_too_much_is_refused_and_stays_so_after_a_restart(node: Node) -> None:

@@ -25,10 +25,14 @@ jitter = "0s"
 """
 
 NPM = """#!{python}
-import pathlib, shutil, sys, time
+import os, pathlib, shutil, sys, time
 here = pathlib.Path({folder!r})
 with (here / "asked").open("a") as log:
     log.write(sys.argv[-1] + "\\n")
+# As npm, which fails where it can't keep what it gets.
+kept = pathlib.Path(os.environ.get("npm_config_cache", "/nonexistent/.npm"))
+(kept / "kept").touch()
+(here / "kept").write_text(str(kept))
 while (here / "hold").exists():
     time.sleep(0.01)
 package = here / "package.tgz"

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 
 from ipquery.data.build import Limits
@@ -27,7 +28,12 @@ def main(get: Callable[..., bool] = fetch) -> int:
     order = json.load(sys.stdin)
     try:
         recipe = parse_recipe(order["recipe"])
-        new = get(recipe, default_data(), lambda what: None, limits=Limits(**order["limits"]))
+        limits = Limits(**order["limits"])
+        with tempfile.TemporaryDirectory(prefix="ipquery-") as kept:
+            # npm keeps what it gets in the user's home, and gets nothing where there is none, as
+            # for the user of a service.
+            os.environ.setdefault("npm_config_cache", kept)
+            new = get(recipe, default_data(), lambda what: None, limits=limits)
     except DataError as error:
         print(json.dumps({"error": str(error)}))
         return 1
