@@ -36,7 +36,7 @@ def carry_out(order: Order) -> dict[str, Any]:
         order.elsewhere,
         order.serving,
     )
-    note = chosen.note
+    note = {"note": chosen.note} if chosen.note else {}
     is_new = False
     if chosen.withheld is None and order.serving is not None and order.guard is not None:
         chosen = _guarded(chosen.path, order, order.serving, order.guard)
@@ -44,9 +44,9 @@ def carry_out(order: Order) -> dict[str, Any]:
     one = chosen.withheld
     if one is None:
         forget_withheld(chosen.path.parent, order.line)
-        return {"path": str(chosen.path), "note": note}
+        return {"path": str(chosen.path), **note}
     told = {"name": one.name, "by": one.by, "why": one.why, "is_new": is_new}
-    return {"path": str(chosen.path), "note": note, "withheld": told}
+    return {"path": str(chosen.path), **note, "withheld": told}
 
 
 def _guarded(path: Path, order: Order, serving: Path, guard: Guard) -> Chosen:

@@ -111,7 +111,8 @@ def order_command() -> list[str]:
 
     It writes one JSON object: ``{"path": path}`` or ``{"error": text}``. Where another
     snapshot than that of the sources is to be served, ``withheld`` tells why: its ``name``, ``by``
-    whom, ``why``, and whether it ``is_new``. ``note`` is a line for the log, or empty.
+    whom, ``why``, and whether it ``is_new``. ``note``, if there is one, is a line for
+    the log.
     """
     return [sys.executable, "-P", "-m", "ipquery.data.build"]
 
