@@ -182,7 +182,9 @@ class Reload:
             config.elsewhere,
         )
         margin = _BUILD_MARGIN_SECONDS + (0 if guard is None else _GUARD_SECONDS)
-        seconds = config.build_limits.seconds + margin
+        limit = config.build_limits.seconds
+        # What is taken from another node may come to nothing, and is built then.
+        seconds = limit * (1 if config.elsewhere is None else 2) + margin
         answer = await run_errand(
             self._fleet,
             order_command(),
