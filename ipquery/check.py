@@ -12,7 +12,12 @@ from ipquery.config import Config, ConfigError
 from ipquery.data.build import Report, recognise
 from ipquery.data.codes.lists import load_lists
 from ipquery.data.record import DataError
-from ipquery.fleet.start import build_snapshot, check_access_log, check_databases
+from ipquery.fleet.start import (
+    build_snapshot,
+    check_access_log,
+    check_databases,
+    how_withheld,
+)
 from ipquery.fleet.state import check_binds
 from ipquery.net.sockets import BindError, InUseError, Listeners, close_all, open_listeners
 
@@ -44,12 +49,17 @@ def check(config: Config, report: Report, quick: bool = False) -> Findings:
     ]
     formats, wrong = _databases(config, report)
     snapshot = None
+    notes = [*in_use, *_output(config)]
     if not wrong and config.databases and not quick:
         try:
-            snapshot = build_snapshot(config, report)
+            chosen = build_snapshot(config, report)
+            snapshot = chosen.path
+            if chosen.note:
+                notes.append(chosen.note)
+            if chosen.withheld is not None:
+                notes.append(how_withheld(chosen.withheld))
         except DataError as error:
             wrong = [str(error)]
-    notes = [*in_use, *_output(config)]
     return Findings((*problems, *wrong), tuple(notes), tuple(formats), snapshot)
 
 

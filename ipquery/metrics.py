@@ -124,9 +124,30 @@ RELOADED = Metric(
     "When the state in force was taken over.",
     kind="gauge",
 )
+UPDATE_OUTCOMES = ("unchanged", "fetched", "served", "refused", "failed")
+"""How a try to get a newer database ends: nothing new is there; it was fetched, and is being built;
+it is served; it was fetched, but isn't served; or it couldn't be fetched."""
+
+UPDATES = Metric(
+    "ipquery_updates",
+    "Tries to get a newer database: unchanged, served, refused (fetched, and not served), failed.",
+    ("recipe", "outcome"),
+)
+UPDATE_TRIED = Metric(
+    "ipquery_last_update_timestamp_seconds",
+    "When a newer database was looked for last, by how that ended.",
+    ("recipe", "outcome"),
+    "gauge",
+)
+UPDATE_FAILURES = Metric(
+    "ipquery_update_failures",
+    "Tries in a row that failed to get a newer database.",
+    ("recipe",),
+    "gauge",
+)
 
 METRICS = (
     DURATION, ACTIVE, CONNECTIONS, OPENED, RECEIVED, SENT, LIMITS, LOOKUPS, BATCHES, CACHE,
     FALLBACK, BREAKERS, LAG, DROPPED, SNAPSHOT, LOADED, SOURCE_DATE, BUILD, STARTED, WORKERS,
-    RESTARTS, RELOADS, REFUSALS, RELOAD_OK, RELOADED,
+    RESTARTS, RELOADS, REFUSALS, RELOAD_OK, RELOADED, UPDATES, UPDATE_TRIED, UPDATE_FAILURES,
 )  # fmt: skip

@@ -18,7 +18,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, TextIO
@@ -36,7 +36,13 @@ from ipquery.data.snapshot import Snapshot
 from ipquery.data.sources import parse_sources
 from ipquery.data.update.age import dated, outdated
 from ipquery.fleet.log import observer
-from ipquery.fleet.start import build_snapshot, check_access_log, check_databases, warnings
+from ipquery.fleet.start import (
+    build_snapshot,
+    check_access_log,
+    check_databases,
+    how_withheld,
+    warnings,
+)
 from ipquery.fleet.state import State, check_binds
 from ipquery.fleet.supervisor import Supervisor
 from ipquery.net import sockets
@@ -133,7 +139,8 @@ class Options(usage.Options):
                 databases = tuple(parse_sources(self.databases))
             except DataError as error:
                 raise ConfigError(str(error)) from None
-            config = attrs.evolve(config, databases=databases)
+            named = tuple(self.databases)
+            config = attrs.evolve(config, databases=databases, named=named)
         if self.workers is not None:
             config = attrs.evolve(config, workers=self.workers)
         settings = config.settings
@@ -269,15 +276,18 @@ def make_service(
     try:
         check_binds(config, listeners)
         check_access_log(config.settings.access_log)
-        path = build_snapshot(config, _progress(config, terminal))
-        _about(path)
+        chosen = build_snapshot(config, _progress(config, terminal))
+        _about(chosen.path)
         notifier = Notifier(os.environ, reactor)
-        supervisor = Supervisor(reactor, config, load_config, listeners, path, notifier)
+        supervisor = Supervisor(reactor, config, load_config, listeners, chosen.path, notifier)
     except BaseException:
         sockets.close_all(listeners)
         raise
     _check_open_files(config.connections, raise_open_files())
-    supervisor.up.addCallback(lambda _: _announce(supervisor.state, today()))
+    notes = [] if chosen.withheld is None else [how_withheld(chosen.withheld)]
+    if chosen.note:
+        notes.append(chosen.note)
+    supervisor.up.addCallback(lambda _: _announce(supervisor.state, today(), notes))
     reactor.callWhenRunning(_answer_signals, supervisor, reactor)
     return supervisor
 
@@ -394,8 +404,11 @@ def _check_open_files(connections: int, open_files: int) -> None:
         )
 
 
-def _announce(state: State, today: datetime.date) -> None:
-    """Say what is served, what is amiss with it, and how to try it."""
+def _announce(state: State, today: datetime.date, notes: Sequence[str]) -> None:
+    """Say what is served, what is amiss with it, and how to try it.
+
+    :param notes: what more is amiss.
+    """
     sources = _about(state.snapshot)["sources"]
     for source in sources:
         _log.info(
@@ -411,7 +424,7 @@ def _announce(state: State, today: datetime.date) -> None:
         )
     for line in outdated(sources, today):
         _log.warn("{line}", line=line)
-    for line in warnings(state.config, time.time()):
+    for line in (*notes, *warnings(state.config, time.time())):
         _log.warn("{line}", line=line)
     binds = state.listeners.bound
     for bind in binds:

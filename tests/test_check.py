@@ -191,6 +191,32 @@ def _open_cache(machine: Machine) -> None:
     (machine.folder / "open").chmod(stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO)
 
 
+def _no_recipe(machine: Machine) -> None:
+    machine.change("[codes]", '[[update]]\nrecipe = "npm:some"\n[codes]')
+
+
+def _asked_too_often(machine: Machine) -> None:
+    machine.change("[codes]", '[[update]]\nrecipe = "asn-2026"\nevery = "1s"\n[codes]')
+
+
+def _nothing_expected(machine: Machine) -> None:
+    machine.change("[codes]", '[[expect]]\nip = "1.2.3.4"\n[codes]')
+
+
+def _too_much_change(machine: Machine) -> None:
+    machine.change("[codes]", "[max_change]\ncountry = 101\n[codes]")
+
+
+def _no_node(machine: Machine) -> None:
+    machine.change("[codes]", '[build]\nsnapshot_from = "10.0.0.11"\n[codes]')
+
+
+def _damaged_decisions(machine: Machine) -> None:
+    machine.change("cache_dir", 'cache_dir = "own" #')
+    (machine.folder / "own/snapshots").mkdir(parents=True)
+    (machine.folder / "own/snapshots/decisions.json").write_text("{")
+
+
 def _give_snapshot(machine: Machine) -> None:
     build([Source(machine.folder / "db.xdb")], machine.folder / "db.ipq", lambda what, done: None)
     machine.change('path = "db.xdb"', 'path = "db.ipq"')
@@ -219,6 +245,12 @@ def _give_snapshot(machine: Machine) -> None:
         (_another_format, "db.xdb: "),
         (_damaged_snapshot, "db.ipq: the snapshot is damaged"),
         (_snapshot_and_database, "a snapshot can't be combined with other sources"),
+        (_no_recipe, "c.toml: update.recipe: npm:some: not a file in a package; give"),
+        (_asked_too_often, "c.toml: update.every must be 1m or more"),
+        (_nothing_expected, "c.toml: [[expect]] 1.2.3.4: say what is expected"),
+        (_too_much_change, "c.toml: max_change.country must be from 0 to 100"),
+        (_no_node, "c.toml: build.snapshot_from: 10.0.0.11 is no node"),
+        (_damaged_decisions, "decisions.json: not what ipquery wrote; remove it"),
         (_open_cache, "open: others may write to this cache folder"),
     ],
 )

@@ -1,5 +1,6 @@
 """The ``ipquery`` command: a module for each of its commands."""
 
+from ipquery.cli.accept import accept_command
 from ipquery.cli.build import build_command
 from ipquery.cli.check import check_command
 from ipquery.cli.compare import compare_command
@@ -15,6 +16,7 @@ from ipquery.cli.info import info
 from ipquery.cli.key import key_command
 from ipquery.cli.lookup import lookup
 from ipquery.cli.manual import manual_command
+from ipquery.cli.rollback import rollback_command
 from ipquery.cli.top import top_command
 
 for _command in (
@@ -28,6 +30,8 @@ for _command in (
     export_command,
     enrich_command,
     check_command,
+    accept_command,
+    rollback_command,
     doctor_command,
     key_command,
     completion_command,

@@ -1,5 +1,6 @@
 """Reads ``ipquery.toml``. Every key is explained in ``conf/ipquery.toml``."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -8,10 +9,11 @@ from typing import Any
 
 import attrs
 
-from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, Config, parse_workers
+from ipquery.address import parse
+from ipquery.config.model import LOG_FORMATS, LOG_LEVELS, NODE, Config, Update, parse_workers
 from ipquery.config.table import Table, keys_of
 from ipquery.data.blend.policy import FORMS, LANGUAGES, METHODS, Policy
-from ipquery.data.build import Limits, ListPaths
+from ipquery.data.build import Elsewhere, Limits, ListPaths
 from ipquery.data.record import FIELDS, DataError
 from ipquery.data.sources import (
     DEFAULT,
@@ -22,9 +24,11 @@ from ipquery.data.sources import (
     parse_sources,
     source_of,
 )
+from ipquery.data.update.guard import Expectation, MaxChange
+from ipquery.data.update.recipes import parse_recipe
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import BindError, parse_bind
-from ipquery.net.tls import TlsFiles, TlsSettings, read_tls
+from ipquery.net.tls import TlsFiles, TlsSettings, read_authorities, read_tls
 from ipquery.serve.guard.settings import GuardSettings
 from ipquery.serve.settings import Settings
 
@@ -76,6 +80,9 @@ _KEYS = (
     "cache_dir",
     "database",
     "blend",
+    "max_change",
+    "expect",
+    "update",
     "codes",
     "build",
     "log_format",
@@ -84,10 +91,13 @@ _KEYS = (
 )
 
 
+_LIMITS = ("memory_limit_mb", "time_limit", "unpacked_limit_mb")
+
+
 def _config(tables: Mapping[str, Any], folder: Path) -> Config:
     top = Table("", _as_today(tables), (*_KEYS, *keys_of(Settings)), folder)
     codes = top.table("codes", ("countries", "provinces", "cities", "only_lists"))
-    build = top.table("build", ("memory_limit_mb", "time_limit", "unpacked_limit_mb"))
+    build = top.table("build", (*_LIMITS, "snapshot_from", "snapshot_ca"))
     defaults = Config()
     binds = tuple(parse_bind(text) for text in top.texts("bind"))
     tls = _tls(top) if "tls" in top.given else None
@@ -97,13 +107,11 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             "guard.subjects needs clients to show certificates: set `client_certificates` and "
             "`client_ca` under [tls]"
         )
+    databases = top.tables("database", _DATABASE_KEYS)
     return Config(
         binds=binds or defaults.binds,
-        databases=tuple(
-            source
-            for table in top.tables("database", _DATABASE_KEYS)
-            for source in _databases(table, folder)
-        ),
+        databases=tuple(source for table in databases for source in _databases(table, folder)),
+        named=tuple(json.dumps(dict(table.given), sort_keys=True) for table in databases),
         workers=_workers(tables.get("workers", "auto")),
         cache_dir=top.path("cache_dir") or defaults.cache_dir,
         codes=ListPaths(
@@ -118,6 +126,10 @@ def _config(tables: Mapping[str, Any], folder: Path) -> Config:
             unpacked=build.number("unpacked_limit_mb", defaults.build_limits.unpacked >> 20) << 20,
         ),
         blend=_policy(top.table("blend", ("policy", "language", "hk_mo_tw"))),
+        elsewhere=_elsewhere(build),
+        max_change=_max_change(top) if "max_change" in top.given else None,
+        expect=tuple(_expectation(table) for table in top.tables("expect", ("ip", *FIELDS))),
+        updates=_updates(top, "snapshot_from" in build.given),
         log_format=top.choice("log_format", LOG_FORMATS) or defaults.log_format,
         log_level=top.choice("log_level", LOG_LEVELS) or defaults.log_level,
         tls=tls,
@@ -141,6 +153,101 @@ def _policy(table: Table) -> Policy:
         table.choice("language", LANGUAGES),
         table.choice("hk_mo_tw", FORMS),
     )
+
+
+# A host or an address in brackets, and a port; nothing else, as the path is ours.
+_NODE = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+
+
+def _elsewhere(table: Table) -> Elsewhere | None:
+    url, ca_file = table.get("snapshot_from", str, None), table.path("snapshot_ca")
+    if url is None:
+        return None
+    if not _NODE.fullmatch(url):
+        raise ConfigError(
+            f"build.snapshot_from: {url} is no node; give http:// or https://, a host and a port"
+        )
+    if ca_file is not None:
+        try:
+            read_authorities(ca_file)
+        except OSError as error:
+            raise ConfigError(f"{ca_file}: can't read this file: {error.strerror}") from None
+    return Elsewhere(url, ca_file)
+
+
+def _max_change(top: Table) -> MaxChange:
+    table = top.table("max_change", keys_of(MaxChange))
+    bounds = MaxChange()
+    for key, value in table.given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"max_change.{key} must be a number")
+        # nan fails this, too.
+        if not 0 <= value <= 100:
+            raise ConfigError(f"max_change.{key} must be from 0 to 100: it is in percent")
+        bounds = attrs.evolve(bounds, **{key: float(value)})
+    return bounds
+
+
+_NUMBERS = ("latitude", "longitude", "accuracy_radius", "asn")
+
+
+def _expectation(table: Table) -> Expectation:
+    ip = table.get("ip", str, "")
+    try:
+        parse(ip)
+    except ValueError as error:
+        raise ConfigError(f"an [[expect]] needs an `ip`: {error}") from None
+    fields = {key: value for key, value in table.given.items() if key != "ip"}
+    if not fields:
+        raise ConfigError(f'[[expect]] {ip}: say what is expected, as in country_code = "CN"')
+    for key, value in fields.items():
+        if key not in _NUMBERS:
+            table.get(key, str, None)
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"expect.{key} must be a number")
+    return Expectation(ip, tuple(fields.items()))
+
+
+_DURATION = re.compile("([0-9]{1,6})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
+_LEAST_SECONDS = 60
+
+
+def _updates(top: Table, has_node: bool) -> tuple[Update, ...]:
+    updates = [_update(table) for table in top.tables("update", keys_of(Update))]
+    names = [one.name for one in updates]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"update.recipe: {name} is named twice; leave one out")
+    if NODE in names and not has_node:
+        raise ConfigError(f"update.recipe: {NODE} needs a `snapshot_from` under [build]")
+    return tuple(updates)
+
+
+def _update(table: Table) -> Update:
+    recipe = table.get("recipe", str, "")
+    try:
+        if recipe != NODE:
+            parse_recipe(recipe)
+    except DataError as error:
+        raise ConfigError(f"update.recipe: {error}") from None
+    defaults = Update(recipe)
+    every = _seconds(table, "every", defaults.every)
+    if every < _LEAST_SECONDS:
+        raise ConfigError("update.every must be 1m or more: others answer for it each time")
+    return Update(recipe, every, _seconds(table, "jitter", defaults.jitter))
+
+
+def _seconds(table: Table, key: str, default: int) -> int:
+    text = table.get(key, str, None)
+    if text is None:
+        return default
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ConfigError(
+            f"update.{key}: {text} is no duration; give a number with s, m, h, d or w, as in 12h"
+        )
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _workers(given: object) -> int:

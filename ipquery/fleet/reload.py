@@ -2,8 +2,8 @@
 
 | phase     | waits for                                             | then     | else        |
 |-----------|-------------------------------------------------------|----------|-------------|
-| building  | the process that builds, or finds, the snapshot       | mapping, | refused     |
-|           |                                                       | starting |             |
+| building  | the process that builds, or finds, the snapshot, and  | mapping, | refused     |
+|           | holds it against the one that serves                  | starting |             |
 | mapping   | every worker of the fleet to have mapped the snapshot | commit,  | forgotten,  |
 |           |                                                       | switching| failed      |
 | switching | every worker to say that it answers from the snapshot | done     | killed,     |
@@ -16,14 +16,17 @@ back in it, and whatever goes wrong undoes what was begun. From then on it is th
 commit itself is one step of the reactor, so that nothing can die or start in its midst. A
 worker that doesn't switch after it is killed: its successor starts from the new snapshot.
 
+Where the guard refuses the new snapshot, the one that serves is mapped again, and the rest of the
+configuration is taken over: certificates that are renewed meanwhile must not wait for a decision
+about databases. The reload counts as refused all the same.
+
 Mapping waits for workers that are being started, too, those that follow one that died
 meanwhile included. So when it ends, no worker is on its way up with the old snapshot.
 """
 
-import json
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -31,11 +34,11 @@ from typing import Any
 
 import attrs
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ipquery.config import Config, ConfigError
 from ipquery.data.build import Order, order_command
-from ipquery.fleet.child import START_SECONDS, Child, Phase, WorkerProcess, how_it_ended
+from ipquery.fleet.child import START_SECONDS, Phase, WorkerProcess
+from ipquery.fleet.errand import run_errand
 from ipquery.fleet.slots import Fleet, Slot, StoppedError
 from ipquery.fleet.state import State, check_binds, hold_state, in_place
 from ipquery.metrics import REFUSALS, RELOADS
@@ -49,8 +52,8 @@ _log = Logger()
 # it the snapshot is verified, by a process that runs at a lower priority than the workers.
 _BUILD_MARGIN_SECONDS = 60
 
-# How long a build that was told to end may take to remove its temporary files.
-_BUILD_PATIENCE_SECONDS = 5
+# To compare two editions of the largest database takes a minute of a core.
+_GUARD_SECONDS = 300
 
 # A worker that is stuck is killed after 10 s, one that doesn't start after 30 s, and the reload
 # goes on with its successor. These longer bounds end a reload that would never be done, as
@@ -62,41 +65,90 @@ _START_MARGIN_SECONDS = 15
 _SWITCH_SECONDS = 10
 
 
+@attrs.frozen
+class _Found:
+    """What a build comes to. ``withheld`` is as in :func:`ipquery.data.build.order_command`."""
+
+    path: Path
+    withheld: Mapping[str, Any] | None
+
+
 class Reload:
     """One reload of a fleet. It answers from the new state afterwards, or from the old."""
 
-    def __init__(self, fleet: Fleet, load_config: Callable[[], Config]) -> None:
-        """:param load_config: reads the configuration again; raises ConfigError."""
+    def __init__(
+        self, fleet: Fleet, load_config: Callable[[], Config], is_update: bool = False
+    ) -> None:
+        """
+        :param load_config: reads the configuration again; raises ConfigError.
+        :param is_update: whether nobody has asked for it: databases are taken over, and what else
+            the operator has changed waits until somebody does.
+        """
         self._fleet = fleet
         self._load_config = load_config
+        self._is_update = is_update
 
-    async def run(self) -> None:
-        """Carry it out; what goes wrong is said in the log."""
+    async def run(self) -> bool:
+        """Carry it out; what goes wrong is said in the log.
+
+        :returns: whether what the databases are now is served.
+        """
         try:
-            config = self._load_config()
+            config = self._load()
             check_binds(config, self._fleet.current.listeners)
-            snapshot = await self._build(config)
+            found = await self._build(config)
         except StoppedError:
-            return
+            return False
         except (ConfigError, OSError, RuntimeError) as error:
             _log.error("reload refused, the old state keeps serving: {reason}", reason=str(error))
             self._count("refused", "configuration" if isinstance(error, ConfigError) else "build")
-            return
+            return False
+        withheld = found.withheld
+        if withheld is not None:
+            self._say_withheld(withheld, found.path)
+            if self._is_update and found.path == self._fleet.current.snapshot:
+                self._count_withheld(withheld)
+                return False
         try:
-            await self._take_over(config, snapshot)
+            await self._take_over(config, found.path)
         except StoppedError:
-            return
+            return False
         except (BindError, OSError, RuntimeError) as error:
             _log.error("reload failed, the old state keeps serving: {reason}", reason=str(error))
             self._count("failed", "listening" if isinstance(error, BindError) else "workers")
-            return
+            return False
         except Exception:  # counted, whatever it is, and raised again
             self._count("failed", "fault")
             raise
-        self._count("done")
-        _log.info("reloaded; answering from {snapshot}", snapshot=snapshot.name)
+        if withheld is not None:
+            self._count_withheld(withheld)
+        else:
+            self._count("done")
+        _log.info("reloaded; answering from {snapshot}", snapshot=found.path.name)
         for line in expiry_warnings(config.tls, time.time()):
             _log.warn("{line}", line=line)
+        return withheld is None
+
+    def _load(self) -> Config:
+        """
+        :raises ConfigError: it can't be used.
+        """
+        loaded = self._load_config()
+        if not self._is_update:
+            return loaded
+        current = self._fleet.current.config
+        if loaded.named != current.named:
+            raise ConfigError(
+                "the list of databases in the configuration has been changed, and what was fetched "
+                "waits for the reload that takes it over"
+            )
+        return attrs.evolve(current, databases=loaded.databases)
+
+    def _count_withheld(self, withheld: Mapping[str, Any]) -> None:
+        if withheld["by"] == "guard":
+            self._count("refused", "guard")
+        else:
+            self._count("done")
 
     def _count(self, outcome: str, reason: str | None = None) -> None:
         """
@@ -110,31 +162,59 @@ class Reload:
         else:
             fleet.totals.add(REFUSALS, (reason,))
 
-    async def _build(self, config: Config) -> Path:
-        """Build and verify in a process of its own.
+    async def _build(self, config: Config) -> "_Found":
+        """Build, verify and compare in a process of its own.
 
         :raises RuntimeError: it fails, saying why, or isn't done in time.
         """
-        fleet = self._fleet
+        current = self._fleet.current
+        # Whoever names other databases means them.
+        guard = config.guard if config.named == current.config.named else None
         order = Order(
-            config.databases, config.cache_dir, config.codes, config.build_limits, config.blend
+            config.databases,
+            config.cache_dir,
+            config.codes,
+            config.build_limits,
+            config.blend,
+            config.line,
+            current.snapshot,
+            guard,
+            config.elsewhere,
         )
-        build = BuildProcess(fleet, order)
-        command = order_command()
-        fleet.reactor.spawnProcess(build, command[0], command, env=None)
-        fleet.living.add(build)
-        seconds = config.build_limits.seconds + _BUILD_MARGIN_SECONDS
-        too_late = (
+        margin = _BUILD_MARGIN_SECONDS + (0 if guard is None else _GUARD_SECONDS)
+        limit = config.build_limits.seconds
+        # What is taken from another node may come to nothing, and is built then.
+        seconds = limit * (1 if config.elsewhere is None else 2) + margin
+        answer = await run_errand(
+            self._fleet,
+            order_command(),
+            pickle.dumps(order),
+            "the build",
+            seconds,
             f"the snapshot wasn't built within {seconds} s (`time_limit` under [build] and "
-            f"{_BUILD_MARGIN_SECONDS} s for hashing and verifying); can every database be read?"
+            f"{margin} s for hashing, verifying and comparing); can every database be read?",
         )
-        try:
-            await fleet.until(lambda: build.has_ended, seconds, too_late)
-        finally:
-            build.cancel()
-        if build.path is None:
-            raise RuntimeError(build.why_failed)
-        return build.path
+        if answer.get("note"):
+            _log.warn("{note}", note=answer["note"])
+        return _Found(Path(answer["path"]), answer.get("withheld"))
+
+    def _say_withheld(self, withheld: Mapping[str, Any], instead: Path) -> None:
+        if withheld["is_new"]:
+            _log.error(
+                "databases refused, {snapshot} keeps serving: {reason} ({refused}; "
+                "`ipquery accept` and a reload let it through)",
+                snapshot=instead.name,
+                reason=withheld["why"],
+                refused=withheld["name"],
+            )
+            return
+        # Its figures were told when it was refused.
+        _log.warn(
+            "{withheld} is still withheld; answering from {snapshot}; `ipquery accept` and a "
+            "reload let it through",
+            withheld=withheld["name"],
+            snapshot=instead.name,
+        )
 
     async def _take_over(self, config: Config, snapshot: Path) -> None:
         before = self._fleet.current
@@ -149,6 +229,7 @@ class Reload:
                 self._replace(state)
             undo.pop_all()
         before.held.close()
+        state.note()
         await self._switched()
 
     # In place
@@ -252,59 +333,3 @@ def _all_answer(slots: Sequence[Slot]) -> bool:
         if slot.failed is not None:
             raise RuntimeError(slot.failed)
     return all(slot.answers for slot in slots)
-
-
-class BuildProcess(Child):
-    """The process that builds or finds the snapshot of a configuration."""
-
-    def __init__(self, fleet: Fleet, order: Order) -> None:
-        self.has_ended = False
-        self.path: Path | None = None
-        """The snapshot, once it has ended well."""
-        self.why_failed = ""
-        self._fleet = fleet
-        self._order = order
-        self._said = {1: b"", 2: b""}
-        self._late: Any = None
-
-    def connectionMade(self) -> None:
-        """Hand it the order."""
-        self.transport.write(pickle.dumps(self._order))  # type: ignore[union-attr] # it is there
-        self.transport.closeStdin()  # type: ignore[union-attr]
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Its answer, or its complaint."""
-        self._said[childFD] += data
-
-    def cancel(self) -> None:
-        """Its snapshot isn't wanted any more, if it isn't done."""
-        if self.has_ended or self._late is not None:
-            return
-        self._signal("TERM")
-        self._late = self._fleet.reactor.callLater(_BUILD_PATIENCE_SECONDS, self.kill)
-
-    def processEnded(self, reason: Failure) -> None:
-        """It has answered, or never will."""
-        self.transport = None
-        self.has_ended = True
-        self._fleet.living.discard(self)
-        if self._late is not None and self._late.active():
-            self._late.cancel()
-        self._read_answer(reason)
-        self._fleet.changed()
-
-    def _read_answer(self, reason: Failure) -> None:
-        try:
-            answer = json.loads(self._said[1])
-        except ValueError:
-            last = self._said[2].decode(errors="replace").strip().splitlines()[-1:]
-            said = f": {last[0]}" if last else ""
-            self.why_failed = f"the build {how_it_ended(reason)}{said}"
-            if self._fleet.was_upgraded:
-                # It runs the new code, and may not have understood the order of the old.
-                self.why_failed += "; ipquery was upgraded while the daemon ran: restart the daemon"
-            return
-        if "error" in answer:
-            self.why_failed = answer["error"]
-        else:
-            self.path = Path(answer["path"])

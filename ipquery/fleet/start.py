@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ipquery.config import Config
-from ipquery.data.build import Report, served_snapshot
+from ipquery.data.build import Chosen, Report, Withheld, choose_snapshot
 from ipquery.data.sources import DEFAULT
 from ipquery.errors import ConfigError
 from ipquery.net.tls import expiry_warnings
@@ -38,18 +38,27 @@ def check_access_log(settings: AccessLogSettings | None) -> None:
         raise ConfigError(f"{path}: can't write this access log: {error.strerror}") from None
 
 
-def build_snapshot(config: Config, report: Report) -> Path:
+def build_snapshot(config: Config, report: Report) -> Chosen:
     """What the workers answer from: built, or found in the cache folder, and verified.
 
     :raises DataError: a database, a list or the cache folder can't be used.
     """
-    return served_snapshot(
+    return choose_snapshot(
         config.databases,
         config.cache_dir,
         report,
         config.codes,
         config.build_limits,
         config.blend,
+        config.elsewhere,
+    )
+
+
+def how_withheld(one: Withheld) -> str:
+    """What is said of a snapshot that isn't served."""
+    return (
+        f"{one.name} is withheld ({one.why}); answering from {one.instead}; `ipquery accept` and a "
+        "reload let it through"
     )
 
 

@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import attrs
+from twisted.logger import Logger
 
 from ipquery.config import Config
-from ipquery.data.build import hold
+from ipquery.data.build import hold, note_served
+from ipquery.data.record import DataError
 from ipquery.errors import ConfigError
 from ipquery.net.sockets import Listeners
+
+_log = Logger()
 
 
 @attrs.frozen(eq=False)
@@ -24,6 +28,14 @@ class State:
     snapshot: Path
     code: str
     held: BinaryIO
+
+    def note(self) -> None:
+        """Note for ``ipquery rollback`` that this is answered from."""
+        try:
+            note_served(self.snapshot, self.config.line)
+        except DataError as error:
+            # As in a cache folder of root's, or on a read-only disk: it is of use all the same.
+            _log.info("{reason}; `ipquery rollback` won't know of it", reason=str(error))
 
 
 def hold_state(config: Config, listeners: Listeners, snapshot: Path) -> State:
@@ -53,8 +65,8 @@ def check_binds(config: Config, listeners: Listeners) -> None:
 def in_place(before: Config, after: Config) -> bool:
     """Whether no worker needs to be replaced.
 
-    They take over databases, codes, certificates and API keys running; the log is the
-    supervisor's.
+    They take over databases and what guards and gets them, codes, certificates and API keys
+    running; the log is the supervisor's.
     """
     guard = after.settings.guard
     if guard.keys is not None and before.settings.guard.keys is not None:
@@ -62,9 +74,13 @@ def in_place(before: Config, after: Config) -> bool:
     same = attrs.evolve(
         after,
         databases=before.databases,
+        max_change=before.max_change,
+        expect=before.expect,
+        updates=before.updates,
         codes=before.codes,
         build_limits=before.build_limits,
         blend=before.blend,
+        elsewhere=before.elsewhere,
         log_format=before.log_format,
         log_level=before.log_level,
         settings=attrs.evolve(after.settings, guard=guard),

@@ -16,6 +16,7 @@ What is said to the service manager:
 | stopping                                                | STOPPING          |
 """
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from ipquery.fleet.reload import Reload
 from ipquery.fleet.slots import Fleet, Slot
 from ipquery.fleet.state import State, hold_state
 from ipquery.fleet.ticket_keys import RENEWAL_SECONDS
+from ipquery.fleet.update import Updates
 from ipquery.net import sockets
 from ipquery.net.sockets import Listeners
 from ipquery.net.systemd import Notifier
@@ -56,6 +58,7 @@ class Supervisor(Service):
         snapshot: Path,
         notifier: Notifier,
         moves_callers: Callable[[], bool] = sockets.moves_callers,
+        random: Callable[[], float] = random.random,
     ) -> None:
         """
         :param reactor: time, processes and signals.
@@ -63,6 +66,7 @@ class Supervisor(Service):
         :param listeners: the bound sockets; they are closed when the service stops.
         :param snapshot: what the workers answer from, verified and in the cache.
         :param moves_callers: see :func:`ipquery.net.sockets.moves_callers`.
+        :param random: from 0 to 1, for the times of updates.
         :raises OSError: the snapshot is gone.
         """
         self.up: Deferred[None] = Deferred()
@@ -76,6 +80,8 @@ class Supervisor(Service):
         self._was_ready = False
         self._status = ""
         self._reload_wanted = False
+        self._update_wanted: Deferred[bool] | None = None
+        self._updates = Updates(self._fleet, self._take_over_update, random)
         self._is_reloading = False
         self._in_a_hurry = False
         self._watch = self._steadily(self._check_workers)
@@ -111,12 +117,14 @@ class Supervisor(Service):
     def startService(self) -> None:
         """Start the workers."""
         super().startService()
+        self._fleet.current.note()
         # From now on the kernel queues callers until a worker accepts them, instead of refusing.
         sockets.listen(self._fleet.current.listeners.all())
         for slot in self._fleet.slots:
             slot.start()
         self._watch.start(BEAT_SECONDS, now=False)
         self._counting.start(BEAT_SECONDS)
+        self._updates.start()
         self._renewal.start(RENEWAL_SECONDS, now=False)
         if self._notifier.watchdog_seconds is not None:
             self._watchdog.start(self._notifier.watchdog_seconds / 2)
@@ -191,18 +199,28 @@ class Supervisor(Service):
         self._reload_wanted = True
         self._reload_if_wanted()
 
+    def _take_over_update(self) -> Deferred[bool]:
+        """Take over what was fetched; tells whether it is served then."""
+        self._update_wanted = Deferred()
+        wanted = self._update_wanted
+        self._reload_if_wanted()
+        return wanted
+
     def _reload_if_wanted(self) -> None:
         stopping = self._fleet.is_stopping
-        if not self._reload_wanted or self._is_reloading or not self._was_tried or stopping:
+        is_wanted = self._reload_wanted or self._update_wanted is not None
+        if not is_wanted or self._is_reloading or not self._was_tried or stopping:
             return
+        # What somebody asked for takes over what was fetched as well.
+        reload = Reload(self._fleet, self._load_config, is_update=not self._reload_wanted)
+        update, self._update_wanted = self._update_wanted, None
         self._reload_wanted = False
         self._is_reloading = True
         if self._was_ready:
             self._notifier.reloading()
-        running = Deferred.fromCoroutine(Reload(self._fleet, self._load_config).run())
-        running.addBoth(self._reloaded)
+        Deferred.fromCoroutine(reload.run()).addBoth(self._reloaded, update)
 
-    def _reloaded(self, outcome: Failure | None) -> None:
+    def _reloaded(self, outcome: bool | Failure, update: Deferred[bool] | None) -> None:
         if isinstance(outcome, Failure):
             _log.failure("reload failed, the old state keeps serving", outcome)
         self._is_reloading = False
@@ -210,6 +228,9 @@ class Supervisor(Service):
             return
         if self._was_ready:
             self._notifier.ready()
+        self._updates.follow(self._fleet.current.config)
+        if update is not None:
+            update.callback(outcome is True)
         self._reload_if_wanted()
 
     # Keys, logs and stopping
@@ -243,6 +264,7 @@ class Supervisor(Service):
             self._fleet.kill()
 
     async def _stop(self) -> None:
+        self._updates.stop()
         for loop in (self._watch, self._counting, self._renewal):
             if loop.running:
                 loop.stop()

@@ -21,6 +21,7 @@ from ipquery.serve.api.express import LONGEST_TARGET, Lane, carrying, without_re
 from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.lookups import Lookups
 from ipquery.serve.api.refusals import OPEN_PATHS, Refusals
+from ipquery.serve.api.snapshot_file import send_snapshot
 from ipquery.serve.api.v1 import V1
 from ipquery.serve.api.where import Where
 from ipquery.serve.guard.guard import make_guard
@@ -93,10 +94,12 @@ class HttpService(Service):
             self._v1,
             lookups=lookups,
             figures=Figures(ask_figures, time.monotonic),
+            give_snapshot=partial(send_snapshot, time=reactor) if settings.api.snapshot else None,
         )
         where = Where.CALLERS if admin_endpoints else Where.EVERYBODY
         self._api = make_api(
-            documents=make_documents(settings.page, where), tells_details=not admin_endpoints
+            documents=make_documents(settings.page, where, settings.api.snapshot),
+            tells_details=not admin_endpoints,
         )
         guard = self._guard = make_guard(
             settings.guard, Refusals(self._v1.cors_headers).say, OPEN_PATHS
@@ -123,7 +126,9 @@ class HttpService(Service):
         if admin_endpoints:
             # Klein keeps only a weak reference to what its routes are bound to.
             where = Where.OPERATORS
-            self._admin_api = make_api(documents=make_documents(settings.page, where))
+            self._admin_api = make_api(
+                documents=make_documents(settings.page, where, settings.api.snapshot)
+            )
             # No guard, as nothing is there for callers.
             admin_site = ApiSite(some(self._admin_api.app.resource(), where), **shared)
             self._entered.append((admin_site, admin_endpoints))

@@ -13,11 +13,12 @@ from typing import Any
 import attrs
 import pytest
 
-from ipquery.config import Config, load
+from ipquery.config import Config, Update, load
 from ipquery.config.table import keys_of
 from ipquery.data.blend.policy import Policy
-from ipquery.data.build import Limits
+from ipquery.data.build import Elsewhere, Limits
 from ipquery.data.sources import RANGE_COLUMNS, ip2region_source
+from ipquery.data.update.guard import Expectation, MaxChange
 from ipquery.net.tls import TlsSettings, read_certificate
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.guard.keys import to_text
@@ -42,6 +43,7 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     shutil.copy(certificate, tmp_path / "ca.pem")
     text = re.sub(r"^# (\w+ = |\[)", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     text = text.replace("/etc/ipquery/ca.pem", "ca.pem")
+    text = text.replace("/etc/ipquery/nodes.pem", "ca.pem")
     text = text.replace("/etc/ipquery/fullchain.pem", certificate.name)
     text = text.replace("/etc/ipquery/privkey.pem", key.name)
     text = text.replace("/etc/ipquery/clients.pem", certificate.name)
@@ -56,7 +58,10 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.databases[-1].columns == ("country", "", "province", "city", "isp")
     assert config.databases[-1].leads == ("CN",)
     assert config.blend == Policy("fill", "zh", "provinces")
+    assert config.max_change == MaxChange(province=20, city=30)
+    assert config.expect == (Expectation("114.114.114.114", (("country_code", "CN"),)),)
     assert config.build_limits == Limits()
+    assert config.elsewhere == Elsewhere("https://10.0.0.11:9443", tmp_path / "ca.pem")
     assert config.settings.http == HttpLimits()
     assert config.settings.guard == GuardSettings(
         keys=to_text([]), subjects=("CN=billing,O=Example",), limit=LimitSettings(50)
@@ -81,6 +86,9 @@ def test_the_example_explains_every_key(tmp_path: Path, monkeypatch: pytest.Monk
     for name, kind in SETTINGS.items():
         one = tables[name]
         assert set(one[-1] if isinstance(one, list) else one) == set(keys_of(kind)), name
+    assert config.updates == (Update("npm:@ip-location-db/asn:asn-ipv4.csv"),)
+    assert set(tables["update"][0]) == set(keys_of(Update))
+    assert set(tables["max_change"]) == set(keys_of(MaxChange))
     assert set(tables["guard"]["limit"]) == set(keys_of(LimitSettings))
 
 

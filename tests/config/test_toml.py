@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ipquery.config import Config
+from ipquery.config import Config, Update
 from ipquery.data.blend.policy import Policy
-from ipquery.data.build import Limits, ListPaths
+from ipquery.data.build import Elsewhere, Limits, ListPaths
 from ipquery.data.sources import Source, ip2region_source
+from ipquery.data.update.guard import Expectation, MaxChange
 from ipquery.net.sockets import Bind
 from ipquery.serve.api.settings import ApiSettings
 from ipquery.serve.guard.keys import to_text
@@ -77,6 +78,28 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         policy = "vote"
         language = "en"
         hk_mo_tw = "regions"
+        [max_change]
+        country = 1
+        coverage = 2.5
+        province = 0
+        city = 100
+        [[expect]]
+        ip = "2001:db8::1"
+        country_code = "CN"
+        asn = 4134
+        [[expect]]
+        ip = "1.2.3.4"
+        city = "x"
+        [[update]]
+        recipe = "dbip-city-2026"
+        every = "90s"
+        jitter = "0s"
+        [[update]]
+        recipe = "node"
+        jitter = "3m"
+        [[update]]
+        recipe = "pypi:some:file.mmdb"
+        every = "2w"
         [codes]
         countries = "a"
         provinces = "/b"
@@ -86,6 +109,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         memory_limit_mb = 10
         time_limit = 20
         unpacked_limit_mb = 30
+        snapshot_from = "http://[::1]:80/"
         [http]
         request_line_bytes = 1
         header_bytes = 2
@@ -102,6 +126,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         max_age = 0
         cors = ["https://a", "*"]
         batch_addresses = 12
+        snapshot = true
         [cache]
         redis = "rediss://h"
         scope = "all"
@@ -147,10 +172,21 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 language="en",
             ),
         ),
+        max_change=MaxChange(1, 2.5, 0, 100),
+        expect=(
+            Expectation("2001:db8::1", (("country_code", "CN"), ("asn", 4134))),
+            Expectation("1.2.3.4", (("city", "x"),)),
+        ),
+        updates=(
+            Update("dbip-city-2026", 90, 0),
+            Update("node", 86400, 180),
+            Update("pypi:some:file.mmdb", 14 * 86400, 7200),
+        ),
         workers=3,
         cache_dir=tmp_path / "cache",
         codes=ListPaths(tmp_path / "a", Path("/b"), tmp_path / "c", only=True),
         build_limits=Limits(10 << 20, 20, 30 << 20),
+        elsewhere=Elsewhere("http://[::1]:80/"),
         blend=Policy("vote", "en", "regions"),
         settings=Settings(
             http=HttpLimits(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 10),
@@ -160,7 +196,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             guard=GuardSettings(
                 ("10.0.0.0/8", "unix"), to_text([]), (), LimitSettings(1, 2, 3, 4, 5)
             ),
-            api=ApiSettings(0, ("https://a", "*"), 12),
+            api=ApiSettings(0, ("https://a", "*"), 12, True),
             access_log=AccessLogSettings("/log", "json", 100),
             proxy=("10.0.0.0/8", "2001:db8::1", "unix"),
             cache=CacheSettings("rediss://h", "all", 1, 2, 3, 4, 5, 6),
@@ -172,6 +208,30 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             ),
         ),
     )
+
+
+def test_databases_are_the_same_as_long_as_they_are_named_alike(tmp_path: Path) -> None:
+    text = "[[database]]\npath = 'default'\n[[database]]\npath = 'x.dat'\nweight = 2\n"
+    config = read(tmp_path, text)
+    assert config.line == read(tmp_path, f"workers = 2\n{text}").line
+    for old, new in (("x.dat", "y.dat"), ("= 2", "= 3"), ("weight = 2", "")):
+        assert config.line != read(tmp_path, text.replace(old, new)).line
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expect", "guarded"),
+    [
+        ("", "", False),
+        ("[max_change]\n", "", True),
+        ("[max_change]\ncountry = 1\n", "", True),
+        ("", "[[expect]]\nip = '::1'\ncity = 'x'\n", True),
+        ("", "[[update]]\nrecipe = 'asn-2026'\n", True),
+    ],
+)
+def test_reloads_are_guarded_where_something_is_set(
+    tmp_path: Path, bounds: str, expect: str, guarded: bool
+) -> None:
+    assert (read(tmp_path, bounds + expect).guard is not None) == guarded
 
 
 @pytest.mark.parametrize(

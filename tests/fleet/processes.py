@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from ipquery.config import Config, ConfigError
+from ipquery.config import Config, ConfigError, Update
 from ipquery.data.sources import Source
 from ipquery.fleet.control import (
     CODEC,
@@ -181,8 +182,8 @@ class FakeWorker(FakeProcess):
             self.end()
 
 
-class FakeBuild(FakeProcess):
-    """The process that builds a snapshot."""
+class FakeErrand(FakeProcess):
+    """A process that gets an order."""
 
     order = b""
 
@@ -193,17 +194,32 @@ class FakeBuild(FakeProcess):
     def closeStdin(self) -> None:
         """Its order is complete."""
 
-    def finish(self, path: Path) -> None:
-        """It has built this."""
+    def answer(self, **answer: Any) -> None:
+        """It has carried it out."""
         if self.is_alive:
-            self._protocol.childDataReceived(1, b'{"path": "%s"}\n' % str(path).encode())
-            self.end()
+            self._protocol.childDataReceived(1, json.dumps(answer).encode() + b"\n")
+            self.end(status=1 if "error" in answer else 0)
 
     def fail(self, reason: str) -> None:
-        """It can't build."""
-        if self.is_alive:
-            self._protocol.childDataReceived(1, b'{"error": "%s"}\n' % reason.encode())
-            self.end(status=1)
+        """It can't."""
+        self.answer(error=reason)
+
+
+class FakeBuild(FakeErrand):
+    """The process that builds a snapshot."""
+
+    def finish(self, path: Path) -> None:
+        """It has built this."""
+        self.answer(path=str(path))
+
+    def withhold(self, instead: Path, is_new: bool = True, by: str = "guard") -> None:
+        """It has built something that is withheld."""
+        withheld = {"name": "new.ipq", "by": by, "why": "too different", "is_new": is_new}
+        self.answer(path=str(instead), withheld=withheld)
+
+
+class FakeFetch(FakeErrand):
+    """The process that fetches databases."""
 
 
 class FakeReactor(Clock):
@@ -213,6 +229,7 @@ class FakeReactor(Clock):
         super().__init__()
         self.workers: list[FakeWorker] = []
         self.builds: list[FakeBuild] = []
+        self.fetches: list[FakeFetch] = []
         self.refuses = False
         """Whether no process can be made."""
         self._pids = itertools.count(1000)
@@ -228,10 +245,13 @@ class FakeReactor(Clock):
         """Start a process, or not."""
         if self.refuses:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        process: FakeWorker | FakeBuild
+        process: FakeWorker | FakeErrand
         if args[-1] == "ipquery.fleet":
             process = FakeWorker(self, protocol, next(self._pids))
             self.workers.append(process)
+        elif args[-1] == "ipquery.data.update":
+            process = FakeFetch(self, protocol, next(self._pids))
+            self.fetches.append(process)
         else:
             process = FakeBuild(self, protocol, next(self._pids))
             self.builds.append(process)
@@ -262,6 +282,7 @@ class Daemon:
         tls: TlsSettings | None = None,
         environment: Mapping[str, str] = MappingProxyType({}),
         moves_callers: bool = False,
+        updates: Sequence[Update] = (),
     ) -> None:
         self.folder = folder
         self.reactor = FakeReactor()
@@ -275,6 +296,7 @@ class Daemon:
             databases=(Source(folder / "db"),),
             cache_dir=folder,
             tls=tls,
+            updates=tuple(updates),
         )
         """What a reload would load, unless it is ``None``."""
         self.broken: str | None = None
@@ -294,6 +316,7 @@ class Daemon:
                 lambda address, state: self.told.append(state.decode()),
             ),
             lambda: moves_callers,
+            lambda: 0.5,
         )
         self.stopped: list[None] = []
 
@@ -345,6 +368,8 @@ class Daemon:
         for worker in self.reactor.alive:
             worker.is_frozen, worker.can_accept = False, True
         for _ in range(seconds):
+            for fetch in self.reactor.fetches:
+                fetch.end(status=1) if "TERM" in fetch.signals else fetch.answer(new=False)
             for build in self.reactor.builds:
                 if "TERM" in build.signals:
                     build.end(status=1)
@@ -368,6 +393,7 @@ class Daemon:
             self.settle(lambda: bool(self.stopped))
             assert self.reactor.alive == []
             assert not any(build.is_alive for build in self.reactor.builds)
+            assert not any(fetch.is_alive for fetch in self.reactor.fetches)
             assert self.reactor.getDelayedCalls() == []
             assert open_files() == self.before
             assert self.log.count("Traceback") == 0, self.log.lines

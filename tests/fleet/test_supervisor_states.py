@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ipquery.config import Update
 from tests.fleet.processes import KILL, Daemon, FakeWorker
 
 WHICH = st.integers(0, 3)
@@ -38,7 +39,8 @@ class Supervised(RuleBasedStateMachine):
         workers=st.sampled_from([2, 2, 1, 3]), is_up=MOSTLY, refuses=SELDOM, moves=st.booleans()
     )
     def begin(self, workers: int, is_up: bool, refuses: bool, moves: bool) -> None:
-        self.daemon = Daemon(Path(self._folder.name), workers, moves_callers=moves)
+        updates = [Update("asn-2026", 30, 0)]
+        self.daemon = Daemon(Path(self._folder.name), workers, moves_callers=moves, updates=updates)
         self.reactor = self.daemon.reactor
         self.expected = ("1.ipq", self.daemon.config.settings.http.body_bytes)
         self.reactor.refuses = refuses
@@ -120,12 +122,25 @@ class Supervised(RuleBasedStateMachine):
         self.daemon.supervisor.reload()
         self._end_build(fails=False)
 
-    @rule(fails=SELDOM)
-    def build_ends(self, fails: bool) -> None:
-        self._end_build(fails)
+    @rule(fails=SELDOM, is_withheld=SELDOM)
+    def build_ends(self, fails: bool, is_withheld: bool) -> None:
+        self._end_build(fails, is_withheld)
 
-    def _end_build(self, fails: bool) -> None:
+    @rule(answer=st.sampled_from(({"new": True}, {"new": False}, {"error": "no network"})))
+    def fetch_ends(self, answer: dict[str, object]) -> None:
+        for fetch in self.reactor.fetches:
+            fetch.answer(**answer)
+
+    @rule()
+    def fetch_dies(self) -> None:
+        for fetch in self.reactor.fetches:
+            fetch.end(KILL)
+
+    def _end_build(self, fails: bool, is_withheld: bool = False) -> None:
         for build in self.reactor.builds:
+            if build.is_alive and is_withheld:
+                build.withhold(self.daemon.supervisor.state.snapshot)
+                return
             if build.is_alive:
                 build.fail("no such database") if fails else build.finish(self.daemon.snapshot())
                 return

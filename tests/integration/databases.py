@@ -15,3 +15,6 @@ ONE = database("中国|0|河南省|商丘市|联通")
 OTHER = database("美国|0|0|0|谷歌")
 ONE_ANSWER = '["中国","CN","河南省","410000","商丘市","411400","","联通"]'.encode()
 OTHER_ANSWER = '["美国","US","","None","","None","","谷歌"]'.encode()
+# Another city of the same country, as a guard lets through.
+SECOND = database("中国|0|河南省|郑州市|联通")
+SECOND_ANSWER = '["中国","CN","河南省","410000","郑州市","410100","","联通"]'.encode()

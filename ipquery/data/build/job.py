@@ -8,9 +8,11 @@ from pathlib import Path
 import attrs
 
 from ipquery.data.blend.policy import Policy
+from ipquery.data.build.elsewhere import Elsewhere
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import is_snapshot
 from ipquery.data.sources import Source
+from ipquery.data.update.guard import Guard
 
 Report = Callable[[str, float], None]
 """Called with what is being done and how much of the whole build is, 0 to 1."""
@@ -86,19 +88,31 @@ class Built:
 
 @attrs.frozen
 class Order:
-    """What :func:`~ipquery.data.build.served_snapshot` takes, for a process of its own."""
+    """What a daemon wants to serve: what :func:`~ipquery.data.build.choose_snapshot` takes, for
+    a process of its own.
+
+    ``serving`` is what it answers from now, and ``guard`` what the new one must pass to take its
+    place; without it, whatever it is will do. ``line`` is as in :mod:`.decisions`.
+    """
 
     sources: Sequence[Source]
     cache: Path
     lists: ListPaths
     limits: Limits
     policy: Policy = Policy()
+    line: str = ""
+    serving: Path | None = None
+    guard: Guard | None = None
+    elsewhere: Elsewhere | None = None
 
 
 def order_command() -> list[str]:
     """How that process is started; it reads the pickled :class:`Order` from its input.
 
-    It writes one JSON object: ``{"path": path}`` or ``{"error": text}``.
+    It writes one JSON object: ``{"path": path}`` or ``{"error": text}``. Where another
+    snapshot than that of the sources is to be served, ``withheld`` tells why: its ``name``, ``by``
+    whom, ``why``, and whether it ``is_new``. ``note``, if there is one, is a line for
+    the log.
     """
     return [sys.executable, "-P", "-m", "ipquery.data.build"]
 

@@ -8,14 +8,16 @@ import importlib.metadata
 import os
 import re
 import shutil
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
 from ipquery.data.blend.policy import Policy
+from ipquery.data.build.cache_folder import locked, ours, snapshots_folder
+from ipquery.data.build.decisions import Withheld, needed, read_decisions
+from ipquery.data.build.elsewhere import Elsewhere, take
 from ipquery.data.build.job import (
     Job,
     Limits,
@@ -31,7 +33,6 @@ from ipquery.data.build.parent import (
     run,
     temporary_beside,
 )
-from ipquery.data.home import home
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import LAYOUT_VERSION, Snapshot
 from ipquery.data.sources import Source
@@ -39,10 +40,7 @@ from ipquery.data.sources import Source
 # Enough for the codes of four nodes' worth of databases; older ones go.
 _CACHED_SNAPSHOTS = 8
 
-_FOLDER = "snapshots"
 _NAME = re.compile(r"[0-9a-f]{32}\.ipq")
-
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 # Code beside the builder's: what gets databases decides about a source by fields of the
 # source, and what reads snapshots, or writes their content elsewhere, comes after it.
@@ -68,7 +66,20 @@ def ensure_snapshot(
     :raises DataError: see :func:`build`.
     """
     given = _given(sources)
-    return _built(sources, cache, report, lists, limits, policy) if given is None else given
+    if given is not None:
+        return given
+    planned = _planned(sources, snapshots_folder(cache), lists, policy)
+    return _built(planned, sources, report, lists, limits, policy)
+
+
+@attrs.frozen
+class Chosen:
+    """What is to be served. ``withheld`` is what would be, had it not been decided otherwise;
+    ``note`` a line for the log, empty if there is nothing to say."""
+
+    path: Path
+    withheld: Withheld | None = None
+    note: str = ""
 
 
 def served_snapshot(
@@ -79,18 +90,73 @@ def served_snapshot(
     limits: Limits = Limits(),
     policy: Policy = Policy(),
 ) -> Path:
-    """The verified snapshot of these sources, in a file of our own.
+    """The path of :func:`choose_snapshot`."""
+    return choose_snapshot(sources, cache, report, lists, limits, policy).path
+
+
+def choose_snapshot(
+    sources: Sequence[Source],
+    cache: Path,
+    report: Report,
+    lists: ListPaths = ListPaths(),
+    limits: Limits = Limits(),
+    policy: Policy = Policy(),
+    elsewhere: Elsewhere | None = None,
+    serving: Path | None = None,
+) -> Chosen:
+    """The verified snapshot of these sources, in a file of our own; or, where that is
+    withheld, the one that takes its place.
 
     A snapshot that was given is always copied, wherever it is, and the copy
     verified: what the operator does to the file, even cutting it short in place,
     can't reach a mapped page.
 
+    :param elsewhere: the node to take it from; it is built here if that can't be done.
+    :param serving: what is served now, and needn't be taken again.
     :raises DataError: see :func:`build`.
     """
+    folder = snapshots_folder(cache)
+    note = ""
+    if elsewhere is not None:
+        try:
+            report(f"taking the snapshot of {elsewhere.url}", 0.0)
+            out = _taken(elsewhere, folder, limits, serving)
+            return _instead(folder, out) or Chosen(out)
+        except DataError as error:
+            note = f"{error}; building it here"
     given = _given(sources)
-    if given is None:
-        return _built(sources, cache, report, lists, limits, policy)
-    return _copied(given, _folder(cache))
+    if given is not None:
+        out = _copied(given, folder)
+        return attrs.evolve(_instead(folder, out) or Chosen(out), note=note)
+    planned = _planned(sources, folder, lists, policy)
+    # Before it is built: what is withheld needn't be.
+    chosen = _instead(folder, planned.out)
+    if chosen is None:
+        chosen = Chosen(_built(planned, sources, report, lists, limits, policy))
+    return attrs.evolve(chosen, note=note)
+
+
+def _instead(folder: Path, out: Path) -> Chosen | None:
+    """What is served in the place of a snapshot that is withheld, if that is there.
+
+    If it is gone, as after somebody has emptied the folder, there is nothing else to serve
+    than what is withheld.
+    """
+    withheld = read_decisions(folder).withheld_of(out.name)
+    if withheld is None:
+        return None
+    path = folder / withheld.instead
+    is_there = _mark_used(folder, path) and _is_intact(path)
+    return Chosen(path, withheld) if is_there else None
+
+
+def own_copy(path: Path, cache: Path) -> Path:
+    """A snapshot as a file of this cache folder, where it may be already.
+
+    :raises DataError: it can't be copied, or is damaged.
+    """
+    folder = snapshots_folder(cache)
+    return path if path.parent == folder else _copied(path, folder)
 
 
 def _given(sources: Sequence[Source]) -> Path | None:
@@ -105,23 +171,34 @@ def _given(sources: Sequence[Source]) -> Path | None:
     return sources[0].path
 
 
+@attrs.frozen
+class _Planned:
+    """A snapshot before it is built: digests of its sources, and where it will be."""
+
+    digests: Sequence[str]
+    out: Path
+
+
+def _planned(sources: Sequence[Source], folder: Path, lists: ListPaths, policy: Policy) -> _Planned:
+    # Once: what is built is what it is named after, or refused as changed meanwhile.
+    digests = [source_digest(source) for source in sources]
+    return _Planned(digests, folder / f"{_cache_key(sources, digests, lists, policy)}.ipq")
+
+
 def _built(
+    planned: _Planned,
     sources: Sequence[Source],
-    cache: Path,
     report: Report,
     lists: ListPaths,
     limits: Limits,
     policy: Policy,
 ) -> Path:
-    folder = _folder(cache)
-    # Once: what is built is what it is named after, or refused as changed meanwhile.
-    digests = [source_digest(source) for source in sources]
-    out = folder / f"{_cache_key(sources, digests, lists, policy)}.ipq"
-    if not (_mark_used(folder, out) and _is_intact(out)):
+    out = planned.out
+    if not (_mark_used(out.parent, out) and _is_intact(out)):
         with temporary_beside(out) as temporary:
             job = Job(
                 sources=sources,
-                digests=digests,
+                digests=planned.digests,
                 lists=lists,
                 limits=limits,
                 policy=policy,
@@ -130,8 +207,33 @@ def _built(
                 out=out,
             )
             run(job, report, temporary)
-            _keep(folder, temporary, out)
+            _keep(out.parent, temporary, out)
     return out
+
+
+def _taken(elsewhere: Elsewhere, folder: Path, limits: Limits, serving: Path | None) -> Path:
+    """That of another node, verified, and named after its content."""
+    known = _identity(serving) if serving is not None and serving.parent == folder else None
+    with temporary_beside(folder / "taken.ipq") as temporary:
+        with temporary.path.open("r+b") as target:
+            if not take(elsewhere, target, limits.seconds, limits.unpacked, known):
+                assert serving is not None
+                return serving
+        try:
+            with Snapshot(temporary.path) as taken:
+                out = folder / f"{taken.identity[:32]}.ipq"
+        except DataError as error:
+            raise DataError(str(error).replace(str(temporary.path), elsewhere.url)) from None
+        _keep(folder, temporary, out)
+    return out
+
+
+def _identity(path: Path) -> str | None:
+    try:
+        with Snapshot(path) as snapshot:
+            return snapshot.identity
+    except (OSError, DataError):
+        return None
 
 
 def _copied(path: Path, folder: Path) -> Path:
@@ -160,9 +262,9 @@ def _copy(source: BinaryIO, target: BinaryIO) -> None:
 
 def _keep(folder: Path, temporary: Temporary, out: Path) -> None:
     """Put a finished file in place, unless another process was first."""
-    with _locked(folder):
+    with locked(folder):
         # Its workers may have mapped it and somebody may hold it: it stays that file.
-        if not (_ours(out) and _is_intact(out)):
+        if not (ours(out) and _is_intact(out)):
             publish(temporary, out, 0o644)
     _mark_used(folder, out)
     _prune(folder)
@@ -182,15 +284,6 @@ def hold(path: Path) -> BinaryIO:
         file.close()
         raise
     return file
-
-
-def default_cache() -> Path:
-    """The cache folder: systemd's if it gives one, else the user's (XDG base directories)."""
-    given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or home() / ".cache"
-    return Path(base) / "ipquery"
 
 
 def _cache_key(
@@ -217,61 +310,6 @@ def _cache_key(
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _folder(cache: Path) -> Path:
-    """Where the snapshots are that this program made, with all links resolved.
-
-    A folder of its own inside the cache folder: what the operator keeps there, under
-    whatever name, is neither trusted nor pruned.
-
-    :raises DataError: it can't be made, or others may change what is in it.
-    """
-    folder = cache
-    try:
-        for name in ("", _FOLDER):
-            (folder / name).mkdir(mode=0o755, parents=True, exist_ok=True)
-            folder = (folder / name).resolve()
-            _check_folder(folder)
-    except OSError as error:
-        raise DataError(
-            f"{cache}: can't make this cache folder: {error.strerror}; "
-            "set `cache_dir` in the configuration"
-        ) from None
-    return folder
-
-
-def _check_folder(folder: Path) -> None:
-    found = folder.stat()
-    if not _is_trusted(found.st_uid):
-        raise DataError(
-            f"{folder}: this cache folder belongs to another user (uid {found.st_uid}); "
-            "run as that user, or set `cache_dir` in the configuration"
-        )
-    if found.st_mode & _OTHERS_WRITE:
-        raise DataError(
-            f"{folder}: others may write to this cache folder, and so change what is served; "
-            f"`chmod go-w {folder}`, or set `cache_dir` in the configuration"
-        )
-
-
-def _is_trusted(owner: int) -> bool:
-    return owner in (os.geteuid(), 0)
-
-
-def _ours(path: Path) -> os.stat_result | None:
-    """A file that nobody but us can change, by no link and no second name."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    is_ours = (
-        stat.S_ISREG(found.st_mode)
-        and found.st_nlink == 1
-        and _is_trusted(found.st_uid)
-        and not found.st_mode & _OTHERS_WRITE
-    )
-    return found if is_ours else None
-
-
 def _is_intact(path: Path) -> bool:
     try:
         Snapshot(path).close()
@@ -280,26 +318,10 @@ def _is_intact(path: Path) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time puts files in place or removes them; each takes a moment."""
-    with contextlib.ExitStack() as held:
-        try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            held.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            raise DataError(
-                f"{folder}: can't lock this cache folder: {error.strerror}; "
-                "set `cache_dir` in the configuration"
-            ) from None
-        yield
-
-
 def _mark_used(folder: Path, path: Path) -> bool:
     """Whether a file is there and ours; if so, others are pruned before it."""
-    with _locked(folder):
-        if _ours(path) is None:
+    with locked(folder):
+        if ours(path) is None:
             return False
         # Root's own, or a read-only file system: it is of use all the same.
         with contextlib.suppress(OSError):
@@ -308,14 +330,18 @@ def _mark_used(folder: Path, path: Path) -> bool:
 
 
 def _prune(folder: Path) -> None:
-    """Drop the snapshots that were used longest ago and that nobody holds."""
-    with _locked(folder):
-        ours = [
+    """Drop the snapshots that were used longest ago, that nobody holds and that no decision
+    names."""
+    kept = needed(folder)
+    with locked(folder):
+        cached = [
             (found.st_mtime, path)
             for path in folder.iterdir()
-            if _NAME.fullmatch(path.name) and (found := _ours(path))
+            if _NAME.fullmatch(path.name) and (found := ours(path))
         ]
-        for _, path in sorted(ours, reverse=True)[_CACHED_SNAPSHOTS:]:
+        for _, path in sorted(cached, reverse=True)[_CACHED_SNAPSHOTS:]:
+            if path.name in kept:
+                continue
             with contextlib.suppress(OSError), path.open("rb") as file:
                 # Fails where hold() has it
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -130,6 +130,11 @@ class Snapshot:
         self._city_values = lru_cache(_KEPT_RECORDS)(self._reader("city"))
         self._owner_values = lru_cache(_KEPT_RECORDS)(self._reader("owner"))
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
     def _damaged(self) -> DataError:
         # Numbers inside a file whose checksum is right are taken at their word: to look
         # at 20 million of them would make opening a large snapshot three times as slow.

@@ -1,7 +1,7 @@
 """Klein routes."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NoReturn, cast
 
 import attrs
@@ -22,6 +22,7 @@ from ipquery.serve.api import (
     metrics,
     openapi,
     page,
+    snapshot_file,
     status,
     v1,
 )
@@ -33,6 +34,7 @@ from ipquery.serve.api.openapi_schemas import REFERENCE_PATH
 from ipquery.serve.api.problems import Problem
 from ipquery.serve.api.refusals import is_v1
 from ipquery.serve.api.v1 import V1
+from ipquery.serve.http.counts import Entry
 from ipquery.serve.http.framing import joined
 from ipquery.serve.http.reply import (
     INTERNAL_ERROR,
@@ -77,11 +79,14 @@ class Api:
         lookups: Lookups,
         figures: Figures,
         tells_details: bool = True,
+        give_snapshot: Callable[..., bytes | Deferred[bytes]] | None = None,
     ) -> None:
         """
         :param lookups: where look-ups are counted.
         :param figures: what has been counted.
         :param tells_details: whether it is told what the process goes by when it is ready.
+        :param give_snapshot: what gives other nodes the snapshot, if they may take it; see
+            :func:`ipquery.serve.api.snapshot_file.send_snapshot`.
         """
         self._resolver = resolver
         self._readiness = readiness
@@ -90,6 +95,7 @@ class Api:
         self._lookups = lookups
         self._figures = figures
         self._tells_details = tells_details
+        self._give_snapshot = give_snapshot
 
     @app.route(contract.QUERY_PATH, methods=["GET", "HEAD"])
     def query(self, request: IRequest) -> bytes | Deferred[bytes]:
@@ -179,11 +185,19 @@ class Api:
         return self._describe(request, ip.partition("%")[0], None, is_private=True)
 
     @app.route(databases.PATH, methods=["GET", "HEAD"])
-    def tell_databases(self, request: IRequest) -> bytes:
+    def tell_databases(self, request: IRequest) -> Deferred[bytes]:
         """What answers come from."""
         v1 = self._v1
-        reply = databases.reply(v1.snapshot, v1.loaded, v1.now(), _none_match(request))
-        return self._send_shared(request, reply)
+
+        def tell(entries: Iterable[Entry] | None) -> bytes:
+            reply = databases.reply(v1.snapshot, v1.loaded, v1.now(), entries, _none_match(request))
+            return self._send_shared(request, reply)
+
+        def unknown(failure: Failure) -> bytes:
+            failure.trap(defer.TimeoutError)
+            return tell(None)
+
+        return self._figures.get().addCallbacks(lambda told: tell(told.entries), unknown)
 
     @app.route(status.PATH, methods=["GET", "HEAD"])
     def tell_status(self, request: IRequest) -> Deferred[bytes]:
@@ -215,6 +229,13 @@ class Api:
             return send(request, unavailable(_NO_FIGURES))
 
         return self._figures.get().addCallbacks(told, unknown)
+
+    @app.route(snapshot_file.PATH, methods=["GET", "HEAD"])
+    def give_snapshot(self, request: IRequest) -> bytes | Deferred[bytes]:
+        """The file that answers come from, for other nodes."""
+        if self._give_snapshot is None:
+            raise NotFound
+        return self._give_snapshot(request, self._v1.snapshot, _none_match(request))
 
     @app.route(openapi.PATH, methods=["GET", "HEAD"])
     def tell_openapi(self, request: IRequest) -> bytes:
@@ -285,9 +306,11 @@ class Api:
         return send(request, refusal(error.code or 500, headers=headers))
 
     def _is_for_nobody(self, request: IRequest) -> bool:
-        """Whether a path is one of those for people and nothing is there: a file that doesn't
-        exist, or anything if the page is switched off. No method is allowed there."""
+        """Whether nothing is at a path that has a route: what people look at, if there is no such
+        file or the page is switched off, or the snapshot. No method is allowed there."""
         path = path_of(request).decode("latin-1")
+        if path == snapshot_file.PATH:
+            return self._give_snapshot is None
         is_for_people = path in (page.PATH, REFERENCE_PATH) or path.startswith(page.FILES_PATH)
         return is_for_people and path not in self._documents.people
 

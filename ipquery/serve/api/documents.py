@@ -43,13 +43,16 @@ class Documents:
 
 
 @functools.cache
-def make_documents(with_page: bool, where: Where = Where.EVERYBODY) -> Documents:
+def make_documents(
+    with_page: bool, where: Where = Where.EVERYBODY, gives_snapshot: bool = False
+) -> Documents:
     """Make them.
 
     :param with_page: whether there is something for people.
     :param where: at which address.
+    :param gives_snapshot: whether other nodes may take the snapshot.
     """
-    described = openapi(with_page, where)
+    described = openapi(with_page, where, gives_snapshot)
     people = {}
     if with_page and where is not Where.OPERATORS:
         people[REFERENCE_PATH] = reference(described).encode(), page.HTML

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ipquery.data.snapshot.layout import LANGUAGES
-from ipquery.serve.api import batch, contract, databases, metrics, v1
+from ipquery.serve.api import batch, contract, databases, metrics, snapshot_file, v1
 from ipquery.serve.api import status as node_status
 from ipquery.serve.api.batch_forms import ARRAYS, CSV, JSON, NDJSON
 from ipquery.serve.api.negotiation import Media
@@ -79,13 +79,16 @@ _REFUSALS = {
 }
 
 
-def openapi(with_page: bool, where: Where = Where.EVERYBODY) -> Json:
+def openapi(with_page: bool, where: Where = Where.EVERYBODY, gives_snapshot: bool = False) -> Json:
     """The document.
 
     :param with_page: whether there is the page, and the reference.
     :param where: the address that it describes.
+    :param gives_snapshot: whether other nodes may take the snapshot.
     """
     every = {**_v1_paths(), **_contract_paths(), **_node_paths(with_page)}
+    if gives_snapshot:
+        every |= _snapshot_path()
     paths = {path: operations for path, operations in every.items() if where.has(path)}
     used = {tag for path in paths.values() for one in path.values() for tag in one["tags"]}
     summary, description = _ABOUT[where is Where.OPERATORS]
@@ -230,6 +233,17 @@ def _v1_paths() -> Json:
             },
         ),
     }
+
+
+def _snapshot_path() -> Json:
+    file = {snapshot_file.MEDIA: {"schema": {"type": "string"}}}
+    told = {
+        **_ok("The file. Its identity is the ETag.", file, ("ETag", "Cache-Control")),
+        **_UNCHANGED,
+        **_problems(*_GUARDED, "internal-error"),
+    }
+    summary = "The file that answers come from, for other nodes"
+    return {snapshot_file.PATH: _with_head(_operation("takeSnapshot", "v1", summary, [], told))}
 
 
 def _batch(parameters: Sequence[Json]) -> Json:

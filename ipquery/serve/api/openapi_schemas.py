@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ipquery.data.snapshot.layout import LANGUAGES
+from ipquery.metrics import UPDATE_OUTCOMES
 from ipquery.serve.api.problems import KINDS
 from ipquery.serve.api.selection import MEMBERS, NESTED
 from ipquery.special import V4_BLOCKS, V6_BLOCKS
@@ -186,6 +187,18 @@ def _databases() -> Json:
             "sources": {"type": "array", "items": _closed(source)},
             "counts": {"type": "object", "additionalProperties": counts},
             "coverage": {"type": ["object", "null"]},
+            "updates": {
+                "description": "When the node looked for newer databases last, and how that ended. "
+                "``null`` where it can't be told now.",
+                "type": ["array", "null"],
+                "items": _closed(
+                    {
+                        "recipe": {"type": "string"},
+                        "tried": {"type": "string", "format": "date-time"},
+                        "outcome": {"enum": list(UPDATE_OUTCOMES)},
+                    }
+                ),
+            },
         }
     )
 

@@ -35,3 +35,6 @@ class ApiSettings:
 
     batch_addresses: int = 10_000
     """Of one batch at most; else 413."""
+
+    snapshot: bool = False
+    """Whether other nodes may take the snapshot, at ``/v1/snapshot``."""

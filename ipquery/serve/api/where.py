@@ -2,10 +2,10 @@
 
 import enum
 
-from ipquery.serve.api import contract, metrics, status
+from ipquery.serve.api import contract, metrics, snapshot_file, status
 from ipquery.serve.api.openapi_schemas import OPENAPI_PATH
 
-_FIGURES = frozenset((metrics.PATH, status.PATH))
+_FIGURES = frozenset((metrics.PATH, status.PATH, snapshot_file.PATH))
 _OPERATORS = _FIGURES | {contract.HEALTH_PATH, contract.READY_PATH, OPENAPI_PATH}
 
 

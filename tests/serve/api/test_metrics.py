@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, fail
 
-from ipquery.metrics import DURATION, METRICS, RESTARTS, SECONDS, STARTED, WORKERS
+from ipquery.metrics import DURATION, METRICS, RESTARTS, SECONDS, STARTED, UPDATE_TRIED, WORKERS
 from ipquery.serve.api.app import Api, route_of
 from ipquery.serve.api.figures import Figures
 from ipquery.serve.api.metrics import reply
@@ -169,6 +169,30 @@ def test_without_a_supervisor_there_are_no_figures(path: str) -> None:
     answer = server.connect().ask(get(path))
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     assert b"the supervisor doesn't say" in answer.body
+
+
+def test_databases_are_told_with_how_newer_ones_were_looked_for() -> None:
+    server = Server()
+    entries: list[Entry] = [
+        (UPDATE_TRIED.name, ("npm-b", "failed"), 1_700_000_000),
+        (UPDATE_TRIED.name, ("asn-2026", "served"), 1_700_000_060.5),
+    ]
+    server.totals.take("updates", HandedOver([], entries))
+    answer = server.connect().ask(get("/v1/databases"))
+    assert answer.json["updates"] == [
+        {"recipe": "asn-2026", "tried": "2023-11-14T22:14:20Z", "outcome": "served"},
+        {"recipe": "npm-b", "tried": "2023-11-14T22:13:20Z", "outcome": "failed"},
+    ]
+    again = get("/v1/databases", f"If-None-Match: {answer.headers['ETag']}")
+    assert server.connect().ask(again).status == 304
+
+
+def test_without_a_supervisor_the_rest_of_it_is_told() -> None:
+    server = Server()
+    server.figures._ask = lambda: fail(defer.TimeoutError())
+    answer = server.connect().ask(get("/v1/databases"))
+    assert (answer.status, answer.json["updates"]) == (200, None)
+    assert answer.json["sources"]
 
 
 # /v1/status

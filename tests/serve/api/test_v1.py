@@ -560,6 +560,7 @@ def test_the_databases_are_told(connection: Connection) -> None:
     assert (told["sources"][1]["date"], told["sources"][1]["age_days"]) == (None, None)
     assert told["counts"]["ranges"] == {"ipv4": 3, "ipv6": 1}
     assert told["coverage"] == {"country": {"ipv4": {"ranges": 3}, "ipv6": {"ranges": 1}}}
+    assert told["updates"] == []
 
 
 # Where others are asked
