@@ -18,17 +18,19 @@ class Shape(NamedTuple):
 
 def shaped(find: Find, shape: Shape) -> Find:
     """What finds the rest of a response in a shape."""
+    if shape.is_escaped:
+        plain = shaped(find, shape._replace(is_escaped=False))
+        return lambda text: plain(text.replace(b"%3A", b":"))
     if not any(shape):
         return find
-
-    line = connection_line(shape.is_1_0, shape.is_last)
+    line, is_head = connection_line(shape.is_1_0, shape.is_last), shape.is_head
 
     def find_shaped(text: bytes) -> bytes | None:
-        rest = find(text.replace(b"%3A", b":") if shape.is_escaped else text)
+        rest = find(text)
         if rest is None:
             return None
         if line:
             rest = with_connection(rest, line)
-        return head_of(rest) if shape.is_head else rest
+        return head_of(rest) if is_head else rest
 
     return find_shaped
