@@ -13,7 +13,7 @@ import click
 from ipquery.cli.enrich import FORMATS
 from ipquery.cli.group import load_config, open_databases, with_config
 from ipquery.cli.rate import position_of, shown
-from ipquery.cli.report_page import TABLES, country_name, page, summary
+from ipquery.cli.report_page import TABLES, country_name, page, rest, summary
 from ipquery.cli.shares import percent
 from ipquery.cli.text import padded, printable, wrapped
 
@@ -145,9 +145,8 @@ def _rankings(found: Mapping[str, Any]) -> Iterator[str]:
         yield _row(title, "requests", "share")
         for one in ranking["top"]:
             yield _row(name_of(one), f"{one['requests']:,}", percent(one["requests"], whole))
-        for name in ("others", "unknown"):
-            if ranking[name]:
-                yield _row(name, f"{ranking[name]:,}", percent(ranking[name], whole))
+        for name, requests in rest(ranking):
+            yield _row(name, f"{requests:,}", percent(requests, whole))
     if found["kinds"]:
         yield ""
         yield _row("kind of address", "requests", "share")

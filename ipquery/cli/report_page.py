@@ -62,6 +62,14 @@ def summary(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{found['other_form']:,} rows had another form than the rest."
 
 
+def rest(ranking: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The requests of those that aren't named, by what to call them."""
+    more = ranking["different"] - len(ranking["top"])
+    rows = [(f"{more:,} other{'s' if more > 1 else ''}", ranking["others"])]
+    rows.append(("unknown", ranking["unknown"]))
+    return [row for row in rows if row[1]]
+
+
 def page(found: Mapping[str, Any]) -> str:
     """The page.
 
@@ -82,13 +90,11 @@ def _parts(found: Mapping[str, Any]) -> Iterator[str]:
             continue
         yield f"<h2>By {title}</h2>"
         rows = [(name_of(one), one["requests"]) for one in ranking["top"]]
-        rows += ((name, ranking[name]) for name in ("others", "unknown") if ranking[name])
-        yield _ranking(title, rows, whole)
-        yield f'<p class="small">{ranking["different"]:,} different ones.</p>'
+        yield _ranking(title, rows, rest(ranking), whole)
     if found["kinds"]:
         yield "<h2>By kind of address</h2>"
         kinds = [(one["kind"], one["requests"]) for one in found["kinds"]]
-        yield _ranking("kind", kinds, whole)
+        yield _ranking("kind", kinds, [], whole)
     yield "<h2>Databases</h2>"
     yield f'<ul class="sources">{"".join(map(_source, found["sources"]))}</ul>'
 
@@ -102,20 +108,23 @@ def _source(source: Mapping[str, Any]) -> str:
     return (
         f"<li><b>{escaped(source['name'])}</b><br>"
         f"{linked(source['attribution'] or 'attribution not stated')}<br>"
-        f'<span class="small">{escaped("; ".join(facts))}</span></li>'
+        f'<span class="small">{escaped("; ".join(filter(None, facts)))}</span></li>'
     )
 
 
-def _ranking(title: str, rows: Sequence[tuple[str, int]], whole: int) -> str:
+_Row = tuple[str, int]
+"""A name, and the number of its requests."""
+
+
+def _ranking(title: str, rows: Sequence[_Row], others: Sequence[_Row], whole: int) -> str:
+    """A table, in which ``rows`` have bars."""
     cells = [[title, "requests", "share"]]
     most = max(count for _, count in rows)
+    for name, count in rows:
+        bar = f'<span class="share" style="width:{100 * count / most:.1f}%"></span>'
+        cells.append([escaped(name) + bar, f"{count:,}", escaped(percent(count, whole))])
     cells += (
-        [
-            f'{escaped(name)}<span class="share" style="width:{100 * count / most:.1f}%"></span>',
-            f"{count:,}",
-            escaped(percent(count, whole)),
-        ]
-        for name, count in rows
+        [escaped(name), f"{count:,}", escaped(percent(count, whole))] for name, count in others
     )
     return table(cells)
 

@@ -187,7 +187,9 @@ def _ranked(found: Counter[Key], names: Sequence[str], told: int, top: int) -> d
     :param names: of the parts of keys.
     :param told: the number of the first part of which one must be known.
     """
-    known = {key: count for key, count in found.items() if any(key[told:])}
+    known = {
+        key: count for key, count in found.items() if any(part is not None for part in key[told:])
+    }
     order = sorted(known, key=lambda key: (-known[key], [str(part or "") for part in key]))
     first = order[:top]
     return {
