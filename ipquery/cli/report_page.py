@@ -50,16 +50,24 @@ TABLES: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], str]]] = (
 
 def summary(found: Mapping[str, Any]) -> Iterator[str]:
     """What was counted, and what couldn't be, in sentences."""
-    yield f"{found['addresses']:,} of {found['rows']:,} rows have an address."
+    yield f"{found['addresses']:,} of {_rows(found['rows'])} {_has(found['rows'])} an address."
     if found["no_record"]:
         yield f"Nothing is known of {found['no_record']:,} of these."
     time = found["time"]
     if time is None:
         yield "It isn't known where rows tell their time; --time names it."
     elif time["no_time"]:
-        yield f"{time['no_time']:,} rows with an address have no time."
+        yield f"{_rows(time['no_time'])} with an address {_has(time['no_time'])} no time."
     if found["other_form"]:
-        yield f"{found['other_form']:,} rows had another form than the rest."
+        yield f"{_rows(found['other_form'])} had another form than the rest."
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def rest(ranking: Mapping[str, Any]) -> list[tuple[str, int]]:

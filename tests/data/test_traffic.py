@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipquery import DataError, Snapshot
@@ -234,20 +234,17 @@ def _is_address(text: str) -> bool:
 sizes = st.sampled_from((60, 400, 1 << 20))
 
 
-@settings(max_examples=60)
 @given(rows, sizes)
 def test_a_log(db: Snapshot, some: Rows, size: int) -> None:
     found = counted(db, _log(some), size=size, format_="combined")
     _check(db, found, some)
 
 
-@settings(max_examples=60)
 @given(rows, sizes)
 def test_a_table(db: Snapshot, some: Rows, size: int) -> None:
     _check(db, counted(db, _csv(some), size=size, time="when"), some)
 
 
-@settings(max_examples=60)
 @given(rows, sizes)
 def test_json(db: Snapshot, some: Rows, size: int) -> None:
     choices: dict[str, Any] = {"size": size, "format_": "json", "time": "at.s"}
@@ -255,7 +252,6 @@ def test_json(db: Snapshot, some: Rows, size: int) -> None:
     _check(db, counted(db, _mixed_json(some), **choices), some, odd=1)
 
 
-@settings(max_examples=20)
 @given(rows, st.sampled_from(("timestamp[ms]", "int64", "uint64", "float64", "string")))
 def test_parquet(db: Snapshot, some: Rows, type_: str) -> None:
     _check(db, counted(db, _parquet(some, type_), time="t"), some)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 

@@ -140,9 +140,10 @@ class Tally:
     def _time(self, timeline: Timeline, countries: Counter[Key]) -> dict[str, Any]:
         sums = timeline.counts.sum(axis=0)
         # 0 is that of which no country is known.
-        order = sorted(range(1, len(sums)), key=lambda group: (-sums[group], group))
-        chosen = [group for group in order[:_COUNTRIES] if sums[group]]
         names = {(code, None if code else name): (code, name) for code, name in countries}
+        groups = [group for group in range(1, len(sums)) if sums[group]]
+        groups.sort(key=lambda group: (-sums[group], _texts(names[self._countries[group]])))
+        chosen = groups[:_COUNTRIES]
         series = []
         for group in chosen:
             code, name = names[self._countries[group]]
@@ -161,6 +162,11 @@ class Tally:
             "others": (total - unknown - timeline.counts[:, chosen].sum(axis=1)).tolist(),
             "unknown": unknown.tolist(),
         }
+
+
+def _texts(key: Key) -> list[str]:
+    """What keys are in order by."""
+    return [str(part or "") for part in key]
 
 
 def _one_name_each(found: Counter[Key]) -> Counter[Key]:
@@ -190,7 +196,7 @@ def _ranked(found: Counter[Key], names: Sequence[str], told: int, top: int) -> d
     known = {
         key: count for key, count in found.items() if any(part is not None for part in key[told:])
     }
-    order = sorted(known, key=lambda key: (-known[key], [str(part or "") for part in key]))
+    order = sorted(known, key=lambda key: (-known[key], _texts(key)))
     first = order[:top]
     return {
         "different": len(known),
