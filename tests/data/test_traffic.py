@@ -304,7 +304,7 @@ def test_the_times_of_a_log_format_of_ones_own(db: Snapshot) -> None:
         (
             b"1.1.1.1 x",
             {"log_format": "$remote_addr $x", "time": "t"},
-            "the log format has no $t; name a variable by --time: 'remote_addr', 'x'",
+            "the log format has no $t; name the variable by --time: 'remote_addr', 'x'",
         ),
         (
             b"1,2\n",

@@ -122,7 +122,7 @@ def format_of(options: Options) -> LogFormat:
     literals, names = _parts(options)
     if wanted not in names:
         raise DataError(
-            f"the log format has no ${wanted}; name a variable by {options.named_by}: "
+            f"the log format has no ${wanted}; name the variable by {options.named_by}: "
             + ", ".join(map(shorten, names))
         )
     number = names.index(wanted)
