@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from ipquery import DataError, Snapshot
 from ipquery.address import parse, to_text
+from ipquery.data.columns.texts import Texts
 from ipquery.data.enrich.inputs import Input
 from ipquery.data.enrich.options import options_for
 from ipquery.data.ranges import Column
@@ -360,7 +361,7 @@ def test_times_as_they_are_written(written: Any, seconds: int) -> None:
     assert seconds_of(written) == seconds
     if isinstance(written, str):
         assert seconds_of(written.encode()) == seconds
-        assert Times().of([written.encode()] * 2).tolist() == [seconds] * 2
+        assert _many([written, written]) == [seconds] * 2
     if isinstance(written, int | float):
         assert of_numbers(np.array([written])).tolist() == [seconds]
 
@@ -370,8 +371,21 @@ def test_many_times_are_read_as_one_is(seconds: int, east: int, place: int, othe
     text = _local(seconds, east)
     assert seconds_of(text) == seconds
     damaged = text[:place] + other + text[place + 1 :]
-    both = [text.encode(), damaged.encode(), text.encode()]
-    assert Times().of(both).tolist() == [*map(seconds_of, both)]
+    some = [text, damaged, "", text, text[:-1], f"{text} "]
+    assert _many(some) == [*map(seconds_of, some)]
+
+
+def test_a_text_that_is_not_there_is_no_time() -> None:
+    data = np.frombuffer(b"2026", np.uint8)
+    found = Times().of_texts(Texts(data, np.array([0, 0]), np.array([-1, 4])))
+    assert found.tolist() == [NO_TIME, 2026]
+
+
+def _many(texts: Sequence[str]) -> list[int]:
+    data = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, data)])
+    seconds: list[int] = Times().of_texts(Texts.of(b"".join(data), ends)).tolist()
+    return seconds
 
 
 # --- timeline

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
-import numpy as np
 
 from ipquery.data.columns.batch import Batch
 from ipquery.data.columns.given import batches
+from ipquery.data.columns.texts import Texts
 from ipquery.data.enrich import parquet
 from ipquery.data.enrich.inputs import Input
 from ipquery.data.enrich.job import Rows, is_parquet
@@ -65,21 +65,16 @@ def _of_lines(rows: Rows, at: Format | None) -> Iterator[Part]:
     for data in filter(None, rows.blocks()):
         block = Block.of(data)
         located = rows.format.locate(block)
-        seconds = None if at is None else times.of(_times(block, located, at))
+        seconds = None if at is None else _times(block, located, at, times)
         yield Part([*batches_of(block, located)], seconds, located.odd)
 
 
-def _times(block: Block, located: Located, at: Format) -> Sequence[Any]:
-    """How the times are written, one for each row."""
+def _times(block: Block, located: Located, at: Format, times: Times) -> Column:
+    """When each row was."""
     if isinstance(at, JsonFormat):
-        return at.values(block, located)
+        return times.of(at.values(block, located))
     found = at.locate(block)
-    start = found.start.tolist()
-    after = (found.start + found.length).tolist()
-    texts = [block.data[first:end] for first, end in zip(start, after, strict=True)]
-    for row in np.flatnonzero(found.length < 0).tolist():
-        texts[row] = b""
-    return texts
+    return times.of_texts(Texts(block.column, found.start, found.length))
 
 
 def _of_parquet(inputs: Sequence[Input], options: Options, time: str | None) -> Iterator[Part]:

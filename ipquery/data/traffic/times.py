@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ipquery.data.columns.texts import Texts
 from ipquery.data.ranges import Column
 
 NO_TIME = -1
@@ -73,26 +74,49 @@ class Times(dict[Any, int]):
     def __missing__(self, value: Any) -> int:
         if len(self) >= _KEPT:
             self.clear()
-        if isinstance(value, bytes) and len(value) == _LOCAL_LENGTH:
-            seconds = self._of_local(value)
-        else:
-            seconds = seconds_of(value)
-        self[value] = seconds
+        seconds = self[value] = seconds_of(value)
         return seconds
-
-    def _of_local(self, value: bytes) -> int:
-        """Of what is as long as in access logs. Most are a minute that came before, and seconds:
-        to add these takes less time than to read it all."""
-        second = value[_SECOND]
-        is_local = value[2:3] == b"/" and second.isdigit() and b"00" < second < b"60"
-        if not is_local:
-            return seconds_of(value)
-        begin = self[value[: _SECOND.start] + b"00" + value[_SECOND.stop :]]
-        return NO_TIME if begin == NO_TIME else begin + int(second)
 
     def of(self, values: Sequence[Any]) -> Column:
         """Seconds since the epoch of all of them, as ``int64``."""
         return np.fromiter(map(self.__getitem__, values), np.int64, len(values))
+
+    def of_texts(self, texts: Texts) -> Column:
+        """The same of texts in a block; a length below 0 is no text.
+
+        As access logs have it, most times are a minute that stands in the line before, too, and
+        seconds: these are read by arithmetic.
+        """
+        seconds = np.full(len(texts.start), NO_TIME, np.int64)
+        long = np.flatnonzero(texts.length == _LOCAL_LENGTH)
+        rows = _rows(texts.data, texts.start[long])
+        tens, units = rows[:, _SECOND].T - np.uint8(ord("0"))
+        local = (tens < 6) & (units < 10) & (rows[:, 2] == ord("/"))
+        minutes = rows[local]
+        minutes[:, _SECOND] = ord("0")
+        differ = (minutes[1:] != minutes[:-1]).any(axis=1)
+        begin = np.flatnonzero(np.append(np.ones(min(len(minutes), 1), bool), differ))
+        begun = self.of([minute.tobytes() for minute in minutes[begin]])
+        begun = np.repeat(begun, np.diff(begin, append=len(minutes)))
+        after = tens[local].astype(np.int64) * 10 + units[local]
+        seconds[long[local]] = np.where(begun == NO_TIME, NO_TIME, begun + after)
+        others = np.ones(len(seconds), bool)
+        others[long[local]] = False
+        others &= texts.length >= 0
+        data = texts.data.tobytes() if others.any() else b""
+        ends = (texts.start + texts.length)[others].tolist()
+        spans = zip(texts.start[others].tolist(), ends, strict=True)
+        seconds[others] = self.of([data[first:end] for first, end in spans])
+        return seconds
+
+
+def _rows(data: Column, start: Column) -> Column:
+    """The characters from some places on, as many as times in access logs have."""
+    if not len(start):
+        return np.empty((0, _LOCAL_LENGTH), np.uint8)
+    count = len(data) - _LOCAL_LENGTH + 1
+    windows: Column = np.ndarray(count, f"V{_LOCAL_LENGTH}", data, strides=(1,))
+    return windows[start].view(np.uint8).reshape(-1, _LOCAL_LENGTH)
 
 
 def of_numbers(numbers: Column) -> Column:
