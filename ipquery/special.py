@@ -137,6 +137,13 @@ def kind_of(version: int, number: int) -> str:
     return _V6_KINDS[bisect_right(_V6_STARTS, number) - 1]
 
 
+def kind_steps(version: int) -> tuple[list[int], list[str]]:
+    """Where the kind changes in an address space, from 0 on, and the kind from there on."""
+    starts, kinds = (_V4_STARTS, _V4_KINDS) if version == 4 else (_V6_STARTS, _V6_KINDS)
+    # The last of the starts is one past the space.
+    return starts[:-1], kinds[:-1]
+
+
 def same_kind(version: int, first: int, last: int) -> bool:
     """Whether all addresses of a range are of one kind, without a block between them."""
     starts = _V4_STARTS if version == 4 else _V6_STARTS
@@ -145,8 +152,8 @@ def same_kind(version: int, first: int, last: int) -> bool:
 
 def public_ranges(version: int) -> list[tuple[int, int]]:
     """First and last address of each range of public addresses, in order."""
-    # The last of the starts is one past the space.
     starts, kinds = (_V4_STARTS, _V4_KINDS) if version == 4 else (_V6_STARTS, _V6_KINDS)
+    # The last of the starts is one past the space.
     return [
         (first, after - 1)
         for (first, after), kind in zip(itertools.pairwise(starts), kinds, strict=False)

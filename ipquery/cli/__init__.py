@@ -16,6 +16,7 @@ from ipquery.cli.info import info
 from ipquery.cli.key import key_command
 from ipquery.cli.lookup import lookup
 from ipquery.cli.manual import manual_command
+from ipquery.cli.report import report_command
 from ipquery.cli.rollback import rollback_command
 from ipquery.cli.top import top_command
 
@@ -29,6 +30,7 @@ for _command in (
     fetch_command,
     export_command,
     enrich_command,
+    report_command,
     check_command,
     accept_command,
     rollback_command,

@@ -162,7 +162,9 @@ def format_of(mark: str, header: bytes, options: Options) -> tuple[CsvFormat, by
     if names.count(wanted) != 1:
         there = "two columns are" if wanted in names else "no column is"
         listed = ", ".join(map(shorten, names[:20]))
-        raise DataError(f"{there} called {shorten(wanted)}; name one by --column: {listed}")
+        raise DataError(
+            f"{there} called {shorten(wanted)}; name one by {options.named_by}: {listed}"
+        )
     for name in options.names:
         if name in names:
             raise DataError(f"there is a column {name} already; choose another --prefix")

@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import attrs
+
 from ipquery.data.enrich import csv_lines, json_lines, log_lines, parquet
 from ipquery.data.enrich.inputs import SIZE, Input
 from ipquery.data.enrich.located import Format
@@ -40,7 +42,7 @@ def run(
     :param size: bytes of a block.
     :raises DataError: something can't be read, written or made sense of.
     """
-    if options.format == "parquet" or (inputs[0].is_parquet and options.format is None):
+    if is_parquet(inputs, options):
         _refuse_nested(options, "parquet")
         return parquet.run(snapshot, inputs, options, output, processes, report)
     rows = Rows(inputs, options, size)
@@ -64,6 +66,11 @@ def run(
     return totals
 
 
+def is_parquet(inputs: Sequence[Input], options: Options) -> bool:
+    """Whether inputs aren't lines, but Parquet."""
+    return options.format == "parquet" or (options.format is None and inputs[0].is_parquet)
+
+
 class Rows:
     """The rows of all inputs, which are of one format, and have one header if they have any."""
 
@@ -84,19 +91,37 @@ class Rows:
                 self._name = _format_of(start)
             if self._name != "json":
                 _refuse_nested(options, self._name)
-            self.format, self.header = self._read_format()
+            self._given_header = b""
+            if self._name in _MARKS:
+                mark = _MARKS[self._name]
+                self._given_header = self._first.first_record(csv_lines.CsvFormat(mark, 0, 1))
+                if not options.header:
+                    self._first.put_back(self._given_header)
+            self.format, self.header = self._format_for(options)
 
-    def _read_format(self) -> tuple[Format, bytes]:
+    def at(self, column: str, named_by: str) -> Format:
+        """The same format, with another column where the address's is.
+
+        :param column: see :class:`~ipquery.data.enrich.options.Options`,
+        :param named_by: too.
+        :raises DataError: there is no such column.
+        """
+        with self._inputs[0].errors():
+            options = attrs.evolve(self._options, column=column, named_by=named_by)
+            return self._format_for(options)[0]
+
+    @property
+    def time_variable(self) -> str | None:
+        """The variable of a log format that tells when a line was written, if one does."""
+        return log_lines.time_variable(self._options) if self._name == "combined" else None
+
+    def _format_for(self, options: Options) -> tuple[Format, bytes]:
         if self._name == "json":
-            return json_lines.format_of(self._options), b""
+            return json_lines.format_of(options), b""
         if self._name == "combined":
-            return log_lines.format_of(self._options), b""
+            return log_lines.format_of(options), b""
         assert self._name is not None
-        mark = _MARKS[self._name]
-        self._given_header = self._first.first_record(csv_lines.CsvFormat(mark, 0, 1))
-        if not self._options.header:
-            self._first.put_back(self._given_header)
-        return csv_lines.format_of(mark, self._given_header, self._options)
+        return csv_lines.format_of(_MARKS[self._name], self._given_header, options)
 
     def blocks(self) -> Iterator[bytes]:
         """Blocks of whole rows, without headers, and empty ones where more may take a while.

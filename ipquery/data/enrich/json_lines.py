@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -38,22 +39,41 @@ class JsonFormat:
             return Located(begin, begin, begin)
         are_objects = (block.column[begin] == _OPENS) & (block.column[end - 1] == _CLOSES)
         if are_objects.all() and not self.anonymise:
-            found = self._by_arrow(block, len(begin))
+            found = self._by_arrow(block, len(begin), "string")
             if found is not None:
                 changes = dict.fromkeys(_empty(block, begin, end), _first)
                 return Located(end - 1, begin, end - begin, addresses=found, changes=changes)
         return self._one_by_one(block, begin, end)
 
-    def _by_arrow(self, block: Block, count: int) -> Any:
-        """The addresses as pyarrow reads them; ``None`` where it isn't installed, or lines aren't
-        what it reads."""
+    def values(self, block: Block, located: Located) -> Sequence[Any]:
+        """What is at the path in each row: a text, a number, or ``None``.
+
+        :param located: the rows, which any path has located if nothing is anonymised.
+        """
+        count = len(located.insert)
+        if count and not isinstance(located.addresses, list):
+            for kind in ("string", "float64"):
+                found = self._by_arrow(block, count, kind)
+                if found is not None:
+                    values: list[Any] = found.to_pylist()
+                    return values
+        lines = zip(located.start.tolist(), (located.insert + 1).tolist(), strict=True)
+        said = (self._at_path(_read(block.data[first:after])) for first, after in lines)
+        return [
+            one if isinstance(one, str | int | float) and not isinstance(one, bool) else None
+            for one in said
+        ]
+
+    def _by_arrow(self, block: Block, count: int, type_: str) -> Any:
+        """What is at the path as pyarrow reads it; ``None`` where it isn't installed, or lines
+        aren't what it reads."""
         try:
             import pyarrow
             import pyarrow.compute
             import pyarrow.json
         except ImportError:
             return None
-        kind = pyarrow.string()
+        kind = pyarrow.type_for_alias(type_)
         for key in reversed(self.path[1:]):
             kind = pyarrow.struct([(key, kind)])
         try:
@@ -90,7 +110,8 @@ class JsonFormat:
                     addresses.append(None)
                     rewritten[row], changes[row] = b"", _whole
                 continue
-            address = self._at_path(said)
+            value = self._at_path(said)
+            address = value if isinstance(value, str) else None
             insert = first + len(line.rstrip(_BLANKS)) - 1
             start, length = first, insert - first
             if self.anonymise:
@@ -106,10 +127,10 @@ class JsonFormat:
         inserts, starts, lengths = np.array(rows, np.int64).reshape(-1, 3).T
         return Located(inserts, starts, lengths, addresses, changes, rewritten, odd)
 
-    def _at_path(self, said: Any) -> str | None:
+    def _at_path(self, said: Any) -> Any:
         for key in self.path:
             said = said.get(key) if isinstance(said, dict) else None
-        return said if isinstance(said, str) else None
+        return said
 
     def _span(self, line: bytes, address: str | None) -> tuple[int, int] | None:
         """Where in a line the address is, if there can be no doubt."""

@@ -26,6 +26,9 @@ LOOKS_COMBINED = re.compile(rb'\S+ \S+ [^\n\[]*\[[^\]\n]+\] "')
 """How a line of that format begins."""
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+# nginx's ngx_http_log_module and ngx_http_core_module have these.
+_TIMES = ("time_local", "time_iso8601", "msec")
+
 _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 # The place of the lowest bit that is set, WIDTH if none is.
@@ -97,19 +100,29 @@ def _escaped(value: Any) -> str:
     return _ESCAPED.sub(lambda found: rf"\x{ord(found[0]):02X}", str(value))
 
 
+def time_variable(options: Options) -> str | None:
+    """The first of a log format's variables that tells when a line was written, if one does."""
+    _, names = _parts(options)
+    return next((name for name in names if name in _TIMES), None)
+
+
+def _parts(options: Options) -> tuple[list[str], list[str]]:
+    """Literals and variables of a log format, which come in turn, a literal at both ends."""
+    given = COMBINED if options.log_format is None else options.log_format
+    parts = _VARIABLE.split(given)
+    names = [braced or plain for braced, plain in zip(parts[1::3], parts[2::3], strict=True)]
+    return parts[::3], names
+
+
 def format_of(options: Options) -> LogFormat:
     """
     :raises DataError: the log format can't be told apart, or hasn't the address.
     """
-    given = COMBINED if options.log_format is None else options.log_format
     wanted = (options.column or "remote_addr").removeprefix("$")
-    # Literals and variables in turn, a literal at both ends.
-    parts = _VARIABLE.split(given)
-    literals = parts[::3]
-    names = [braced or plain for braced, plain in zip(parts[1::3], parts[2::3], strict=True)]
+    literals, names = _parts(options)
     if wanted not in names:
         raise DataError(
-            f"the log format has no ${wanted}; name the address's variable by --column: "
+            f"the log format has no ${wanted}; name the variable by {options.named_by}: "
             + ", ".join(map(shorten, names))
         )
     number = names.index(wanted)

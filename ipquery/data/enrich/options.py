@@ -29,7 +29,8 @@ class Options:
     no names; in JSON a path, its parts separated by dots; in logs the name of a variable.
     ``log_format`` is nginx's. Fields are named with ``prefix`` in front; in JSON they are members
     of an object called ``nested``, if there is one. ``anonymise`` puts the prefix that an address
-    is in where it stood.
+    is in where it stood. Without fields
+    nothing is added. ``named_by`` is the option that names the column, for errors.
     """
 
     format: str | None = None
@@ -40,10 +41,13 @@ class Options:
     nested: str | None = None
     header: bool = True
     anonymise: bool = False
+    named_by: str = "--column"
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the columns that are added are called."""
+        if not self.fields:
+            return ()
         return tuple(self.prefix + name for name in (*self.fields, STATUS))
 
 

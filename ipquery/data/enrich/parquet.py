@@ -61,8 +61,8 @@ def run(
     """
     arrow, parquet = load()
     arrow.set_cpu_count(processes)
-    schema = _schema(parquet, inputs)
-    number = _column_of(schema, options)
+    schema = schema_of(parquet, inputs)
+    number = column_of(schema, options)
     totals = Totals()
     with Snapshot(snapshot, verify=False) as db:
         step = _Step(arrow, db, number, options)
@@ -72,7 +72,7 @@ def run(
             compression="zstd",
         ) as writer:
             for one in inputs:
-                for table in _tables(arrow, parquet, one):
+                for table in tables_of(arrow, parquet, one):
                     made, more = step.enriched(table)
                     writer.write_table(made)
                     totals = totals.plus(more)
@@ -99,7 +99,7 @@ def _readable() -> Iterator[None]:
         raise DataError("no Parquet, or damaged") from None
 
 
-def _schema(parquet: Any, inputs: Sequence[Input]) -> Any:
+def schema_of(parquet: Any, inputs: Sequence[Input]) -> Any:
     """The columns that all of them have.
 
     :raises DataError: they haven't the same ones, or can't be read.
@@ -114,21 +114,27 @@ def _schema(parquet: Any, inputs: Sequence[Input]) -> Any:
     return schema
 
 
-def _column_of(schema: Any, options: Options) -> int:
+def column_of(schema: Any, options: Options) -> int:
     """
     :raises DataError: the address isn't there, or what is to be added is.
     """
     wanted = options.column or "ip"
     if schema.names.count(wanted) != 1:
         listed = ", ".join(map(shorten, schema.names[:20]))
-        raise DataError(f"no column is called {shorten(wanted)}; name one by --column: {listed}")
+        raise DataError(
+            f"no column is called {shorten(wanted)}; name one by {options.named_by}: {listed}"
+        )
     for name in options.names:
         if name in schema.names:
             raise DataError(f"there is a column {name} already; choose another --prefix")
     return int(schema.get_field_index(wanted))
 
 
-def _tables(arrow: Any, parquet: Any, one: Input) -> Iterator[Any]:
+def tables_of(arrow: Any, parquet: Any, one: Input) -> Iterator[Any]:
+    """The rows of a file, some at a time.
+
+    :raises DataError: it can't be read.
+    """
     with one.errors(), _readable(), parquet.ParquetFile(_path(one)) as file:
         rows, whole = 0, file.metadata.num_rows
         batches_ = file.iter_batches(_ROWS)

@@ -130,7 +130,7 @@ class Worker:
         """
         block = Block.of(data)
         located = self._order.format.locate(block)
-        given = [*_batches(block, located)]
+        given = [*batches_of(block, located)]
         numbers = np.concatenate(
             [np.empty(0, np.int32), *(self._index.find_batch(batch) for batch in given)]
         )
@@ -150,7 +150,8 @@ class Worker:
         self._snapshot.close()
 
 
-def _batches(block: Block, located: Located) -> Iterator[Batch]:
+def batches_of(block: Block, located: Located) -> Iterator[Batch]:
+    """The addresses of a block, one for each row."""
     if located.addresses is not None:
         return batches(located.addresses)
     length = np.maximum(located.length, 0)
