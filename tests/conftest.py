@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ reactor.install()
 # says so, and the default database is ip2region alone.
 os.environ["XDG_DATA_HOME"] = str(Path(sys.prefix) / "nothing-fetched")
 os.environ.pop("STATE_DIRECTORY", None)
+
+# A shell starts what runs in its background with SIGINT ignored, and so would be all that the
+# tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline for a single example: the machines that run this are noisy. Other examples are drawn
 # in each run, and 25 of them keep all tests under 12 minutes; `make soak` names the other profile.
