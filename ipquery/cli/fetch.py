@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from ipquery.data.sources import DEFAULT, default_sources
-from ipquery.data.update.fetch import fetch
 from ipquery.data.update.folder import default_data
 from ipquery.data.update.kept import date_of
 from ipquery.data.update.recipe import File, PackageFile, Recipe
@@ -75,6 +74,8 @@ def _fetch(chosen: Sequence[tuple[str, Recipe]], data: Path, folder: Path | None
 
     :param folder: the data folder if the user named it.
     """
+    # Here, as it loads all formats, and numpy: every command would start a third later.
+    from ipquery.data.update.fetch import fetch
 
     def get(recipe: Recipe) -> bool:
         return fetch(recipe, data, _say, web=web)
