@@ -30,8 +30,8 @@ from ipquery.fleet.control import Log
 from ipquery.rfc3339 import timestamp
 
 if TYPE_CHECKING:
-    # Workers use this module, too: to load what reads configurations would take them 2.5 MB each,
-    # and an eighth of the time in which they start.
+    # Workers use this module, too: to load what reads configurations would take each of them a
+    # megabyte, and a tenth of the time in which they start.
     from ipquery.config import Config
 
 # What an event of Twisted holds beside the fields that its caller gave, log_... apart: the
