@@ -180,7 +180,7 @@ def real_path() -> Path:
     return npm_file("lib-qqwry", "1.3.4", "data/qqwry.dat")
 
 
-@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [97, pytest.param(1, marks=pytest.mark.soak)])
 def test_ranges_of_a_real_file(real_path: Path, step: int) -> None:
     assert recognise(real_path) is qqwry
     table = qqwry.read(real_path, RAW)
