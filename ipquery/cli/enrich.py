@@ -2,50 +2,22 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from ipquery.cli.group import load_config, snapshot_of, with_config
-from ipquery.cli.rate import position_of, shown
-from ipquery.data.record import DataError
-from ipquery.data.snapshot import Snapshot
-
-FORMATS = ("csv", "tsv", "combined", "json", "parquet")
-"""As :data:`ipquery.data.enrich.options.FORMATS`, which isn't loaded for the others' sake."""
+from ipquery.cli.group import load_config, open_databases, with_config, with_databases
+from ipquery.cli.rows import open_inputs, showing, with_rows_format
 
 _SOME_ARE_BAD = 3
 _STANDARD_OUTPUT = 1
 
 
 @click.command("enrich")
-@click.option(
-    "--db",
-    "databases",
-    metavar="DB",
-    multiple=True,
-    help="A snapshot, or a SOURCE; may be given several times.",
-)
+@with_databases
 @with_config
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    help="Without it, what the content looks like. combined is an access log, json an object a "
-    "line.",
-)
-@click.option(
-    "--column",
-    metavar="NAME",
-    help="Where the address is: a column (ip), a path in JSON (client.ip; ip), or a variable of a "
-    "log format (remote_addr).",
-)
-@click.option(
-    "--log-format", metavar="STRING", help="What log lines are made of, as nginx's log_format."
-)
-@click.option("--no-header", is_flag=True, help="The first line of a csv or tsv is no header.")
+@with_rows_format
 @click.option(
     "--fields",
     metavar="FIELD,...",
@@ -100,7 +72,6 @@ def enrich_command(
     form, and 1 if it couldn't be done.
     """
     # Here, so that numpy is loaded by those who need it: it takes as long as a look-up.
-    from ipquery.data.enrich.inputs import Input
     from ipquery.data.enrich.job import run
     from ipquery.data.enrich.options import options_for
     from ipquery.data.enrich.output import opened
@@ -111,17 +82,11 @@ def enrich_command(
     )
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(opened(out, _STANDARD_OUTPUT, replace))
-        inputs = [
-            stack.enter_context(Input(None if path == Path("-") else path))
-            for path in files or [Path("-")]
-        ]
-        path = _verified(snapshot_of(load_config(config_path), databases))
-        show = stack.enter_context(
-            shown(
-                sys.stderr,
-                lambda: position_of([one.size for one in inputs], [one.position for one in inputs]),
-            )
-        )
+        inputs = stack.enter_context(open_inputs(files))
+        # Verified here: those who work needn't look at its checksum.
+        with open_databases(load_config(config_path), databases) as snapshot:
+            path = snapshot.path
+        show = stack.enter_context(showing(inputs))
         totals = run(
             path, inputs, options, output, processes or _cores(), lambda so_far: show(so_far.rows)
         )
@@ -130,18 +95,6 @@ def enrich_command(
         parts += [f"{totals.odd:,} of another form"] if totals.odd else []
         click.echo(f"Note: of {totals.rows:,} rows, {' and '.join(parts)}", err=True)
         raise SystemExit(_SOME_ARE_BAD)
-
-
-def _verified(path: Path) -> Path:
-    """A snapshot of which those who work needn't look at the checksum.
-
-    :raises DataError: it can't be used.
-    """
-    try:
-        Snapshot(path).close()
-    except OSError as error:
-        raise DataError(f"{path}: can't read this snapshot: {error.strerror}") from None
-    return path
 
 
 def _cores() -> int:

@@ -52,6 +52,17 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def with_databases(command: Callable[..., None]) -> Callable[..., None]:
+    """The option that names databases to look addresses up in."""
+    return click.option(
+        "--db",
+        "databases",
+        metavar="DB",
+        multiple=True,
+        help="A snapshot, or a SOURCE; may be given several times.",
+    )(command)
+
+
 def load_config(path: Path | None) -> Config:
     """The configuration that was named, or the one that everybody has."""
     return load(path) if path else Config()

@@ -9,20 +9,14 @@ from typing import BinaryIO
 import click
 
 from ipquery.address import parse
-from ipquery.cli.group import load_config, open_databases, with_config
+from ipquery.cli.group import load_config, open_databases, with_config, with_databases
 from ipquery.data.snapshot import Describer, Snapshot
 
 _READ_BYTES = 1 << 16
 
 
 @click.command()
-@click.option(
-    "--db",
-    "databases",
-    metavar="DB",
-    multiple=True,
-    help="A snapshot, or a SOURCE; may be given several times.",
-)
+@with_databases
 @with_config
 @click.argument("addresses", metavar="IP...|-", nargs=-1, required=True)
 def lookup(databases: Sequence[str], config_path: Path | None, addresses: Sequence[str]) -> None:

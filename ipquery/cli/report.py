@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import attrs
 import click
 
-from ipquery.cli.enrich import FORMATS
-from ipquery.cli.group import load_config, open_databases, with_config
-from ipquery.cli.rate import position_of, shown
+from ipquery.cli.group import load_config, open_databases, with_config, with_databases
 from ipquery.cli.report_page import TABLES, country_name, page, rest, summary
+from ipquery.cli.rows import open_inputs, showing, with_rows_format
 from ipquery.cli.shares import percent
 from ipquery.cli.text import padded, printable, wrapped
 
@@ -26,27 +24,9 @@ _COLUMNS = 56
 
 
 @click.command("report")
-@click.option(
-    "--db",
-    "databases",
-    metavar="DB",
-    multiple=True,
-    help="A snapshot, or a SOURCE; may be given several times.",
-)
+@with_databases
 @with_config
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    help="Without it, what the content looks like. combined is an access log, json an object a "
-    "line.",
-)
-@click.option(
-    "--column",
-    metavar="NAME",
-    help="Where the address is: a column (ip), a path in JSON (client.ip; ip), or a variable of a "
-    "log format (remote_addr).",
-)
+@with_rows_format
 @click.option(
     "--time",
     "time_column",
@@ -54,10 +34,6 @@ _COLUMNS = 56
     help="Where the time is, likewise: seconds since 1970, ISO 8601, or as in access logs, which "
     "have it without being told.",
 )
-@click.option(
-    "--log-format", metavar="STRING", help="What log lines are made of, as nginx's log_format."
-)
-@click.option("--no-header", is_flag=True, help="The first line of a csv or tsv is no header.")
 @click.option(
     "--top",
     metavar="N",
@@ -95,7 +71,6 @@ def report_command(
     and kinds of addresses, and over time, which is UTC.
     """
     # Here, so that numpy is loaded by those who need it: it takes as long as a look-up.
-    from ipquery.data.enrich.inputs import Input
     from ipquery.data.enrich.options import options_for
     from ipquery.data.enrich.output import opened
     from ipquery.data.traffic.job import count
@@ -104,15 +79,9 @@ def report_command(
     options = attrs.evolve(options, fields=())
     with contextlib.ExitStack() as stack:
         output = None if html is None else stack.enter_context(opened(html, 0, replace=True))
-        inputs = [
-            stack.enter_context(Input(None if path == Path("-") else path))
-            for path in files or [Path("-")]
-        ]
+        inputs = stack.enter_context(open_inputs(files))
         snapshot = stack.enter_context(open_databases(load_config(config_path), databases))
-        with shown(
-            sys.stderr,
-            lambda: position_of([one.size for one in inputs], [one.position for one in inputs]),
-        ) as show:
+        with showing(inputs) as show:
             found = count(snapshot, inputs, options, time_column, top, show)
         if output is not None:
             output.write(page(found).encode())
