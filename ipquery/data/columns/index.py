@@ -13,7 +13,7 @@ from ipquery.data.columns.v4 import V4Index
 from ipquery.data.columns.v6 import V6Index
 from ipquery.data.ranges import Column
 from ipquery.data.record import DataError
-from ipquery.data.snapshot.values import read_values
+from ipquery.data.snapshot.values import STEP_COLUMNS, read_values
 
 if TYPE_CHECKING:
     from ipquery.data.snapshot.reader import Snapshot
@@ -55,7 +55,7 @@ class Index:
         self._dictionaries: dict[str, Any] = {}
         self._v4: V4Index | None = None
         self._v6: V6Index | None = None
-        column = {name: np.asarray(snapshot.column(name)) for name in _COLUMNS}
+        column = {name: np.asarray(snapshot.column(name)) for name in STEP_COLUMNS}
         try:
             self._v4, self._v6 = _indexes(column, len(snapshot.column("pair.place")))
         except ValueError:
@@ -126,12 +126,3 @@ def _indexes(column: Mapping[str, Column], answers: int) -> tuple[V4Index, V6Ind
         V4Index(column["v4.first"], column["v4.answer"]),
         V6Index(column["v6.first.high"], column["v6.first.low"], column["v6.answer"]),
     )
-
-
-_COLUMNS = (
-    "v4.first",
-    "v4.answer",
-    "v6.first.high",
-    "v6.first.low",
-    "v6.answer",
-)

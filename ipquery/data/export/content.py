@@ -18,7 +18,7 @@ from ipquery.data.ranges import Column
 from ipquery.data.record import DataError
 from ipquery.data.snapshot.layout import LANGUAGES
 from ipquery.data.snapshot.reader import Snapshot
-from ipquery.data.snapshot.values import read_values
+from ipquery.data.snapshot.values import STEP_COLUMNS, read_values
 
 _MAPPED = 0xFFFF << 32, 0x10000 << 32
 """IPv4-mapped addresses (RFC 4291 section 2.5.5.2), up to the one before."""
@@ -79,7 +79,7 @@ def read_content(path: Path, fields: Sequence[str]) -> Content:
     """
     with Snapshot(path) as snapshot:
         # Copies: what looks into the file must be gone before it is closed.
-        columns = {name: np.array(snapshot.column(name)) for name in _COLUMNS}
+        columns = {name: np.array(snapshot.column(name)) for name in STEP_COLUMNS}
         try:
             values, codes, answers = _records(snapshot, fields)
             v4, v6 = (_steps(version, columns, answers) for version in (4, 6))
@@ -88,15 +88,6 @@ def read_content(path: Path, fields: Sequence[str]) -> Content:
         except (IndexError, KeyError, ValueError, TypeError, AttributeError):
             raise DataError(f"{path}: the snapshot contradicts itself; build it again") from None
     return Content(tuple(fields), values, codes, v4, v6, sources, date, names)
-
-
-_COLUMNS = (
-    "v4.first",
-    "v4.answer",
-    "v6.first.high",
-    "v6.first.low",
-    "v6.answer",
-)
 
 
 def _records(

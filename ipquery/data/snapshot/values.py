@@ -12,6 +12,16 @@ import numpy as np
 from ipquery.data.ranges import Column
 from ipquery.data.snapshot.reader import POOLS, Snapshot, members_values
 
+STEP_COLUMNS = (
+    "v4.first",
+    "v4.answer",
+    "v6.first.high",
+    "v6.first.low",
+    "v6.answer",
+)
+"""Sections of a snapshot that say where answers change, and to which; see
+:mod:`ipquery.data.snapshot.layout`."""
+
 
 def read_values(
     snapshot: Snapshot, fields: Sequence[str]
