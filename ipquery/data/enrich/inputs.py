@@ -99,7 +99,7 @@ class Input:
             with self.errors():
                 self._raw = _Raw(self._handle)
                 self.size = os.fstat(self._handle).st_size
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else knows of the descriptor
             os.close(self._handle)
             raise
 

@@ -117,7 +117,7 @@ def _run(client: Client, what: str, folder: Path, seconds: float) -> tuple[int |
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             return None, ""
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the client would go on
             os.killpg(child.pid, signal.SIGKILL)
             raise
     return child.returncode, said.decode(errors="replace").strip()
