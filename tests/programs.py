@@ -4,9 +4,14 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+IPQUERY = Path(sys.executable).parent / "ipquery"
+"""The command, as it is installed beside the Python that runs the tests."""
 
 
 def require(program: str, package: str) -> str:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from ipquery.cli import main
 from ipquery.cli.text import width
 from ipquery.data.record import CONTRACT_FIELDS, FIELDS
 from tests.data.files import ipip_dat, xdb
+from tests.programs import IPQUERY
 
-IPQUERY = Path(sys.executable).parent / "ipquery"
 LAST = 2**32 - 1
 
 

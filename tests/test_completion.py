@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -12,9 +11,7 @@ import pytest
 from ipquery.cli import main
 from ipquery.tap import Options
 from loadgen.cli import main as load
-from tests.programs import require
-
-IPQUERY = Path(sys.executable).parent / "ipquery"
+from tests.programs import IPQUERY, require
 
 
 def _run(*command: object, stdin: str = "", **environment: str) -> str:

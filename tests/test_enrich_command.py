@@ -11,7 +11,6 @@ import resource
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -25,14 +24,14 @@ from click.testing import CliRunner
 from ipquery import Snapshot
 from ipquery.address import to_text
 from ipquery.cli import main
-from ipquery.cli.enrich import FORMATS
 from ipquery.cli.rate import line
+from ipquery.cli.rows import FORMATS
 from ipquery.data import build
 from ipquery.data.enrich import options
 from ipquery.data.sources import default_sources
 from tests.data.exporting import write_sample
+from tests.programs import IPQUERY
 
-IPQUERY = Path(sys.executable).parent / "ipquery"
 LINE = '%s - - [29/Nov/2026:09:00:00 +0000] "GET /%d HTTP/1.1" 200 5 "-" "x"\n'
 
 

@@ -26,8 +26,8 @@ from ipquery.data.export.options import FORMATS, options_for
 from ipquery.data.record import FIELDS
 from tests.data.exporting import write_sample
 from tests.data.files import xdb
+from tests.programs import IPQUERY
 
-IPQUERY = Path(sys.executable).parent / "ipquery"
 ROWS = [(0x01000000, 0x01FFFFFF, "中国|0|河南省|商丘市|联通")]
 
 

@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from ipquery.cli import main
 from ipquery.cli.report_page import page
 from ipquery.cli.text import width
 from tests.data.reporting import HOSTILE, lines, write_hostile
+from tests.programs import IPQUERY
 
-IPQUERY = Path(sys.executable).parent / "ipquery"
 ONE = ["1.0.0.1", "1.0.0.2", "2.0.0.1", "3.0.0.1", "10.0.0.1"]
 
 

@@ -56,7 +56,7 @@ def enrich(
         try:
             with Path(folder, "out").open("w+b") as file:
                 output = Output("out", file.fileno())
-                path = db._file.path
+                path = db.path
                 totals = run(path, inputs, options, output, processes, lambda so_far: None, size)
                 file.seek(0)
                 return file.read(), totals
@@ -440,7 +440,7 @@ def test_what_has_come_is_passed_on_before_more_comes(db: Snapshot, tmp_path: Pa
     def work() -> None:
         with Input(fifo) as source:
             output = Output("out", writing)
-            run(db._file.path, [source], options, output, 2, lambda so_far: None)
+            run(db.path, [source], options, output, 2, lambda so_far: None)
         os.close(writing)
 
     thread = Thread(target=work)

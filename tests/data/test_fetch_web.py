@@ -14,7 +14,6 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -42,7 +41,6 @@ from tests.data.web_server import (
     Server,
     file_answer,
     redirect,
-    serving,
     text_answer,
     unused_port,
 )
@@ -83,19 +81,6 @@ def _zip(name: str, content: bytes) -> bytes:
         made.writestr("README_LITE.TXT", b"read me")
         made.writestr(name, content)
     return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Server) -> Server:
-    running.answers.clear()
-    running.asked.clear()
-    return running
 
 
 @pytest.fixture

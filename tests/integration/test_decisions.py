@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 from tests.integration.daemon import Daemon, Daemons, until
 from tests.integration.databases import ONE, ONE_ANSWER, OTHER, OTHER_ANSWER, QUERY
 from tests.integration.load import Load
+from tests.programs import IPQUERY
 
-IPQUERY = Path(sys.executable).parent / "ipquery"
 CONFIG = """
 workers = 2
 cache_dir = "cache"

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,9 @@ from tests.data.mmdb_files import mmdb
 from tests.data.web_server import file_answer, months, serving
 from tests.integration.daemon import Daemon
 from tests.integration.source import REPOSITORY
-from tests.programs import require
+from tests.programs import IPQUERY, require
 from tests.serve.http.connection import get
 
-IPQUERY = Path(sys.executable).parent / "ipquery"
 ATTRIBUTION = "IP Geolocation by DB-IP (https://db-ip.com)"
 NEWER = "get the newest with `ipquery fetch`"
 

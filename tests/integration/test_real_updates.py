@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,8 @@ import pytest
 from ipquery.data.update.recipes import DBIP_CITY_2023
 from tests.integration.daemon import Daemon
 from tests.integration.load import Load
-from tests.programs import require
+from tests.programs import IPQUERY, require
 from tests.serve.http.connection import get
-
-IPQUERY = Path(sys.executable).parent / "ipquery"
 
 CONFIG = """
 workers = 1
