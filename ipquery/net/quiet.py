@@ -1,8 +1,8 @@
-"""Connections whose first request has been answered, and that say nothing more for now.
+"""Connections that say nothing for now, before their first request or behind its answer.
 
-Half of all callers connect, ask once and close. Until more comes, a connection is only a
-socket that the loop watches: with a transport and a protocol, which most would need for
-nothing but to be closed, it costs twice as much.
+Half of all callers connect, ask once and close. Until something comes in, a connection is only
+a socket that the loop watches: with a transport and a protocol, which most would need for
+nothing but one answer or to be closed, it costs twice as much.
 """
 
 import asyncio
@@ -14,7 +14,14 @@ from typing import Any
 GoOn = Callable[[SocketType, Any, bytes], None]
 """Takes a connection over: the socket, the peer's name, and what it has said meanwhile."""
 
+Late = Callable[[SocketType, Any], None]
+"""Ends the wait for a connection: the socket, and the peer's name."""
+
 _READ_BYTES = 1 << 16
+
+
+def _close(connection: SocketType, peer: object) -> None:
+    connection.close()
 
 
 class QuietConnections:
@@ -26,15 +33,18 @@ class QuietConnections:
         seconds: float,
         counted: set[SocketType],
         go_on: GoOn,
+        late: Late | None = None,
     ) -> None:
         """
-        :param seconds: how long one may be quiet before it is closed.
+        :param seconds: how long one may be quiet.
         :param counted: holds all there are, for whoever limits their number.
+        :param late: what happens to one that was quiet for longer; by default it is closed.
         """
         self._loop = loop
         self._seconds = seconds
         self._counted = counted
         self._go_on = go_on
+        self._late = late or _close
         # In the order in which they came, which is that in which they are late.
         self._waiting: dict[SocketType, tuple[Any, float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -45,7 +55,7 @@ class QuietConnections:
         self._waiting[connection] = peer, self._loop.time() + self._seconds
         self._loop.add_reader(connection, self._read, connection)
         if self._alarm is None:
-            self._alarm = self._loop.call_later(self._seconds, self._close_late)
+            self._alarm = self._loop.call_later(self._seconds, self._end_late)
 
     def _take(self, connection: SocketType) -> Any:
         self._loop.remove_reader(connection)
@@ -65,16 +75,15 @@ class QuietConnections:
         else:
             connection.close()
 
-    def _close_late(self) -> None:
+    def _end_late(self) -> None:
         self._alarm = None
         now = self._loop.time()
         while self._waiting:
             connection, (_, end) = next(iter(self._waiting.items()))
             if end > now:
-                self._alarm = self._loop.call_later(end - now, self._close_late)
+                self._alarm = self._loop.call_later(end - now, self._end_late)
                 return
-            self._take(connection)
-            connection.close()
+            self._late(connection, self._take(connection))
 
     def stop(self) -> None:
         """Have all of them taken over."""

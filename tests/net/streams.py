@@ -230,6 +230,7 @@ class First(Servers):
     """Does without a protocol where "once" comes in, and at first where "more" does."""
 
     quiet_seconds = 60.0
+    silent_seconds = 0.05
 
     def __init__(self) -> None:
         super().__init__(Recorder)

@@ -143,6 +143,38 @@ async def test_who_is_answered_once_and_closes_never_gets_a_protocol(one_shot: O
 
 
 @pytest_twisted.ensureDeferred
+async def test_whose_first_words_come_late_needs_no_protocol_either(one_shot: OneShot) -> None:
+    one_shot.factory.silent_seconds = 60.0
+    clients = [await one_shot.client(b"") for _ in range(3)]
+    await until(lambda: one_shot.is_secure or len(one_shot.factory.quiet) == 3)
+    clients[0].sendall(b"once")
+    assert await deferToThread(read_all, clients[0]) == b"done"
+    clients[1].sendall(b"more")
+    assert await deferToThread(clients[1].recv, 100) == b"go on"
+    for client in clients:
+        client.close()
+    await until(lambda: not one_shot.factory.quiet)
+    assert one_shot.factory.addresses == []
+
+
+@pytest.mark.parametrize("one_shot", [False], indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_who_is_silent_when_it_stops_gets_one_that_can_still_be_asked(
+    one_shot: OneShot,
+) -> None:
+    one_shot.factory.silent_seconds = 60.0
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"")
+    await until(lambda: len(one_shot.factory.quiet) == 1)
+    await maybeDeferred(one_shot.harness.ports.pop().stopListening)
+    server: Any = await made
+    assert (server.received, one_shot.factory.quiet) == (b"", set())
+    client.sendall(b"once")
+    await until(lambda: server.received == b"once")
+
+
+@pytest_twisted.ensureDeferred
 async def test_who_says_more_gets_one(one_shot: OneShot) -> None:
     made: Deferred[Recorder] = Deferred()
     one_shot.factory.waiting.append(made)
