@@ -7,6 +7,7 @@ taken apart.
 
 import re
 from collections.abc import Callable
+from functools import cache
 from urllib.parse import unquote_to_bytes
 
 from ipquery.address import parse
@@ -65,9 +66,19 @@ def without_record(answer_number: Callable[[int, int], int]) -> Find:
             return None
         if found:
             return None
-        return after_date(Reply(501, _MISSING_START + ip + _MISSING_END))
+        return _before_missing(len(ip)) + ip + _MISSING_END
 
     return find
+
+
+@cache
+def _before_missing(size: int) -> bytes:
+    """What stands between the Date header and an address that has no record.
+
+    :param size: of the address, in bytes: nothing else makes a difference.
+    """
+    rest = after_date(Reply(501, _MISSING_START + b"0" * size + _MISSING_END))
+    return rest[: -size - len(_MISSING_END)]
 
 
 def address_of(method: bytes, target: bytes, body: bytes) -> bytes | None:
