@@ -113,10 +113,11 @@ class Listeners:
         if self.activated:
             return self
         groups: dict[Bind, tuple[socket.socket, ...]] = {}
-        open_groups = {_bare(bind): group for bind, group in self.groups.items()}
+        # One address may be there several times: port 0 is another port each time.
+        others = {_bare(bind): group for bind, group in self.groups.items() if bind not in binds}
         try:
             for bind in binds:
-                held = open_groups.get(_bare(bind), ())
+                held = self.groups.get(bind) or others.pop(_bare(bind), ())
                 groups[bind] = held or _open_group(bind, size)
                 if bind.path is None:
                     groups[bind] = _resized(groups[bind], size)

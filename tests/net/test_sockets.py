@@ -231,6 +231,20 @@ def test_regrouping_keeps_what_is_there(group: Listeners) -> None:
     assert [one.fileno() != -1 for one in grown.all()] == [True, True] + [False] * 8
 
 
+def test_of_free_ports_of_one_host_each_keeps_its_own() -> None:
+    plain, secure = Bind("127.0.0.1"), Bind("127.0.0.1", tls=True)
+    opened = open_listeners([plain, secure], 2)
+    again = opened.regrouped([secure, plain], 2)
+    assert (again.groups[plain], again.groups[secure]) == (
+        opened.groups[plain],
+        opened.groups[secure],
+    )
+    other = opened.regrouped([attrs.evolve(plain, admin=True), secure], 2)
+    assert other.groups[secure] == opened.groups[secure]
+    assert other.groups[attrs.evolve(plain, admin=True)] == opened.groups[plain]
+    sockets.close_all(opened)
+
+
 def test_regrouping_that_fails_opens_nothing(group: Listeners) -> None:
     bind = next(iter(group.groups))
     before = len(os.listdir("/proc/self/fd"))
