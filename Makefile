@@ -11,6 +11,8 @@
 # make bench-cache         what a Redis cache costs and gains
 # make bench-batch         batches beside look-ups one by one
 # make bench-nodes         two nodes against one, and what nginx costs
+# make bench-scale         what docs/scale.md is computed from
+# make scale               the tables of docs/scale.md, computed
 # make bench-tools         the load tools there are, side by side
 # make accuracy   get the databases to compare with, and write docs/accuracy.md
 # make screenshots   make the pictures of the page in docs/ anew
@@ -32,7 +34,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-all test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-tools accuracy screenshots deb test-packages clean
+.PHONY: serve test test-all test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-scale bench-tools scale accuracy screenshots deb test-packages clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -114,6 +116,13 @@ bench-batch: $(VENV)/ready-to-bench
 bench-nodes: $(VENV)/ready-to-bench
 	@$(FETCH)
 	$(VENV)/bin/python -m loadgen.bench.nodes $(BENCH)
+
+bench-scale: $(VENV)/ready-to-bench
+	@$(FETCH)
+	$(VENV)/bin/python -m loadgen.bench.scale $(BENCH)
+
+scale: $(VENV)/ready-to-serve
+	$(VENV)/bin/python -m loadgen.measure.scale
 
 bench-tools: $(VENV)/ready-to-bench-tools
 	@$(FETCH)

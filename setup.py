@@ -32,6 +32,7 @@ setup(
         "ipquery": ["py.typed"],
         "ipquery.data.codes": ["*.tsv"],
         "ipquery.serve.api.page": ["*.css", "*.html", "*.js", "*.svg"],
+        "loadgen.measure.scale": ["*.toml"],
         "loadgen.tools": ["*"],
         "loadgen.peers": ["nginx.conf.in"],
     },

@@ -152,10 +152,15 @@ class Cluster:
 
 
 def measure(
-    cluster: Cluster, rounds: int, seconds: float, connections: int, say: Callable[[str], None]
+    cluster: Cluster,
+    rounds: int,
+    seconds: float,
+    connections: int,
+    say: Callable[[str], None],
+    layouts: Sequence[Layout] = LAYOUTS,
 ) -> list[Row]:
     """Ask each layout in turn, ``rounds`` times over."""
-    rows = [Row(layout) for layout in LAYOUTS]
+    rows = [Row(layout) for layout in layouts]
     for row in rows:
         say(f"starting {row.layout.name}")
         cluster.start(row.layout)
