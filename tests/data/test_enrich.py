@@ -24,11 +24,13 @@ from ipquery.data.enrich.inputs import Input
 from ipquery.data.enrich.job import run
 from ipquery.data.enrich.options import options_for
 from ipquery.data.enrich.output import Output
+from ipquery.data.enrich.places import PLACES
 from ipquery.data.enrich.prefixes import prefix_of
 from ipquery.data.enrich.totals import Totals
 from tests.data.exporting import write_sample
 
 FIELDS = ("country_code", "city", "isp", "asn", "latitude")
+PLACED = ("network", "country_code", "last", "asn", "first")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,9 @@ def said(db: Snapshot, address: str | None, fields: Sequence[str] = FIELDS) -> l
         return [None] * len(fields) + ["bad"]
     if record is None:
         return [None] * len(fields) + ["unknown"]
-    return [*(getattr(record, field) for field in fields), "ok"]
+    found = db.match(address or "")
+    holders = [found if field in PLACES else record for field in fields]
+    return [*map(getattr, holders, fields), "ok"]
 
 
 def counted(rows: Sequence[Sequence[Any]]) -> Totals:
@@ -475,6 +479,7 @@ REFUSED: list[tuple[bytes, Mapping[str, Any], str]] = [
     (b"ip\n1\n", {"header": False}, "without a header is for csv and tsv"),
     (b"ip\n1\n", {"header": False, "format_": "csv"}, "--column is the number"),
     (b"ip\n1\n", {"fields": ["colour"]}, "'colour' is no field"),
+    (b"ip\n1\n", {"fields": ["network"], "anonymise": True}, "can tell the address"),
     (b"ip\n1\n", {"prefix": "a\nb"}, "can't be a name"),
     (b"PAR1 and so on", {}, "no Parquet, or damaged"),
 ]
@@ -520,6 +525,43 @@ def test_parquet_has_the_fields_of_each_row(
         assert found[number] == {"n": number, "ip": there, **dict(zip(names, more, strict=True))}
     assert len(found) == len(given_)
     assert totals == counted(added)
+
+
+@given(
+    st.lists(st.sampled_from(("1.0.0.1", "::1", "::ffff:1.0.0.1")) | addresses, max_size=20),
+    st.sampled_from((PLACED, ("network",))),
+    sizes,
+)
+def test_networks_are_those_of_one_look_up(
+    db: Snapshot, given_: list[str], fields: tuple[str, ...], size: int
+) -> None:
+    names = [f"ip_{name}" for name in (*fields, "status")]
+    wanted = [said(db, address, fields) for address in given_]
+    lines = b"".join(b"%b\n" % json.dumps({"ip": one}).encode() for one in given_)
+    made, totals = enrich(db, lines, size=size, format_="json", fields=fields)
+    found = [json.loads(line) for line in made.splitlines()]
+    assert [[one[name] for name in names] for one in found] == wanted
+    assert totals == counted(wanted)
+    table = _csv([["ip", "n"], *([one, "1"] for one in given_)], ",", "\n", csv.QUOTE_MINIMAL)
+    made, _ = enrich(db, table, size=size, format_="csv", fields=fields)
+    assert [row[2:] for row in _records(made, ",")] == [names, *([*map(_text, w)] for w in wanted)]
+
+
+@given(st.lists(addresses, max_size=20), st.sampled_from((PLACED, ("network",))))
+def test_networks_in_parquet_are_those_of_one_look_up(
+    db: Snapshot, given_: list[str], fields: tuple[str, ...]
+) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'ipquery[bulk]'")
+    import pyarrow.parquet as parquet
+
+    file = io.BytesIO()
+    parquet.write_table(arrow.table({"ip": arrow.array(given_, arrow.string())}), file)
+    made, _ = enrich(db, file.getvalue(), fields=fields)
+    names = [f"ip_{name}" for name in (*fields, "status")]
+    found = parquet.read_table(io.BytesIO(made)).to_pylist()
+    assert [[row[name] for name in names] for row in found] == [
+        said(db, address, fields) for address in given_
+    ]
 
 
 @given(addresses)

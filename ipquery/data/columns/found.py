@@ -71,12 +71,14 @@ class Found:
         return pyarrow.table(columns)
 
 
-def check_fields(fields: Sequence[str]) -> None:
+def check_fields(fields: Sequence[str], more: Sequence[str] = ()) -> None:
     """
+    :param more: what may be named beside.
     :raises DataError: one isn't a field of :class:`~ipquery.data.record.Record`, or there is none.
     """
+    there = (*FIELDS, *more)
     if not fields:
-        raise DataError(f"no field was named; there are {', '.join(FIELDS)}")
+        raise DataError(f"no field was named; there are {', '.join(there)}")
     for field in fields:
-        if field not in FIELDS:
-            raise DataError(f"{shorten(field)} is no field; there are {', '.join(FIELDS)}")
+        if field not in there:
+            raise DataError(f"{shorten(field)} is no field; there are {', '.join(there)}")

@@ -6,6 +6,7 @@ import attrs
 
 from ipquery.address import shorten
 from ipquery.data.columns.found import check_fields
+from ipquery.data.enrich.places import PLACES
 from ipquery.data.record import DataError
 
 FORMATS = ("csv", "tsv", "combined", "json", "parquet")
@@ -23,7 +24,8 @@ PREFIX = "ip_"
 
 @attrs.frozen
 class Options:
-    """``format`` is one of :data:`FORMATS`, ``None`` for what the content looks like.
+    """``format`` is one of :data:`FORMATS`, ``None`` for what the content looks like. ``fields``
+    are those of a record, and of :data:`~ipquery.data.enrich.places.PLACES`.
 
     ``column`` is where the address is: the name of a column, or its number from 1 where there are
     no names; in JSON a path, its parts separated by dots; in logs the name of a variable.
@@ -65,8 +67,7 @@ def options_for(
     :param fields: :data:`FIELDS` if there are none.
     :raises DataError: they don't go together, or a field is unknown.
     """
-    if fields:
-        check_fields(fields)
+    _check_chosen(fields, anonymise)
     if log_format is not None:
         if format_ not in (None, "combined"):
             raise DataError(f"a log format is for logs, not for {format_}")
@@ -92,3 +93,11 @@ def options_for(
         header,
         anonymise,
     )
+
+
+def _check_chosen(fields: Sequence[str], anonymise: bool) -> None:
+    if fields:
+        check_fields(fields, PLACES)
+    if anonymise and {*fields} & {*PLACES}:
+        # A network may be of one address.
+        raise DataError(f"{', '.join(PLACES)} can tell the address: not with --anonymise")

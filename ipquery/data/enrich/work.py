@@ -3,7 +3,7 @@
 import contextlib
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
@@ -19,6 +19,7 @@ from ipquery.data.columns.numbers import NO_RECORD, NOT_AN_ADDRESS
 from ipquery.data.columns.texts import Texts, read
 from ipquery.data.enrich.located import Block, Format, Located
 from ipquery.data.enrich.options import BAD, OK, UNKNOWN
+from ipquery.data.enrich.places import PLACES, keys_of, place_of
 from ipquery.data.enrich.prefixes import Prefixes
 from ipquery.data.enrich.totals import Totals
 from ipquery.data.record import DataError
@@ -86,27 +87,54 @@ class _Additions(dict[int, bytes]):
             if {*names} & {*order.fields}
         ]
         given = [number for _, pieces in self._pools for _, number in pieces.fields]
+        given += [number for number, name in enumerate(order.fields) if name in PLACES]
         self._order = [given.index(number) for number in range(self._status)]
 
     def __missing__(self, number: int) -> bytes:
         if len(self) >= _KEPT:
             self.clear()
+        text = self[number] = self.made(number, [])
+        return text
+
+    def made(self, number: int, placed: Sequence[bytes]) -> bytes:
+        """
+        :param placed: what is added of :data:`PLACES`, if the answer says anything.
+        """
         if number <= NO_RECORD:
             pieces = [self._format.piece(field, None) for field in range(self._status)]
             status = BAD if number == NOT_AN_ADDRESS else UNKNOWN
         else:
-            pieces, status = self._known(number), OK
+            pieces, status = self._known(number, placed), OK
         pieces.append(self._format.piece(self._status, status))
-        text = self[number] = self._format.addition(b"".join(pieces))
-        return text
+        return self._format.addition(b"".join(pieces))
 
-    def _known(self, number: int) -> list[bytes]:
+    def _known(self, number: int, placed: Sequence[bytes]) -> list[bytes]:
         parts = self._snapshot.parts(number)
         try:
             found = [piece for at, pieces in self._pools for piece in pieces[parts[at]]]  # type: ignore[index]  # the sources, last, are of no pool
         except (IndexError, ValueError, TypeError, AttributeError):
             raise DataError("the snapshot contradicts itself; build it again") from None
+        found += placed
         return [found[at] for at in self._order]
+
+
+class _Placed(dict[tuple[int, int], bytes]):
+    """What is added to rows if that depends on where the address is, too: by number of the answer
+    and :func:`keys_of`."""
+
+    def __init__(self, snapshot: Snapshot, order: Order, additions: _Additions) -> None:
+        super().__init__()
+        self._named = [(at, name) for at, name in enumerate(order.fields) if name in PLACES]
+        self._snapshot, self._piece, self._additions = snapshot, order.format.piece, additions
+
+    def __missing__(self, which: tuple[int, int]) -> bytes:
+        if len(self) >= _KEPT:
+            self.clear()
+        number, key = which
+        said = place_of(self._snapshot, key)
+        pieces = [self._piece(at, said.get(name)) for at, name in self._named]
+        text = self[which] = self._additions.made(number, pieces)
+        return text
 
 
 class Worker:
@@ -122,6 +150,9 @@ class Worker:
         self._index = self._snapshot.index()
         self._order = order
         self._additions = _Additions(self._snapshot, order)
+        self._placed: _Placed | None = None
+        if {*order.fields} & {*PLACES}:
+            self._placed = _Placed(self._snapshot, order, self._additions)
         self._prefixes = Prefixes()
 
     def work(self, data: bytes) -> Done:
@@ -134,7 +165,12 @@ class Worker:
         numbers = np.concatenate(
             [np.empty(0, np.int32), *(self._index.find_batch(batch) for batch in given)]
         )
-        additions = [*map(self._additions.__getitem__, numbers.tolist())]
+        if self._placed is None:
+            additions = [*map(self._additions.__getitem__, numbers.tolist())]
+        else:
+            keys = [key for batch in given for key in keys_of(batch)]
+            which = zip(numbers.tolist(), keys, strict=True)
+            additions = [*map(self._placed.__getitem__, which)]
         for row, change in located.changes.items():
             additions[row] = change(additions[row])
         if self._order.anonymise:
