@@ -1,14 +1,13 @@
 """``ipquery enrich``."""
 
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from ipquery.cli.group import load_config, open_databases, with_config, with_databases
-from ipquery.cli.rows import open_inputs, showing, with_rows_format
+from ipquery.cli.rows import open_inputs, showing, with_processes, with_rows_format
 
 _SOME_ARE_BAD = 3
 _STANDARD_OUTPUT = 1
@@ -40,13 +39,7 @@ _STANDARD_OUTPUT = 1
     help="The file to write instead of standard output; it appears when all is well.",
 )
 @click.option("--replace", is_flag=True, help="Replace OUT if there is one.")
-@click.option(
-    "-j",
-    "processes",
-    metavar="N",
-    type=click.IntRange(1, 1024),
-    help="Processes that work on it; as many as there are cores without it.",
-)
+@with_processes
 @click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(path_type=Path))
 def enrich_command(
     databases: Sequence[str],
@@ -61,7 +54,7 @@ def enrich_command(
     anonymise: bool,
     out: Path | None,
     replace: bool,
-    processes: int | None,
+    processes: int,
     files: Sequence[Path],
 ) -> None:
     """Add what is known about addresses to logs and tables.
@@ -87,15 +80,9 @@ def enrich_command(
         with open_databases(load_config(config_path), databases) as snapshot:
             path = snapshot.path
         show = stack.enter_context(showing(inputs))
-        totals = run(
-            path, inputs, options, output, processes or _cores(), lambda so_far: show(so_far.rows)
-        )
+        totals = run(path, inputs, options, output, processes, lambda so_far: show(so_far.rows))
     if totals.bad or totals.odd:
         parts = [f"{totals.bad:,} without an address"] if totals.bad else []
         parts += [f"{totals.odd:,} of another form"] if totals.odd else []
         click.echo(f"Note: of {totals.rows:,} rows, {' and '.join(parts)}", err=True)
         raise SystemExit(_SOME_ARE_BAD)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))

@@ -11,7 +11,7 @@ import click
 
 from ipquery.cli.group import load_config, open_databases, with_config, with_databases
 from ipquery.cli.report_page import TABLES, country_name, page, rest, summary
-from ipquery.cli.rows import open_inputs, showing, with_rows_format
+from ipquery.cli.rows import open_inputs, showing, with_processes, with_rows_format
 from ipquery.cli.shares import percent
 from ipquery.cli.text import padded, printable, wrapped
 
@@ -50,6 +50,7 @@ _COLUMNS = 56
     type=click.Path(path_type=Path),
     help="Write a page with plots, which needs nothing else and fits a phone.",
 )
+@with_processes
 @click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(path_type=Path))
 def report_command(
     databases: Sequence[str],
@@ -62,6 +63,7 @@ def report_command(
     top: int,
     as_json: bool,
     html: Path | None,
+    processes: int,
     files: Sequence[Path],
 ) -> None:
     """Tell where the requests of a log or a table come from, and when.
@@ -82,7 +84,7 @@ def report_command(
         inputs = stack.enter_context(open_inputs(files))
         snapshot = stack.enter_context(open_databases(load_config(config_path), databases))
         with showing(inputs) as show:
-            found = count(snapshot, inputs, options, time_column, top, show)
+            found = count(snapshot, inputs, options, time_column, top, show, processes)
         if output is not None:
             output.write(page(found).encode())
     if as_json:

@@ -1,6 +1,7 @@
 """What commands have in common that go through rows: options, inputs, and how far they are."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,18 @@ def with_rows_format(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def with_processes(command: Callable[..., None]) -> Callable[..., None]:
+    """The option ``processes``."""
+    return click.option(
+        "-j",
+        "processes",
+        metavar="N",
+        type=click.IntRange(1, 1024),
+        default=lambda: len(os.sched_getaffinity(0)),
+        help="Processes that work on it; as many as there are cores without it.",
+    )(command)
 
 
 @contextlib.contextmanager

@@ -5,9 +5,10 @@ import datetime
 import io
 import itertools
 import json
+import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def counted(
     time: str | None = None,
     top: int = ALL,
     size: int = 1 << 22,
+    processes: int = 1,
     **choices: Any,
 ) -> dict[str, Any]:
     options = attrs.evolve(options_for(**choices), fields=())
@@ -67,7 +69,7 @@ def counted(
             path.write_bytes(content)
         inputs = [Input(path) for path in paths]
         try:
-            return count(db, inputs, options, time, top, lambda rows: None, size)
+            return count(db, inputs, options, time, top, lambda rows: None, processes, size)
         finally:
             for one in inputs:
                 one.close()
@@ -256,6 +258,27 @@ def test_json(db: Snapshot, some: Rows, size: int) -> None:
 @given(rows, st.sampled_from(("timestamp[ms]", "int64", "uint64", "float64", "string")))
 def test_parquet(db: Snapshot, some: Rows, type_: str) -> None:
     _check(db, counted(db, _parquet(some, type_), time="t"), some)
+
+
+@pytest.mark.parametrize(
+    ("kind", "time", "format_"),
+    [(_log, None, "combined"), (_csv, "when", "csv"), (_mixed_json, "at.s", "json")],
+)
+def test_by_however_many_processes_the_counts_are_the_same(
+    db: Snapshot, kind: Callable[[Rows], bytes], time: str | None, format_: str
+) -> None:
+    chance = random.Random(3)
+    # From 1.0.0.0 to 9.0.0.0, of which the last have no record, over some days.
+    drawn = (
+        (to_text(4, chance.randrange(RANGE, 9 * RANGE)), chance.randrange(10**9, 10**9 + 10**6))
+        for _ in range(3000)
+    )
+    some: Rows = [*drawn, ("x", None)]
+    one, several = (
+        counted(db, kind(some), time=time, size=5000, processes=n, format_=format_) for n in (1, 3)
+    )
+    assert several == one
+    assert one["rows"] == len(some)
 
 
 def test_several_files_are_one_report(db: Snapshot) -> None:

@@ -5,8 +5,8 @@ their way at a time.
 """
 
 import contextlib
-import itertools
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -17,7 +17,7 @@ from ipquery.data.enrich.located import Format
 from ipquery.data.enrich.options import FORMATS, Options
 from ipquery.data.enrich.output import Output
 from ipquery.data.enrich.totals import Report, Totals
-from ipquery.data.enrich.work import Order, by_processes, here
+from ipquery.data.enrich.work import Order, by_processes, enough_for_several, here, work_on
 from ipquery.data.record import DataError
 
 _LONGEST = 1 << 26
@@ -47,13 +47,11 @@ def run(
         return parquet.run(snapshot, inputs, options, output, processes, report)
     rows = Rows(inputs, options, size)
     order = Order(snapshot, rows.format, options.fields, options.anonymise)
-    blocks = rows.blocks()
-    # Other processes take a second to start: not for what is done by then.
-    first = [*itertools.islice(blocks, 2)]
-    if processes == 1 or len(first) < 2:
-        results = here(order, itertools.chain(first, blocks))
+    several, blocks = enough_for_several(rows.blocks())
+    if processes > 1 and several:
+        results = by_processes(partial(work_on, order), blocks, processes)
     else:
-        results = by_processes(order, itertools.chain(first, blocks), processes)
+        results = here(order, blocks)
     totals = Totals()
     # Closed here, as an error would keep it, and the processes, to the end of the program.
     with contextlib.closing(results):

@@ -1,6 +1,7 @@
 """What is done with blocks of lines: here, or by several processes at once."""
 
 import contextlib
+import itertools
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import numpy as np
@@ -24,6 +26,8 @@ from ipquery.data.enrich.prefixes import Prefixes
 from ipquery.data.enrich.totals import Totals
 from ipquery.data.record import DataError
 from ipquery.data.snapshot.reader import POOLS, Parts, Snapshot, members_values
+
+_T = TypeVar("_T")
 
 _KEPT = 1 << 19
 """Texts of records; about 100 MB."""
@@ -232,11 +236,19 @@ def here(order: Order, blocks: Iterable[bytes]) -> Generator[Done, None, None]:
         yield from map(worker.work, filter(None, blocks))
 
 
+def enough_for_several(blocks: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
+    """Whether there is more than one block, and all of them: other processes take a second to
+    start, which isn't worth it for what is done by then."""
+    first = [*itertools.islice(blocks, 2)]
+    return len(first) > 1, itertools.chain(first, blocks)
+
+
 def by_processes(
-    order: Order, blocks: Iterable[bytes], processes: int
-) -> Generator[Done, None, None]:
+    work: Callable[[bytes], _T], blocks: Iterable[bytes], processes: int
+) -> Generator[_T, None, None]:
     """Work on blocks in several processes, each of which maps the same snapshot.
 
+    :param work: can be sent to another process.
     :param blocks: an empty one says that the next one may take long: those before it are waited
         for.
     :raises DataError: a process has ended.
@@ -250,11 +262,11 @@ def by_processes(
     )
     # One to work on and one that waits, for each.
     most = 2 * processes
-    under_way: deque[Future[Done]] = deque()
+    under_way: deque[Future[_T]] = deque()
     try:
         for block in blocks:
             if block:
-                under_way.append(pool.submit(_work, order, block))
+                under_way.append(pool.submit(work, block))
             while under_way and (len(under_way) >= most or not block):
                 yield under_way.popleft().result()
         while under_way:
@@ -269,5 +281,6 @@ def by_processes(
 _worker: Callable[[Order], Worker] = lru_cache(1)(Worker)
 
 
-def _work(order: Order, block: bytes) -> Done:
+def work_on(order: Order, block: bytes) -> Done:
+    """Work on a block in a process of its own."""
     return _worker(order).work(block)

@@ -6,6 +6,7 @@ from typing import Any
 from ipquery.data.enrich.inputs import SIZE, Input
 from ipquery.data.enrich.options import Options
 from ipquery.data.snapshot.reader import Snapshot
+from ipquery.data.traffic.answers import answers
 from ipquery.data.traffic.rows import read
 from ipquery.data.traffic.tally import Tally
 
@@ -19,6 +20,7 @@ def count(
     time: str | None,
     top: int,
     report: Callable[[int], None],
+    processes: int = 1,
     size: int = SIZE,
 ) -> dict[str, Any]:
     """Count the rows of all inputs: what ``ipquery report --json`` has.
@@ -27,14 +29,16 @@ def count(
     :param time: see :func:`ipquery.data.traffic.rows.read`.
     :param top: how many countries and so on to name.
     :param report: is told how many rows there have been.
+    :param processes: how many look lines up.
     :param size: bytes of a block of lines.
     :raises DataError: something can't be read or made sense of.
     """
     source = read(inputs, options, time, size)
     tally = Tally(snapshot, timed=source.time is not None)
-    for part in source.parts:
-        tally.add(part)
-        report(tally.rows)
+    with answers(snapshot, source, processes) as found:
+        for some in found:
+            tally.add(some)
+            report(tally.rows)
     return {
         **tally.told(top),
         "sources": [

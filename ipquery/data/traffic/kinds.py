@@ -11,35 +11,41 @@ _HALF = 2**64 - 1
 
 
 class Kinds:
-    """Counts of addresses by kind."""
+    """Tells kinds of addresses. Counts are by kind, in the order of ``names``."""
 
     def __init__(self) -> None:
         v4_starts, v4_kinds = kind_steps(4)
         v6_starts, v6_kinds = kind_steps(6)
-        self._names = sorted({*v4_kinds, *v6_kinds})
-        self._counts = np.zeros(len(self._names), np.int64)
+        self.names = sorted({*v4_kinds, *v6_kinds})
         self._v4_starts = np.array(v4_starts, np.uint32)
-        self._v4 = np.array([self._names.index(kind) for kind in v4_kinds])
+        self._v4 = np.array([self.names.index(kind) for kind in v4_kinds])
         # Numbers there begin with 1: 0 is no answer.
         self._v6 = V6Index(
             np.array([start >> 64 for start in v6_starts], np.uint64),
             np.array([start & _HALF for start in v6_starts], np.uint64),
-            np.array([0, *(self._names.index(kind) + 1 for kind in v6_kinds)], np.int32),
+            np.array([0, *(self.names.index(kind) + 1 for kind in v6_kinds)], np.int32),
         )
 
-    def add(self, batch: Batch) -> None:
-        """Count the addresses of a batch."""
-        v4 = self._v4[np.searchsorted(self._v4_starts, batch.v4, side="right") - 1]
-        self._count(v4)
+    @property
+    def none(self) -> Column:
+        """The counts of no addresses."""
+        return np.zeros(len(self.names), np.int64)
+
+    def of(self, batch: Batch) -> Column:
+        """The counts of a batch."""
+        counts = self._counted(
+            self._v4[np.searchsorted(self._v4_starts, batch.v4, side="right") - 1]
+        )
         if len(batch.v6_at):
-            self._count(self._v6.find(batch.high, batch.low) - 1)
+            counts += self._counted(self._v6.find(batch.high, batch.low) - 1)
+        return counts
 
-    def _count(self, numbers: Column) -> None:
-        self._counts += np.bincount(numbers, minlength=len(self._names))
+    def _counted(self, numbers: Column) -> Column:
+        return np.bincount(numbers, minlength=len(self.names))
 
-    def counts(self) -> list[tuple[str, int]]:
+    def ranked(self, counts: Column) -> list[tuple[str, int]]:
         """Those that occurred, most frequent first."""
-        found = zip(self._names, self._counts.tolist(), strict=True)
+        found = zip(self.names, counts.tolist(), strict=True)
         return sorted(((name, count) for name, count in found if count), key=_order)
 
 

@@ -34,14 +34,43 @@ class Part:
 
 
 @attrs.frozen
-class Source:
-    """``time`` is where rows tell when they were, ``None`` if that isn't looked at."""
+class Lines:
+    """How lines tell addresses, and when they were. It is sent to other processes."""
+
+    format: Format
+    at: Format | None
+
+    def part(self, data: bytes, times: Times) -> Part:
+        """
+        :param data: whole rows.
+        """
+        block = Block.of(data)
+        located = self.format.locate(block)
+        seconds = None if self.at is None else _times(block, located, self.at, times)
+        return Part([*batches_of(block, located)], seconds, located.odd)
+
+
+@attrs.frozen
+class InLines:
+    """Rows that are lines, in blocks as :func:`ipquery.data.enrich.work.by_processes` has them.
+    ``time`` is where rows tell when they were, ``None`` if that isn't looked at."""
+
+    time: str | None
+    lines: Lines
+    blocks: Iterator[bytes]
+
+
+@attrs.frozen
+class InParts:
+    """Rows of Parquet; ``time`` as of lines."""
 
     time: str | None
     parts: Iterator[Part]
 
 
-def read(inputs: Sequence[Input], options: Options, time: str | None, size: int) -> Source:
+def read(
+    inputs: Sequence[Input], options: Options, time: str | None, size: int
+) -> InLines | InParts:
     """
     :param options: without fields.
     :param time: where the time is: what ``column`` is for the address. Without it logs have it
@@ -52,21 +81,12 @@ def read(inputs: Sequence[Input], options: Options, time: str | None, size: int)
     if time is not None and not options.header and not time.isdecimal():
         raise DataError("without a header, --time is the number of the time's column, from 1")
     if is_parquet(inputs, options):
-        return Source(time, _of_parquet(inputs, options, time))
+        return InParts(time, _of_parquet(inputs, options, time))
     rows = Rows(inputs, options, size)
     if time is None:
         time = rows.time_variable
     at = None if time is None else rows.at(time, _NAMED_BY)
-    return Source(time, _of_lines(rows, at))
-
-
-def _of_lines(rows: Rows, at: Format | None) -> Iterator[Part]:
-    times = Times()
-    for data in filter(None, rows.blocks()):
-        block = Block.of(data)
-        located = rows.format.locate(block)
-        seconds = None if at is None else _times(block, located, at, times)
-        yield Part([*batches_of(block, located)], seconds, located.odd)
+    return InLines(time, Lines(rows.format, at), rows.blocks())
 
 
 def _times(block: Block, located: Located, at: Format, times: Times) -> Column:

@@ -9,8 +9,8 @@ import numpy as np
 from ipquery.data.columns.numbers import NO_RECORD, NOT_AN_ADDRESS
 from ipquery.data.ranges import Column
 from ipquery.data.snapshot.reader import Snapshot
+from ipquery.data.traffic.answers import Answers
 from ipquery.data.traffic.kinds import Kinds
-from ipquery.data.traffic.rows import Part
 from ipquery.data.traffic.timeline import Timeline
 from ipquery.data.traffic.times import NO_TIME
 from ipquery.rfc3339 import timestamp
@@ -37,6 +37,7 @@ class Tally:
         # By number of the answer; what is none has a place at the end, as in the index's values.
         self._counts = np.zeros(len(self._country), np.int64)
         self._kinds = Kinds()
+        self._kind_counts = self._kinds.none
         self._timeline = Timeline(len(self._countries)) if timed else None
         self._first: int | None = None
         self._last: int | None = None
@@ -62,22 +63,19 @@ class Tally:
         found, numbers = np.unique(keys, return_inverse=True)
         return [values[key] for key in found.tolist()], numbers
 
-    def add(self, part: Part) -> None:
+    def add(self, answers: Answers) -> None:
         """Count some rows."""
-        found = [np.empty(0, np.int32)]
-        for batch in part.addresses:
-            found.append(self._index.find_batch(batch))
-            self._kinds.add(batch)
-        numbers = np.concatenate(found)
+        numbers = answers.numbers
         self.rows += len(numbers)
-        self._odd += part.odd
+        self._odd += answers.odd
+        self._kind_counts += answers.kinds
         np.add.at(self._counts, numbers, 1)
-        if self._timeline is None or part.seconds is None:
+        if self._timeline is None or answers.seconds is None:
             return
         are_addresses = numbers != NOT_AN_ADDRESS
-        timed = are_addresses & (part.seconds != NO_TIME)
+        timed = are_addresses & (answers.seconds != NO_TIME)
         self._timeless += int(np.count_nonzero(are_addresses)) - int(np.count_nonzero(timed))
-        seconds = part.seconds[timed]
+        seconds = answers.seconds[timed]
         if len(seconds):
             first, last = int(seconds.min()), int(seconds.max())
             self._first = first if self._first is None else min(self._first, first)
@@ -100,7 +98,10 @@ class Tally:
             "no_address": bad,
             "no_record": int(self._counts[NO_RECORD]),
             "other_form": self._odd,
-            "kinds": [{"kind": kind, "requests": count} for kind, count in self._kinds.counts()],
+            "kinds": [
+                {"kind": kind, "requests": count}
+                for kind, count in self._kinds.ranked(self._kind_counts)
+            ],
             "countries": _ranked(countries, _COUNTRY, 0, top),
             "provinces": _ranked(provinces, (*_COUNTRY, "province"), 2, top),
             "cities": _ranked(cities, (*_COUNTRY, "province", "city"), 3, top),
