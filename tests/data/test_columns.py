@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from ipquery import DataError, Snapshot
 from ipquery.address import to_text
 from ipquery.data import build
+from ipquery.data.columns.given import batches
 from ipquery.data.columns.numbers import NO_RECORD, NOT_AN_ADDRESS
-from ipquery.data.columns.texts import Texts, read_v4
+from ipquery.data.columns.texts import Texts, read, read_v4
 from ipquery.data.record import FIELDS
 from ipquery.data.sources import default_sources
 from tests.data.builder import write_snapshot
@@ -282,6 +283,41 @@ def test_any_text_is_read_as_one_by_one(text: str) -> None:
         assert not valid[0]
     else:
         assert (valid[0], numbers[0]) == (True, wanted)
+
+
+_v6_texts = st.one_of(
+    st.ip_addresses(v=6).map(str),
+    st.ip_addresses(v=6).map(lambda address: address.exploded.upper()),
+    st.ip_addresses(v=4).map(lambda address: f"::ffff:{address}"),
+    st.lists(st.sampled_from("0123abcdefFg.: %z٣\0"), max_size=45).map("".join),
+)
+
+
+@given(st.lists(_v6_texts, max_size=8))
+def test_any_ipv6_text_is_read_as_one_by_one(texts: list[str]) -> None:
+    def wanted(text: str) -> tuple[int, int] | None:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return None
+        if isinstance(address, ipaddress.IPv6Address):
+            # One with a zone (RFC 4007) isn't an address to find() either.
+            if address.scope_id is not None:
+                return None
+            address = address.ipv4_mapped or address
+        return address.version, int(address)
+
+    # As texts of their own, and cut out of one buffer.
+    cut = Texts.of("".join(texts).encode(), np.cumsum([0, *(len(t.encode()) for t in texts)]))
+    for batch in (*batches(texts), *([read(cut)] if texts else [])):
+        found: list[tuple[int, int] | None] = [None] * batch.count
+        v4_at = range(batch.count) if batch.v4_at is None else batch.v4_at.tolist()
+        for at, number in zip(v4_at, batch.v4.tolist(), strict=True):
+            found[at] = 4, number
+        halves = zip(batch.high.tolist(), batch.low.tolist(), strict=True)
+        for at, (high, low) in zip(batch.v6_at.tolist(), halves, strict=True):
+            found[at] = 6, high << 64 | low
+        assert found == [*map(wanted, texts)]
 
 
 def test_every_number_of_three_digits_is_read() -> None:

@@ -122,7 +122,7 @@ def _of_texts(some: Sequence[Any]) -> Batch | None:
         return None
     bounds = np.concatenate(([0], ends + 1, [len(whole) + 1]))
     texts = Texts.of(whole, bounds)
-    return read(Texts(texts.data, texts.start, texts.length - 1))
+    return read(Texts(texts.data, texts.start, texts.length - 1, some))
 
 
 def _of_numbers(some: Sequence[Any]) -> Batch | None:

@@ -51,12 +51,14 @@ _DOTS = _dots()
 class Texts:
     """Texts in a buffer: where each begins, and how long it is.
 
-    ``data`` are bytes, with :data:`WIDTH` more behind the last text.
+    ``data`` are bytes, with :data:`WIDTH` more behind the last text. ``given`` are the texts
+    themselves, if somebody has them: to cut an IPv6 address out takes half as long as to read it.
     """
 
     data: Column
     start: Column
     length: Column
+    given: Sequence[str] | None = None
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview | Column, ends: Column) -> "Texts":
@@ -128,6 +130,8 @@ def _bits(mask: Column) -> Column:
 
 def _read_v6(texts: Texts, at: Column) -> tuple[Column, Column]:
     """The IPv6 addresses among some of the texts, packed, and which of these are some."""
+    if texts.given is not None:
+        return pack([*map(texts.given.__getitem__, at.tolist())])
     # Each byte is a character: what isn't ASCII is no address either way.
     whole = texts.data.tobytes().decode("latin-1")
     begin = texts.start[at]
