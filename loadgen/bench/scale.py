@@ -98,6 +98,7 @@ def _until_answered(server: Server) -> None:
 
 
 def _starts(folder: Path, times: int) -> list[float]:
+    """To a tenth of a second."""
     found = []
     for _ in range(times):
         with Running(folder, folder, None, SERVER_CORE) as running:
@@ -208,7 +209,8 @@ def main(rounds: int, seconds: float, connections: int, times: int, out: Path) -
     progress = reporter(sys.stderr)
     default = served_snapshot(default_sources(), default_cache(), progress)
     other = ensure_snapshot([ip2region_source()], default_cache(), progress)
-    direct, behind, passing = _behind_nginx(default, rounds, seconds, connections)
+    machine = _machine()
+    cpu = _behind_nginx(default, rounds, seconds, connections)
     with Snapshot(default) as opened:
         addresses = requests.draw_addresses(opened)
     with tempfile.TemporaryDirectory() as name:
@@ -227,17 +229,12 @@ def main(rounds: int, seconds: float, connections: int, times: int, out: Path) -
     beyond = np.quantile(np.maximum(alone - np.median(alone), 0), _QUANTILES)
     date = datetime.datetime.now(datetime.UTC).date()
     found: dict[str, object] = {
-        "provenance": f"python -m loadgen.bench.scale, {date}, {_machine()}",
+        "provenance": f"python -m loadgen.bench.scale, {date}, {machine}",
         "most": round(most),
         "snapshot_bytes": default.stat().st_size,
         "answer_bytes": size,
     }
-    figures = {
-        "direct_cpu": [direct],
-        "node_cpu": [behind],
-        "nginx_cpu": [passing],
-    }
-    found |= {name: _rounded(values)[0] for name, values in figures.items()}
+    found |= zip(("direct_cpu", "node_cpu", "nginx_cpu"), _rounded(cpu), strict=True)
     several: dict[str, Iterable[float]] = {
         "starts": starts,
         "replacements": replacements,
@@ -251,8 +248,9 @@ def main(rounds: int, seconds: float, connections: int, times: int, out: Path) -
 
 
 def _machine() -> str:
-    cores = len(os.sched_getaffinity(0))
-    return f"a virtual machine with {cores} cores, Python {platform.python_version()}"
+    """What it is measured on, and how much others did there before."""
+    cores, version = len(os.sched_getaffinity(0)), platform.python_version()
+    return f"{cores} cores with a load of {os.getloadavg()[0]:.1f} before, Python {version}"
 
 
 if __name__ == "__main__":
