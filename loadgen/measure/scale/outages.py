@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from loadgen.measure.scale.drawing import Chance, Floats, between, exponential, one_of
 from loadgen.measure.scale.inputs import Front
 
-# Of all the requests in the time looked at, which are millions.
-COUNT = 400_000
+# Times that each outage happens, and how many are looked at of the requests that come then.
+EVENTS, COUNT = 100, 4000
 
 
 @attrs.frozen
@@ -40,12 +40,29 @@ class Outcome:
 
 
 def simulate(
-    chance: Chance, outage: Outage, front: Front, rate: float, seconds: float, count: int = COUNT
+    chance: Chance,
+    outage: Outage,
+    front: Front,
+    rate: float,
+    seconds: float,
+    events: int = EVENTS,
+    count: int = COUNT,
 ) -> Outcome:
-    """What becomes of the requests in the first ``seconds`` after nodes were lost.
+    """What becomes of the requests in the first ``seconds`` after nodes were lost, in the mean.
 
     :param rate: requests a second, of all callers.
     """
+    found = [_once(chance, outage, front, rate, seconds, count) for _ in range(events)]
+    return Outcome(
+        failed=sum(one.failed for one in found) / events,
+        waited=sum(one.waited for one in found) / events,
+        longest=max(one.longest for one in found),
+    )
+
+
+def _once(
+    chance: Chance, outage: Outage, front: Front, rate: float, seconds: float, count: int
+) -> Outcome:
     left_alone, back = _noticed(chance, outage, front, rate)
     asked = between(chance, (0, seconds), count)
     hosts = (chance.random(count) * front.hosts).astype(np.int64)
@@ -66,7 +83,7 @@ def simulate(
     return Outcome(
         failed=float(np.mean(np.isnan(waited))),
         waited=float(np.mean(waited > 0)) + probes,
-        longest=float(np.nanmax(waited)),
+        longest=float(np.nanmax(waited, initial=0)),
     )
 
 

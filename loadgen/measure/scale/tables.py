@@ -49,12 +49,12 @@ class Study:
         return site(self.rate, self.measured, self.assumed.plan, nginx=True).nodes
 
 
-def _percent(share: float) -> str:
-    """With three digits: shares range from a millionth to all."""
+def _percent(share: float, digits: int = 3) -> str:
+    """With so many digits: shares range from a millionth to all."""
     if not share:
         return "0"
     percent = 100 * share
-    return "< 0.001" if percent < 0.001 else f"{percent:.3g}"
+    return "< 0.001" if percent < 0.001 else f"{percent:.{digits}g}"
 
 
 def measured(study: Study) -> Table:
@@ -175,8 +175,9 @@ def _outage(study: Study, outage: Outage, number: int) -> Table:
         rows.append(
             [
                 say(front.name),
-                _percent(found.failed),
-                _percent(found.waited),
+                # For another seed the second digit may be another one.
+                _percent(found.failed, 2),
+                _percent(found.waited, 2),
                 duration(found.longest) if found.longest else "",
             ]
         )
