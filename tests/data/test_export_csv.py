@@ -58,6 +58,15 @@ ROWS = [(0x01000000, 0x010001FF, 0), (0x01000200, 0x010002FF, 1)]
 V6_ROWS = [(0x2400 << 112, (0x2400 << 112) + 2**96 - 1, 1)]
 
 
+def test_texts_with_blanks_at_their_ends_are_quoted(folder: Path) -> None:
+    """ClickHouse drops these blanks elsewhere."""
+    records = [Record(country_code="CN", isp=" a"), Record(country_code="US", isp="b c")]
+    path = write_snapshot(folder / "blanks.ipq", ROWS, [], records)
+    out = export(path, folder / "blanks.csv", "clickhouse", fields=("country_code", "isp"))
+    _, *lines = out.read_text().splitlines()
+    assert lines == ['1.0.0.0/23,CN," a"', "1.0.2.0/24,US,b c"]
+
+
 @pytest.fixture
 def simple(tmp_path: Path) -> Path:
     return write_snapshot(tmp_path / "one.ipq", ROWS, V6_ROWS, SIMPLE)

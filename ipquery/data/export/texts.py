@@ -97,5 +97,9 @@ def _quoted(value: Any) -> str:
     # repr() of a float is the shortest text that reads back as the same.
     text = value if isinstance(value, str) else repr(value)
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([text])
+    # Blanks at the ends belong to a field (RFC 4180); ClickHouse drops them unless it is quoted.
+    if text == text.strip():
+        csv.writer(line, lineterminator="").writerow([text])
+    else:
+        csv.writer(line, lineterminator="", quoting=csv.QUOTE_ALL).writerow([text])
     return line.getvalue()
