@@ -21,6 +21,7 @@ from ipquery.data.columns.numbers import NO_RECORD, NOT_AN_ADDRESS
 from ipquery.data.columns.texts import Texts, read, read_v4
 from ipquery.data.record import FIELDS
 from ipquery.data.sources import default_sources
+from tests.data.addresses import INVALID, VALID
 from tests.data.builder import write_snapshot
 from tests.data.exporting import MAPPED, full_records, worlds, write_sample
 from tests.data.tables import RECORDS, Rows, addresses_of_interest, rows_of
@@ -83,22 +84,6 @@ class _Stream:
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self._column.__arrow_c_stream__(requested_schema)
-
-
-INVALID = (
-    *("", " ", "1", "1.2.3", "1.2.3.4.5", "1.2.3.4.", ".1.2.3.4", "1..2.3", "01.2.3.4", "1.2.3.00"),
-    *("256.1.1.1", "1.2.3.256", "1.2.3.999", "1.2.3.1000", "1.2.3.4 ", " 1.2.3.4", "1.2.3.4\n"),
-    *("1.2.3.4:80", "1.2.3.4/32", "a.b.c.d", "1.2.3.-4", "+1.2.3.4", "1,2,3,4", "1.2.3.4\x00", "-"),
-    *("١.2.3.4", "1.2.3.４", "255.255.255.2555", "0x1.2.3.4", "localhost", "x" * 100, "\udcff"),
-    *(":", ":::", "1::2::3", "::1.2.3.256", "fe80::1%eth0", "[::1]", "12345::", "::g", "1:2:3:4:5"),
-)
-
-VALID = (
-    *("0.0.0.0", "255.255.255.255", "1.2.3.4", "10.20.30.40", "100.200.100.200", "0.1.0.1"),
-    *("::", "::1", "::ffff:1.2.3.4", "::FFFF:102:304", "2001:db8::1", "::1.2.3.4", "64:ff9b::1"),
-    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-    "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
-)
 
 
 @st.composite

@@ -24,12 +24,11 @@ from ipquery.data.enrich.inputs import Input
 from ipquery.data.enrich.job import run
 from ipquery.data.enrich.options import options_for
 from ipquery.data.enrich.output import Output
-from ipquery.data.enrich.places import PLACES
 from ipquery.data.enrich.prefixes import prefix_of
 from ipquery.data.enrich.totals import Totals
+from tests.data.addresses import FIELDS, said
 from tests.data.exporting import write_sample
 
-FIELDS = ("country_code", "city", "isp", "asn", "latitude")
 PLACED = ("network", "country_code", "last", "asn", "first")
 
 
@@ -65,19 +64,6 @@ def enrich(
         finally:
             for one in inputs:
                 one.close()
-
-
-def said(db: Snapshot, address: str | None, fields: Sequence[str] = FIELDS) -> list[Any]:
-    """The values of fields, and the status, by one look-up."""
-    try:
-        record = db.find(address or "")
-    except ValueError:
-        return [None] * len(fields) + ["bad"]
-    if record is None:
-        return [None] * len(fields) + ["unknown"]
-    found = db.match(address or "")
-    holders = [found if field in PLACES else record for field in fields]
-    return [*map(getattr, holders, fields), "ok"]
 
 
 def counted(rows: Sequence[Sequence[Any]]) -> Totals:
