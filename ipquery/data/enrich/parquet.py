@@ -6,21 +6,18 @@ pyarrow reads and writes it, on as many cores as it is given.
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ipquery.address import shorten
-from ipquery.data.columns.batch import Batch
-from ipquery.data.columns.found import Found
 from ipquery.data.columns.given import batches
 from ipquery.data.columns.numbers import NO_RECORD, NOT_AN_ADDRESS
+from ipquery.data.enrich.arrow_columns import ArrowColumns
 from ipquery.data.enrich.inputs import Input
-from ipquery.data.enrich.options import BAD, OK, UNKNOWN, Options
+from ipquery.data.enrich.options import Options
 from ipquery.data.enrich.output import Output
-from ipquery.data.enrich.places import PLACES, keys_of, place_of
 from ipquery.data.enrich.prefixes import Prefixes
 from ipquery.data.enrich.totals import Report, Totals
 from ipquery.data.export.parquet import load
@@ -29,9 +26,6 @@ from ipquery.data.snapshot.reader import Snapshot
 
 _ROWS = 1 << 18
 """Of a batch, and of a row group that is written."""
-
-_KEPT = 1 << 19
-"""Addresses whose networks are kept."""
 
 
 class _Sink(io.RawIOBase):
@@ -160,7 +154,7 @@ class _Step:
         self._arrow, self._options, self._number = arrow, options, number
         self._index = snapshot.index()
         self._prefixes = Prefixes()
-        self._place_of = lru_cache(_KEPT)(partial(place_of, snapshot))
+        self._columns = ArrowColumns(arrow, snapshot, options.fields)
 
     def enriched(self, table: Any) -> tuple[Any, Totals]:
         """The table with more columns, and what is in it.
@@ -180,29 +174,8 @@ class _Step:
             column = arrow.array(texts, arrow.string())
             name = table.schema.names[self._number]
             table = table.set_column(self._number, name, column)
-        columns = [*self._said(given, numbers), _statuses(arrow, numbers)]
+        columns = self._columns.of(given, numbers)
         for name, column in zip(self._options.names, columns, strict=True):
             table = table.append_column(name, column)
         unknown, bad = (int(np.count_nonzero(numbers == n)) for n in (NO_RECORD, NOT_AN_ADDRESS))
         return table, Totals(len(numbers), unknown, bad)
-
-    def _said(self, given: Sequence[Batch], numbers: Any) -> Iterator[Any]:
-        """A column for each of the fields."""
-        fields = [name for name in self._options.fields if name not in PLACES]
-        said = Found(numbers, self._index).table(fields).columns if fields else []
-        columns = dict(zip(fields, said, strict=True))
-        places: list[dict[str, str]] = []
-        if len(fields) < len(self._options.fields):
-            places = [self._place_of(key) for batch in given for key in keys_of(batch)]
-        for name in self._options.fields:
-            if name in PLACES:
-                values = [place.get(name) for place in places]
-                yield self._arrow.array(values, self._arrow.string())
-            else:
-                # Written as they are: a dictionary would be written whole for each row group.
-                yield columns[name].cast(columns[name].type.value_type)
-
-
-def _statuses(arrow: Any, numbers: Any) -> Any:
-    which = np.minimum(numbers, 0) - NOT_AN_ADDRESS
-    return arrow.array((BAD, UNKNOWN, OK)).take(arrow.array(which))
