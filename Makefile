@@ -1,6 +1,7 @@
 # make serve   set up, then answer on $(BIND) from $(DB)
 # make test    set up, then check and test everything
 # make test-all   the same with every Python there is, and with the lowest versions allowed
+# make test-bulk   set up, then test what runs on Spark, DuckDB, ClickHouse, Dask and polars
 # make soak    set up, then run the tests that take minutes
 # make deb     build a Debian package in build/deb
 # make test-packages   build packages and images, install and run them
@@ -34,7 +35,7 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-all test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-scale bench-tools scale accuracy screenshots deb test-packages clean
+.PHONY: serve test test-all test-bulk test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-scale bench-tools scale accuracy screenshots deb test-packages clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
@@ -77,9 +78,12 @@ test-all: $(VENV)/ready-for-all
 	[ -z "$$missing" ] || echo "No interpreter here, so not tested with Python:$$missing" >&2
 	$(VENV)/bin/tox run $(TOX)
 
-soak: $(VENV)/ready-to-test
+test-bulk: $(VENV)/ready-to-test-bulk
+	$(VENV)/bin/pytest -q -m 'bulk and not soak' tests/bulk
+
+soak: $(VENV)/ready-to-test $(VENV)/ready-to-test-bulk
 	$(VENV)/bin/pytest -q -s -m soak
-	$(VENV)/bin/pytest -q -m 'hypothesis and not soak and not packages' \
+	$(VENV)/bin/pytest -q -m 'hypothesis and not soak and not packages and not bulk' \
 		--hypothesis-profile=soak
 
 deb:
@@ -159,6 +163,12 @@ $(VENV)/ready-to-test: $(VENV)/bin/python $(REQUIREMENTS) tests/provision
 	@tests/provision
 	@echo 'Installing ipquery, its default database and the test tools into $(VENV)'
 	@$(PIP) install --editable '.[default-data,test]'
+	@touch $@ $(VENV)/ready-to-serve
+
+$(VENV)/ready-to-test-bulk: $(VENV)/bin/python $(REQUIREMENTS) tests/bulk/provision
+	@tests/bulk/provision
+	@echo 'Installing ipquery and the engines that its tests run on into $(VENV)'
+	@$(PIP) install --editable '.[default-data,engines,test]'
 	@touch $@ $(VENV)/ready-to-serve
 
 $(VENV)/ready-for-all: $(VENV)/bin/python tox.ini

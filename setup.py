@@ -8,6 +8,9 @@ LOAD = ["hdrhistogram>=0.10"]
 # What reads and writes Parquet.
 BULK = ["pyarrow>=18"]
 
+# 4.1: functions of SQL that take Arrow columns. pandas: Spark looks for it before it uses Arrow.
+SPARK = [*BULK, "pandas>=2.2", "pyspark>=4.1"]
+
 # What gets databases from web servers. urllib3 rather than a library above it: it streams,
 # leaves redirects and retries to its caller, and trusts the system's authorities, which a
 # company's own is one of. 2.2: reads what there is without waiting for more.
@@ -76,6 +79,8 @@ setup(
         "zstd": ["backports.zstd>=1.0; python_version < '3.14'"],
         # Parquet. 18: wheels for Python 3.13. Not a plain dependency: it is 170 MB.
         "bulk": BULK,
+        # DataFrames and SQL of Spark. pyspark is 480 MB, with all of Spark in it.
+        "spark": SPARK,
         # Databases from web servers, beside those that pip and npm bring.
         "update": UPDATE,
         # The live screen of ipquery top. Not a plain dependency: with its own it is 13 MB, and
@@ -98,6 +103,14 @@ setup(
         ],
         # What make bench-tools measures beside ours.
         "tools": [*LOAD, "locust>=2.20"],
+        # What make test-bulk runs, in the versions that docs/bulk.md was tried with.
+        "engines": [
+            *SPARK,
+            "chdb-core>=26.9",
+            "dask[dataframe]>=2026.8",
+            "duckdb>=2.0",
+            "polars>=2.1",
+        ],
         "test": [
             *BULK,
             *LOAD,

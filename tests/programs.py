@@ -1,12 +1,13 @@
 """Programs that a test runs, and what else of the machine it needs."""
 
 import functools
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -31,6 +32,17 @@ def require_file(path: str, package: str) -> str:
     if not os.path.exists(path):
         _missing(f"{path} is missing: apt-get install {package}")
     return path
+
+
+def require_module(name: str, package: str) -> Any:
+    """A module; without it a user's run skips, and CI fails.
+
+    :param package: what pip calls it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _missing(f"{name} is missing: pip install '{package}'")
 
 
 def require_namespaces() -> None:
