@@ -5,10 +5,11 @@ Python process there maps it when it first needs it, and keeps it open: pages of
 by all of a machine. ipquery and pyarrow have to be installed there, too.
 """
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def enrich(
     column: str = "ip",
     *,
     fields: Sequence[str] = FIELDS,
-    db: str | PathLike[str] = DEFAULT,
+    db: str | os.PathLike[str] = DEFAULT,
     prefix: str | None = None,
     nested: str | None = None,
 ) -> DataFrame:
@@ -95,7 +96,7 @@ def register(
     name: str = "ipquery",
     *,
     fields: Sequence[str] = FIELDS,
-    db: str | PathLike[str] = DEFAULT,
+    db: str | os.PathLike[str] = DEFAULT,
 ) -> Any:
     """Make a function of SQL: from an address to a struct with a member for each field, and
     ``status``.
@@ -155,7 +156,7 @@ def _place_of(df: DataFrame, column: str, added: Sequence[str]) -> int:
     return place
 
 
-def _sent(spark: SparkSession, db: str | PathLike[str]) -> str:
+def _sent(spark: SparkSession, db: str | os.PathLike[str]) -> str:
     """Send a snapshot to the executors, unless that was done; the name that it has there.
 
     It is called after what it holds. Spark doesn't take a second file of one name, and so would
@@ -167,7 +168,7 @@ def _sent(spark: SparkSession, db: str | PathLike[str]) -> str:
     if context is None:
         raise DataError("a session of Spark Connect can't send files to executors; use another one")
     path = build.ensure_snapshot(
-        parse_sources([fspath(db)]), build.default_cache(), lambda what, done: None
+        parse_sources([os.fspath(db)]), build.default_cache(), lambda what, done: None
     )
     try:
         with Snapshot(path) as snapshot:
@@ -176,7 +177,11 @@ def _sent(spark: SparkSession, db: str | PathLike[str]) -> str:
             # Where Spark keeps what it sends, until its context ends. No link: one more name of a
             # file in the cache folder is one that others might change it by.
             copy = Path(SparkFiles.get(name))
-            shutil.copyfile(path, copy)
+            handle, temporary = tempfile.mkstemp(dir=copy.parent)
+            os.close(handle)
+            shutil.copyfile(path, temporary)
+            # In one step: another thread may have sent it meanwhile, and a process mapped it.
+            os.replace(temporary, copy)
             context.addFile(str(copy))
     except OSError as error:
         raise DataError(f"{path}: can't send this snapshot: {error.strerror}") from None

@@ -29,7 +29,7 @@ def ranges(folder: Path) -> None:
     run_command("DuckDB")
 
 
-def test_the_function(folder: Path, wanted: list[Row]) -> None:
+def test_the_function(con: Any, folder: Path, wanted: list[Row]) -> None:
     made = module("DuckDB", folder)
     assert made.enriched.order("place").fetchall() == wanted
     assert made.enriched.columns == ["place", "visitor", *FIELDS]

@@ -53,6 +53,7 @@ def test_texts_have_what_each_has(
 def test_rows_stay_in_their_order(ours: Any, visits: Any, sample: Path) -> None:
     before = [row.id for row in visits.collect()]
     assert [row.id for row in ours.enrich(visits, db=sample).collect()] == before
+    assert ours.enrich(visits.where("id < 0"), db=sample).collect() == []
 
 
 def test_the_fields_are_those_of_the_command_unless_they_are_named(
@@ -158,6 +159,8 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(
         (lambda: ours.enrich(visits, db=tmp_path / "none.ipq"), "none.ipq"),
         (lambda: ours.enrich(visits, db=tmp_path / "text"), "text"),
         (lambda: ours.register(spark, fields=["colour"], db=sample), "'colour' is no field"),
+        # A session of Spark Connect has no context.
+        (lambda: ours.register(object(), db=sample), "Spark Connect can't send files"),
     ):
         with pytest.raises(DataError) as caught:
             call()
