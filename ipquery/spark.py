@@ -13,6 +13,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 try:
     import pyarrow
     import pyarrow.compute
@@ -25,8 +27,10 @@ except ImportError:
 from ipquery.address import shorten
 from ipquery.data import build
 from ipquery.data.columns.found import check_fields
-from ipquery.data.enrich import arrow_columns
+from ipquery.data.columns.given import batches
+from ipquery.data.enrich.arrow_columns import ArrowColumns
 from ipquery.data.enrich.options import FIELDS, PREFIX, STATUS
+from ipquery.data.enrich.places import PLACES
 from ipquery.data.record import DataError
 from ipquery.data.snapshot import Snapshot
 from ipquery.data.sources import DEFAULT, parse_sources
@@ -62,7 +66,8 @@ def enrich(
 
     :param column: the one with the addresses: text, integers (below 2**32 IPv4 addresses, others
         IPv6), or 16 bytes each.
-    :param fields: names of fields of :class:`~ipquery.data.record.Record`.
+    :param fields: names of fields of :class:`~ipquery.data.record.Record`, and ``network``,
+        ``first`` and ``last``, which take longer.
     :param db: a snapshot, or a SOURCE as commands take it, which is built on first use. A file of
         the machine that this runs on.
     :param prefix: what names of columns begin with, ``ip_`` if it is ``None``.
@@ -119,7 +124,7 @@ def _checked(fields: Sequence[str]) -> tuple[str, ...]:
     """
     :raises DataError: there is no such field.
     """
-    check_fields(fields)
+    check_fields(fields, PLACES)
     return tuple(dict.fromkeys(fields))
 
 
@@ -197,12 +202,17 @@ def _opened(path: Path) -> Snapshot:
     return Snapshot(path)
 
 
+@lru_cache(_OPEN)
+def _columns(path: Path, fields: tuple[str, ...]) -> ArrowColumns:
+    return ArrowColumns(pyarrow, _opened(path), fields)
+
+
 def _enriched(
     batches: Iterator[Any],
     place: int,
     names: Sequence[str],
     snapshot: str,
-    fields: Sequence[str],
+    fields: tuple[str, ...],
     is_nested: bool,
 ) -> Iterator[Any]:
     for batch in batches:
@@ -211,11 +221,13 @@ def _enriched(
         yield pyarrow.RecordBatch.from_arrays([*batch.columns, *added], names)
 
 
-def _looked_up(addresses: Any, snapshot: str, fields: Sequence[str]) -> Any:
+def _looked_up(addresses: Any, snapshot: str, fields: tuple[str, ...]) -> Any:
     """A ``pyarrow.StructArray`` of what is said of them."""
-    index = _opened(Path(SparkFiles.get(snapshot))).index()
-    numbers = index.find(_in_16_bytes(addresses))
-    columns = [one.combine_chunks() for one in arrow_columns.said(pyarrow, index, numbers, fields)]
+    path = Path(SparkFiles.get(snapshot))
+    given = [*batches(_in_16_bytes(addresses))]
+    index = _opened(path).index()
+    found = [np.empty(0, np.int32), *(index.find_batch(batch) for batch in given)]
+    columns = _columns(path, fields).of(given, np.concatenate(found))
     for place, name in enumerate(fields):
         if name in _NUMBERS:
             columns[place] = columns[place].cast(_NUMBERS[name][1])

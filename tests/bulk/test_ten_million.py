@@ -10,7 +10,7 @@ import pytest
 from ipquery import Snapshot
 from ipquery.address import to_text
 from ipquery.data import build
-from ipquery.data.enrich import arrow_columns
+from ipquery.data.enrich.arrow_columns import ArrowColumns
 from ipquery.data.enrich.options import FIELDS, STATUS
 from ipquery.data.sources import default_sources
 from tests.bulk.recipes import recipe
@@ -95,10 +95,11 @@ def _by_duckdb(con: Any, db: Snapshot, log: Path) -> None:
     """A table, ``enriched``, of lines; and of each its address, and what is said of that."""
     pyarrow = require_module("pyarrow", "ipquery[bulk]")
 
+    columns = ArrowColumns(pyarrow, db, FIELDS)
+
     def ipquery(addresses: Any) -> Any:
-        numbers = db.find_many(addresses).numbers
-        said = arrow_columns.said(pyarrow, db.index(), numbers, FIELDS)
-        return pyarrow.StructArray.from_arrays([one.combine_chunks() for one in said], _NAMES)
+        said = columns.of([], db.find_many(addresses).numbers)
+        return pyarrow.StructArray.from_arrays(said, _NAMES)
 
     members = ", ".join(f"{name} {'UINTEGER' if name == 'asn' else 'VARCHAR'}" for name in _NAMES)
     con.create_function(
