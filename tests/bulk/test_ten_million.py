@@ -132,12 +132,12 @@ def test_a_join_with_ranges_says_the_same_of_ipv4(
     export(geo, Path("geo.parquet"), "parquet", fields=FIELDS)
     macro, query, _ = recipe("DuckDB", "sql").split(";\n")
     con.execute(macro)
-    joined = query.replace("'visits.parquet'", "enriched")
+    joined = query.replace("'visits.parquet'", "(SELECT visitor, geo AS found FROM enriched)")
     with Snapshot(geo) as db:
         _by_duckdb(con, db, log)
         ((rows, differ),) = con.sql(
-            "SELECT count(*), count(*) FILTER (geo.city IS DISTINCT FROM city OR "
-            "geo.country_code IS DISTINCT FROM country_code OR geo.asn IS DISTINCT FROM asn) "
+            "SELECT count(*), count(*) FILTER (found.city IS DISTINCT FROM city OR "
+            "found.country_code IS DISTINCT FROM country_code OR found.asn IS DISTINCT FROM asn) "
             f"FROM ({joined}) WHERE ipv4(visitor) NOTNULL"
         ).fetchall()
     assert rows > _COUNT / 2
