@@ -200,9 +200,12 @@ def stop_listening(one: socket.socket) -> None:
     """Take no more connections; those not accepted are moved or reset, see
     :func:`moves_callers`. It may listen again later.
 
-    On Linux, shutdown(2) turns a listening socket back into a bound one.
+    On Linux, shutdown(2) turns a listening socket back into a bound one. One that doesn't listen
+    mustn't be shut down: Linux says that it isn't connected, but marks it all the same, and hands
+    the mark on to each connection that is accepted once it listens again. There, whoever reads
+    before the request is in would be told that the peer says no more.
     """
-    with contextlib.suppress(OSError):  # it didn't listen
+    if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         one.shutdown(socket.SHUT_RD)
 
 

@@ -193,6 +193,19 @@ def test_one_that_stops_listening_may_listen_again(group: Listeners) -> None:
     assert _accepts(group, 0) == 30
 
 
+def test_after_several_stops_callers_are_not_taken_for_gone(group: Listeners) -> None:
+    """A worker that fails to start again and again stops its socket each time."""
+    (one, *_) = group.of_slot(0)
+    for _ in range(3):
+        sockets.stop_listening(one)
+    sockets.listen([one])
+    with socket.create_connection(one.getsockname(), 5):
+        one.setblocking(True)
+        accepted, _ = one.accept()
+        with accepted, pytest.raises(BlockingIOError):
+            accepted.recv(1, socket.MSG_DONTWAIT)
+
+
 @pytest.mark.parametrize(("setting", "moves"), [("1\n", True), ("0\n", False), (None, False)])
 def test_the_kernel_says_whether_it_moves_callers(
     tmp_path: Path, setting: str | None, moves: bool
