@@ -10,8 +10,9 @@ state      what goes on                           ends
 HANDSHAKE  records go to OpenSSL, and back        done: OPEN; an error, the peer leaves, or
                                                   too late: closed
 OPEN       the first request is awaited           answered: closed, or left to the quiet
-                                                  connections; too late, or not to be
-                                                  answered at once: handed over to a stream
+                                                  connections; too late, not to be answered
+                                                  at once, or the answer isn't taken at once:
+                                                  handed over to a stream
 =========  =====================================  ==========================================
 
 One that is late with its request is handed over, too: a protocol has a deadline of its own for
@@ -29,6 +30,7 @@ from twisted.logger import Logger
 
 from ipquery.net.opening import Openings
 from ipquery.net.quiet import QuietConnections
+from ipquery.net.sending import send_now
 from ipquery.net.tls import Contexts
 from ipquery.net.tls_records import Records, handshake_fault
 
@@ -159,7 +161,7 @@ class _Opening:
         if text:
             self._answer(text, peer_is_done)
         elif peer_is_done:
-            self._say_close()
+            self._say_close(is_answered=False)
         else:
             self._send()
 
@@ -173,49 +175,48 @@ class _Opening:
             self._close()
             return
         if answer is None:
-            self._hand_over(text, peer_is_done)
+            self._hand_over(text, peer_is_done=peer_is_done)
             return
         response, closes = answer
         records.tls.write(response)
         if closes or peer_is_done or first.is_stopping:
-            self._say_close()
-        elif self._send():
+            self._say_close(is_answered=True)
+        elif self._send(is_answered=True):
             first.openings.done(self)
             first.quiet.add(self._connection, (self._peer, records))
 
-    def _send(self) -> bool:
-        """Send what OpenSSL has to say. Whether the connection is still this one's."""
+    def _send(self, *, closes: bool = False, is_answered: bool = False) -> bool:
+        """Send what OpenSSL has to say. Whether the connection is still this one's.
+
+        :param closes: whether the connection is closed behind it.
+        :param is_answered: whether the first request is answered with it.
+        """
         data = self._records.take()
         if not data:
             return True
         try:
-            sent = self._connection.send(data, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
+            rest = send_now(self._connection, data)
         except OSError:
             self._close()
             return False
-        if sent == len(data):
+        if not rest:
             return True
-        if self._records.is_open:
-            # The peer has taken the whole handshake, so there is room for one answer: it has gone.
-            self._close()
-            return False
-        # A socket takes 16 KB and more at first, but a chain of certificates may be longer.
-        self._records.unsent = data[sent:]
-        self._hand_over(b"", False)
+        # A socket takes 16 KB and more at first, but a chain of certificates may be longer, and the
+        # kernel may be short of memory.
+        self._records.unsent = rest
+        self._hand_over(b"", peer_is_done=closes, is_answered=is_answered)
         return False
 
     def _fail(self, error: ssl.SSLError) -> None:
         """Tell the peer what is wrong, in the words that OpenSSL has for it, and close."""
         if not self._records.is_open:
             self._first.openings.refuse(handshake_fault(error), self._peer)
-        if self._send():
+        if self._send(closes=True):
             self._close()
 
-    def _say_close(self) -> None:
+    def _say_close(self, *, is_answered: bool) -> None:
         self._records.say_close()
-        if self._send():
+        if self._send(closes=True, is_answered=is_answered):
             self._close()
 
     def _leave(self) -> None:
@@ -226,15 +227,22 @@ class _Opening:
         self._leave()
         self._connection.close()
 
-    def _hand_over(self, text: bytes, peer_is_done: bool) -> None:
+    def _hand_over(
+        self, text: bytes, *, peer_is_done: bool = False, is_answered: bool = False
+    ) -> None:
         self._leave()
         self._first.hand_over(
-            self._connection, self._peer, self._records, text, peer_is_done=peer_is_done
+            self._connection,
+            self._peer,
+            self._records,
+            text,
+            peer_is_done=peer_is_done,
+            is_answered=is_answered,
         )
 
     def abort(self) -> None:
         """It is late, or one too many, or the port is closed."""
         if self._records.is_open:
-            self._hand_over(b"", False)
+            self._hand_over(b"")
         else:
             self._close()

@@ -109,13 +109,17 @@ class LoopTransport(asyncio.Protocol):
             return
         self.protocol = protocol
         protocol.makeConnection(self)
-        first, self._first = self._first, b""
-        if first:
-            self.data_received(first)
+        self._begin()
         if self._reading_paused:
             # uvloop begins to read behind this call, whatever was asked for in it: so one
             # read more may come in.
             self._loop.call_soon(self._pause_again)
+
+    def _begin(self) -> None:
+        """Hand on what has been read already."""
+        first, self._first = self._first, b""
+        if first:
+            self.data_received(first)
 
     def _pause_again(self) -> None:
         if self._reading_paused:

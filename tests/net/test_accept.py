@@ -22,6 +22,7 @@ from ipquery.net.endpoint import make_endpoint
 from ipquery.net.sockets import Bind, open_sockets
 from tests.net.streams import (
     ENDPOINTS,
+    MUCH,
     First,
     HalfCloseable,
     Harness,
@@ -187,6 +188,68 @@ async def test_who_says_more_gets_one(one_shot: OneShot) -> None:
     assert (one_shot.factory.answered, one_shot.factory.quiet) == (1, set())
 
 
+@pytest.mark.parametrize("kind", [Recorder, HalfCloseable])
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_is_not_taken_at_once_is_sent_to_its_end(
+    one_shot: OneShot, kind: type[Recorder]
+) -> None:
+    class Closing(kind):  # type: ignore[valid-type,misc] # as the parameter says
+        def readConnectionLost(self) -> None:
+            self.transport.loseConnection()
+
+    one_shot.factory.kind = Closing
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"much once")
+    assert await deferToThread(read_all, client) == MUCH
+    assert one_shot.factory.answered == 1
+    await (await made).lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_is_kept_behind_an_answer_that_is_not_taken_at_once(
+    one_shot: OneShot,
+) -> None:
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"much more")
+    server: Any = await made
+    assert await deferToThread(_read, client, len(MUCH)) == MUCH
+    client.sendall(b"a word")
+    server.on_data = lambda data: server.transport.write(b"seen")
+    assert await deferToThread(client.recv, 100) == b"seen"
+    assert server.received == b"a word"
+    assert (one_shot.factory.answered, one_shot.factory.quiet) == (1, set())
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_does_not_read_such_an_answer_is_not_read_either(one_shot: OneShot) -> None:
+    class Producing(Recorder):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            transport: Any = self.transport
+            transport.registerProducer(self, True)
+
+        def pauseProducing(self) -> None:
+            self.events.append("paused")
+
+        def resumeProducing(self) -> None:
+            self.events.append("resumed")
+
+        def stopProducing(self) -> None:
+            pass
+
+    one_shot.factory.kind = Producing
+    made: Deferred[Recorder] = Deferred()
+    one_shot.factory.waiting.append(made)
+    client = await one_shot.client(b"much once")
+    server = await made
+    await until(lambda: server.events == ["made", "paused"])
+    assert await deferToThread(read_all, client) == MUCH
+    await server.lost
+    assert server.events[:3] == ["made", "paused", "resumed"]
+
+
 @pytest_twisted.ensureDeferred
 async def test_who_says_nothing_for_too_long_is_closed(one_shot: OneShot) -> None:
     one_shot.factory.quiet_seconds = 0.05
@@ -259,6 +322,13 @@ async def test_who_closes_or_resets_without_a_word_costs_nothing(one_shot: OneSh
         one_shot.factory.waiting.append(made)
         assert (await made).received == b""
     assert await deferToThread(read_all, await one_shot.client(b"once")) == b"done"
+
+
+def _read(client: Any, count: int) -> bytes:
+    got = b""
+    while len(got) < count and (more := client.recv(count - len(got))):
+        got += more
+    return got
 
 
 def test_the_loop_endpoint_is_the_one_that_is_used() -> None:
