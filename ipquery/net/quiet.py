@@ -83,7 +83,10 @@ class QuietConnections:
             if end > now:
                 self._alarm = self._loop.call_later(end - now, self._end_late)
                 return
-            self._late(connection, self._take(connection))
+            # It may have spoken while the loop was busy, which asks its clock before its sockets.
+            self._read(connection)
+            if connection in self._waiting:
+                self._late(connection, self._take(connection))
 
     def stop(self) -> None:
         """Have all of them taken over."""
