@@ -1,11 +1,9 @@
 """Names of Chinese divisions to GB/T 2260 codes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-
-import attrs
 
 from ipquery.data.codes.countries import normal
 
@@ -45,58 +43,77 @@ def _division_forms(name: str) -> Iterator[str]:
         yield short
 
 
-@attrs.frozen
-class _Divisions:
-    """GB/T 2260, by name."""
-
-    provinces: Mapping[str, str]
-    within: Mapping[tuple[str, str], str | None]
-    """(first two digits, name) to code; ``None`` where two divisions share the name."""
-    names: Mapping[tuple[str, str], str]
-    """(code, language) to name."""
-
-
 def _rows(name: str) -> list[list[str]]:
     lines = resources.files(__package__ or "").joinpath(name).read_text("utf-8").splitlines()
     return [line.split("\t") for line in lines if not line.startswith("#")]
 
 
 @cache
-def _divisions() -> _Divisions:
+def _chinese() -> Sequence[tuple[str, str]]:
+    """Code and name of all divisions; one that was renamed has both names."""
+    return [(code, name) for code, name in _rows("gbt2260.tsv")]
+
+
+@cache
+def _chinese_names() -> Mapping[str, str]:
+    """Code to name."""
+    return dict(_chinese())
+
+
+@cache
+def _latin() -> Mapping[str, list[str]]:
+    """Code to romanised names, of all divisions."""
+    return {code: names.split(";") for code, names in _rows("gbt2260.latin.tsv")}
+
+
+@cache
+def _provinces() -> Mapping[str, str]:
+    """Name to code."""
     provinces: dict[str, str] = {}
-    within: dict[tuple[str, str], str | None] = {}
-    rows = _rows("gbt2260.tsv")
-    latin = {code: names.split(";") for code, names in _rows("gbt2260.latin.tsv")}
-    names = {(code, "zh"): name for code, name in rows}
-    names |= {(code, "en"): given[0] for code, given in latin.items()}
-    for code, name in rows:
+    for code, name in _chinese():
         if code.endswith("0000"):
             # 广西壮族自治区 is 广西, but 内蒙古自治区 is not 内.
             forms = {name, _PROVINCE_SUFFIX.sub("", name), _AUTONOMOUS.sub("", name)}
             provinces.update((form, code) for form in forms if len(form) > 1)
-            provinces.update((normal(name), code) for name in latin[code])
+            provinces.update((normal(name), code) for name in _latin()[code])
+    return provinces
+
+
+# By province, as most builds are of a few: all of them take 0.04 s.
+@cache
+def _within(province: str) -> Mapping[str, str | None]:
+    """Name to code of the divisions within a province; ``None`` where two share the name.
+
+    :param province: the first two digits of its code.
+    """
+    within: dict[str, str | None] = {}
+    latin = _latin()
     # A whole name before a shortened one, a prefecture before a county: 吉林
     # is 吉林市, 邢台 is 邢台市 and not 邢台县.
-    below = [row for row in rows if not row[0].endswith("0000")]
+    below = [
+        row
+        for row in _chinese()
+        if row[0].startswith(province) and not row[0].endswith("0000")
+    ]
     prefectures = [row for row in below if row[0].endswith("00")]
     cities = [row for row in below if not row[0].endswith("00") and row[1].endswith("市")]
     counties = [row for row in below if not row[0].endswith("00") and not row[1].endswith("市")]
     for tier in (prefectures, cities, counties):
-        named: dict[tuple[str, str], set[str]] = {}
+        named: dict[str, set[str]] = {}
         for code, name in tier:
             plain = [normal(given) for given in latin[code]]
             bare = (given.replace("'", "") for given in plain)
             for form in (*_division_forms(name), *plain, *bare):
-                named.setdefault((code[:2], form), set()).add(code)
-        for key, codes in named.items():
-            within.setdefault(key, codes.pop() if len(codes) == 1 else None)
-    return _Divisions(provinces, within, names)
+                named.setdefault(form, set()).add(code)
+        for form, codes in named.items():
+            within.setdefault(form, codes.pop() if len(codes) == 1 else None)
+    return within
 
 
 @cache
 def province_code(name: str) -> str | None:
     """GB/T 2260 code of a province-level division: 河南, 河南省, Henan, Henan Sheng."""
-    provinces = _divisions().provinces
+    provinces = _provinces()
     found = provinces.get(name) or provinces.get(_PROVINCE_SUFFIX.sub("", name))
     if found is not None or not _is_latin(name):
         return found
@@ -126,9 +143,9 @@ def division_code(province: str, name: str) -> str | None:
     """
     if province in _CITY_PROVINCES and province_code(name) == province:
         return province
-    within = _divisions().within
+    within = _within(province[:2])
     forms = _latin_forms(name) if _is_latin(name) else _division_forms(name)
-    found = (within.get((province[:2], form)) for form in forms)
+    found = (within.get(form) for form in forms)
     return next((code for code in found if code is not None), None)
 
 
@@ -155,7 +172,10 @@ def prefecture_of(code: str) -> str:
 
 def name_of_china_division(code: str, language: str) -> str | None:
     """The name of a GB/T 2260 code: 商丘市 in ``zh``, Shangqiu in ``en``."""
-    return _divisions().names.get((code, language))
+    if language == "zh":
+        return _chinese_names().get(code)
+    romanised = _latin().get(code)
+    return romanised[0] if romanised and language == "en" else None
 
 
 # ISO 3166-2:CN, in the order of GB/T 2260.

@@ -6,9 +6,10 @@ translations of iso-codes), and what databases write instead, in ``subdivisions.
 
 import gettext
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import attrs
 import pycountry
@@ -37,10 +38,10 @@ _RUSSIAN_ENDING = re.compile(r"sk(?:aya|iy|oy|ii|y)\b")
 
 @attrs.frozen
 class _Names:
-    """The subdivisions of all countries."""
+    """The subdivisions of a country."""
 
-    codes: Mapping[tuple[str, str], str | None]
-    """(country, form of a name) to code; ``None`` where two subdivisions share the form."""
+    codes: Mapping[str, str | None]
+    """Form of a name to code; ``None`` where two subdivisions share the form."""
     parents: Mapping[str, str]
     names: Mapping[tuple[str, str], str]
     """(code, language) to name."""
@@ -78,27 +79,49 @@ def _written(name: str) -> Iterator[str]:
         yield head
 
 
-def _own_names() -> Iterator[tuple[str, list[str], list[str]]]:
-    """Code, English names and Chinese names of ``subdivisions.tsv``."""
-    text = resources.files(__package__ or "").joinpath("subdivisions.tsv").read_text("utf-8")
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            code, english, chinese = line.split("\t")
-            yield (
-                code,
-                [name for name in english.split(";") if name],
-                [name for name in chinese.split(";") if name],
-            )
+_Own = tuple[str, list[str], list[str]]
 
 
 @cache
-def _names() -> _Names:
-    translated = gettext.translation("iso3166-2", pycountry.LOCALES_DIR, ["zh_CN"])
-    known = {entry.code: entry for entry in pycountry.subdivisions}
+def _own_names() -> Mapping[str, Sequence[_Own]]:
+    """Code, English names and Chinese names of ``subdivisions.tsv``, by country."""
+    text = resources.files(__package__ or "").joinpath("subdivisions.tsv").read_text("utf-8")
+    found: dict[str, list[_Own]] = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            code, english, chinese = line.split("\t")
+            own = code, _listed(english), _listed(chinese)
+            found.setdefault(code[:2], []).append(own)
+    return found
+
+
+def _listed(names: str) -> list[str]:
+    return [name for name in names.split(";") if name]
+
+
+@cache
+def _official() -> Mapping[str, Sequence[Any]]:
+    """pycountry's entries, by country."""
+    found: dict[str, list[Any]] = {}
+    for entry in pycountry.subdivisions:
+        found.setdefault(entry.code[:2], []).append(entry)
+    return found
+
+
+@cache
+def _translation() -> gettext.NullTranslations:
+    return gettext.translation("iso3166-2", pycountry.LOCALES_DIR, ["zh_CN"])
+
+
+# By country, as most builds are of a few countries: all forms of all names take 0.12 s.
+@cache
+def _names(country: str) -> _Names:
+    translated = _translation()
+    known = {entry.code: entry for entry in _official().get(country, ())}
     parents = {code: entry.parent_code for code, entry in known.items() if entry.parent_code}
     names: dict[tuple[str, str], str] = {}
     own: list[tuple[str, str]] = []
-    for code, english, chinese in _own_names():
+    for code, english, chinese in _own_names().get(country, ()):
         if code not in known:
             continue  # IN-OR became IN-OD: which of them there is depends on pycountry
         own += [(code, name) for name in (*english, *chinese)]
@@ -113,7 +136,7 @@ def _names() -> _Names:
         if HAN.search(chinese_name):
             official.append((code, chinese_name))
             names.setdefault((code, "zh"), chinese_name)
-    codes: dict[tuple[str, str], str | None] = {}
+    codes: dict[str, str | None] = {}
     roots = [pair for pair in official if pair[0] not in parents]
     children = [pair for pair in official if pair[0] in parents]
     # A whole name before a shortened one, what is in our table before what is official, a
@@ -124,13 +147,13 @@ def _names() -> _Names:
     return _Names(codes, parents, names)
 
 
-def _add(codes: dict[tuple[str, str], str | None], named: Iterable[tuple[str, str]]) -> None:
+def _add(codes: dict[str, str | None], named: Iterable[tuple[str, str]]) -> None:
     """Add forms that aren't there yet; one of two subdivisions has none."""
-    found: dict[tuple[str, str], set[str]] = {}
+    found: dict[str, set[str]] = {}
     for code, form in named:
-        found.setdefault((code[:2], form), set()).add(code)
-    for key, meant in found.items():
-        codes.setdefault(key, meant.pop() if len(meant) == 1 else None)
+        found.setdefault(form, set()).add(code)
+    for form, meant in found.items():
+        codes.setdefault(form, meant.pop() if len(meant) == 1 else None)
 
 
 @cache
@@ -142,19 +165,19 @@ def subdivision_code(country: str, name: str) -> str | None:
     if country == "CN":
         province = china.province_code(name)
         return None if province is None else china.to_subdivision(province)
-    codes = _names().codes
-    return codes.get((country, _words(name))) or codes.get((country, plain(name)))
+    codes = _names(country).codes
+    return codes.get(_words(name)) or codes.get(plain(name))
 
 
 def is_subdivision(code: str) -> bool:
     """Whether ISO 3166-2 has this code."""
-    return (code, "en") in _names().names
+    return (code, "en") in _names(code[:2]).names
 
 
 @cache
 def region_of(code: str) -> str:
     """The subdivision of the first level that a code of ISO 3166-2 is in: GB-KEN is in GB-ENG."""
-    parents = _names().parents
+    parents = _names(code[:2]).parents
     while code in parents:
         code = parents[code]
     return code
@@ -169,4 +192,4 @@ def name_of_subdivision(code: str, language: str) -> str | None:
     if code.startswith("CN-"):
         province = china.from_subdivision(code)
         return None if province is None else china.name_of_china_division(province, language)
-    return _names().names.get((code, language))
+    return _names(code[:2]).names.get((code, language))
