@@ -15,6 +15,7 @@ from ipquery.data.codes import (
     load_lists,
     province_code,
 )
+from ipquery.data.codes.china import name_of_china_division
 from ipquery.data.record import DataError, Record
 from tests.data.blending import coded, everywhere, prepared
 
@@ -211,6 +212,22 @@ def test_city_names_as_databases_spell_them(province: str, city: str, code: str 
     given = province_code(province)
     assert given is not None
     assert city_code(given, city) == code
+
+
+@pytest.mark.parametrize(
+    ("province", "code", "chinese", "latin", "former"),
+    [
+        ("420000", "420600", "襄阳市", "Xiangyang", "Xiangfan"),
+        ("530000", "530800", "普洱市", "Pu'er", "Simao"),
+    ],
+)
+def test_a_city_that_was_renamed_has_its_present_name_and_is_found_by_both(
+    province: str, code: str, chinese: str, latin: str, former: str
+) -> None:
+    assert name_of_china_division(code, "zh") == chinese
+    assert name_of_china_division(code, "en") == latin
+    assert city_code(province, chinese) == code
+    assert city_code(province, latin) == city_code(province, former) == code
 
 
 NONE = OperatorLists()

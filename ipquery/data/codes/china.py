@@ -50,20 +50,23 @@ def _rows(name: str) -> list[list[str]]:
 
 @cache
 def _chinese() -> Sequence[tuple[str, str]]:
-    """Code and name of all divisions; one that was renamed has both names."""
+    """Code and name of all divisions; one that was renamed has both, its present name first."""
     return [(code, name) for code, name in _rows("gbt2260.tsv")]
 
 
 @cache
 def _chinese_names() -> Mapping[str, str]:
-    """Code to name."""
-    return dict(_chinese())
+    """Code to present name."""
+    return dict(reversed(_chinese()))
 
 
 @cache
 def _latin() -> Mapping[str, list[str]]:
     """Code to romanised names, of all divisions."""
-    return {code: names.split(";") for code, names in _rows("gbt2260.latin.tsv")}
+    latin: dict[str, list[str]] = {}
+    for code, names in _rows("gbt2260.latin.tsv"):
+        latin.setdefault(code, []).extend(names.split(";"))
+    return latin
 
 
 @cache
