@@ -189,6 +189,7 @@ class Worker(Protocol):
         # again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         self._service.start().addCallback(lambda _: self._ready())
 
     def _endpoints(
