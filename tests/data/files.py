@@ -58,7 +58,7 @@ def xdb(
             places[text] = texts_at + len(texts)
             texts += text.encode()
     entries_at = texts_at + len(texts)
-    vector = [[0, 0] for _ in range(65536)]
+    vector: dict[int, list[int]] = {}
     entries = bytearray()
     for first, last, text in cut:
         at = entries_at + len(entries)
@@ -68,7 +68,7 @@ def xdb(
         else:
             entries += first.to_bytes(16, "big") + last.to_bytes(16, "big")
             entries += struct.pack("<HI", size, places[text])
-        row = vector[first >> shift]
+        row = vector.setdefault(first >> shift, [0, 0])
         row[0] = row[0] or at
         row[1] = at if inclusive_index else entries_at + len(entries)
     entry_size = 14 if ip == 4 else 38
@@ -77,5 +77,7 @@ def xdb(
     )
     if version == 3:
         header += struct.pack("<HH", ip, 4)
-    packed = b"".join(struct.pack("<II", *row) for row in vector)
-    return header.ljust(256, b"\0") + packed + bytes(texts) + bytes(entries)
+    packed = bytearray(65536 * 8)
+    for number, row in vector.items():
+        struct.pack_into("<II", packed, number * 8, *row)
+    return header.ljust(256, b"\0") + bytes(packed + texts + entries)

@@ -94,9 +94,7 @@ def _within(province: str) -> Mapping[str, str | None]:
     # A whole name before a shortened one, a prefecture before a county: 吉林
     # is 吉林市, 邢台 is 邢台市 and not 邢台县.
     below = [
-        row
-        for row in _chinese()
-        if row[0].startswith(province) and not row[0].endswith("0000")
+        row for row in _chinese() if row[0].startswith(province) and not row[0].endswith("0000")
     ]
     prefectures = [row for row in below if row[0].endswith("00")]
     cities = [row for row in below if not row[0].endswith("00") and row[1].endswith("市")]

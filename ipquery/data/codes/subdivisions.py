@@ -171,6 +171,8 @@ def subdivision_code(country: str, name: str) -> str | None:
 
 def is_subdivision(code: str) -> bool:
     """Whether ISO 3166-2 has this code."""
+    if code.startswith("CN-"):
+        return china.from_subdivision(code) is not None
     return (code, "en") in _names(code[:2]).names
 
 
