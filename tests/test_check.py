@@ -23,6 +23,8 @@ from ipquery.tap import Options, make_service
 from tests.certificates import self_signed
 from tests.data.files import xdb
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 GOOD = """
 bind = ["127.0.0.1:0", "unix:s", "tls:127.0.0.1:0"]
 workers = 2

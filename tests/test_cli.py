@@ -17,6 +17,8 @@ from ipquery.data.record import CONTRACT_FIELDS, FIELDS
 from tests.data.files import ipip_dat, xdb
 from tests.programs import IPQUERY
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 LAST = 2**32 - 1
 
 

@@ -21,6 +21,8 @@ from ipquery.data.sources import Source
 from tests.data.files import xdb
 from tests.programs import require
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 HOSTILE = '<script>alert("x")</script>\x1b[2J'
 
 

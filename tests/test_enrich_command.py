@@ -32,6 +32,8 @@ from ipquery.data.sources import default_sources
 from tests.data.exporting import write_sample
 from tests.programs import IPQUERY
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 LINE = '%s - - [29/Nov/2026:09:00:00 +0000] "GET /%d HTTP/1.1" 200 5 "-" "x"\n'
 
 

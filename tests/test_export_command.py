@@ -28,6 +28,8 @@ from tests.data.exporting import write_sample
 from tests.data.files import xdb
 from tests.programs import IPQUERY
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 ROWS = [(0x01000000, 0x01FFFFFF, "中国|0|河南省|商丘市|联通")]
 
 

@@ -60,6 +60,7 @@ def _left(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_the_first_source_with_a_record_answers(tmp_path: Path, make: Make, china: Source) -> None:
     # The second knows everything; the first says nothing about 1.128.0.0 on.
     empty = make("half.xdb", xdb([(0x01800000, 0x01FFFFFF, "0|0|0|0|0")]))
@@ -79,6 +80,7 @@ def test_the_first_source_with_a_record_answers(tmp_path: Path, make: Make, chin
             assert found.country == country
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_a_record_that_says_nothing_is_no_record(tmp_path: Path, make: Make) -> None:
     out = tmp_path / "out.ipq"
     build([make("a.xdb", xdb([(0, 5, "0|0|0|0|0")]))], out, _quiet)
@@ -86,6 +88,7 @@ def test_a_record_that_says_nothing_is_no_record(tmp_path: Path, make: Make) -> 
         assert db.find("0.0.0.1") is None
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_ipv4_and_ipv6_from_two_files(tmp_path: Path, make: Make, china: Source) -> None:
     v6 = make("v6.xdb", xdb([(1 << 120, 1 << 121, "日本|0|东京|0|软银")], 3, 6))
     out = tmp_path / "out.ipq"
@@ -108,6 +111,7 @@ def test_it_says_what_it_does_and_what_it_took(tmp_path: Path, china: Source) ->
     assert built.peak_memory > 10 << 20
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_what_is_known_of_the_sources_is_kept(tmp_path: Path, china: Source) -> None:
     source = attrs.evolve(china, name="own", licence="CC0", attribution="us")
     out = tmp_path / "out.ipq"
@@ -133,6 +137,7 @@ def test_the_same_sources_build_the_same_bytes_wherever(tmp_path: Path, china: S
     assert (tmp_path / "one.ipq").read_bytes() == (folder / "two.ipq").read_bytes()
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_an_existing_snapshot_is_replaced_at_once(tmp_path: Path, china: Source) -> None:
     out = tmp_path / "out.ipq"
     build([china], out, _quiet)
@@ -210,6 +215,7 @@ def test_the_wrong_format_is_refused(tmp_path: Path, china: Source) -> None:
         build([attrs.evolve(china, format="ipip-dat")], tmp_path / "out.ipq", _quiet)
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_flipped_bits_are_refused_or_harmless(tmp_path: Path, make: Make) -> None:
     """Neither format has a checksum: a flip may go unseen, but never break the build."""
     whole = ipip_dat([(5, "甲\tb\tc"), (0x01FFFFFF, "d\te\tf"), (LAST, "IPIP.NET\t20200102\t")])
@@ -296,6 +302,7 @@ def _builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return made
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_what_is_built_is_kept(
     tmp_path: Path, china: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +313,7 @@ def test_what_is_built_is_kept(
     assert made == [first]
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_other_content_options_or_lists_are_built_anew(
     tmp_path: Path, china: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +335,7 @@ def test_other_content_options_or_lists_are_built_anew(
     assert len(paths) == len(made) == 6
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_the_same_content_elsewhere_is_not_built_again(
     tmp_path: Path, china: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +348,7 @@ def test_the_same_content_elsewhere_is_not_built_again(
     assert len(made) == 1
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_a_damaged_cached_snapshot_is_built_again(tmp_path: Path, china: Source) -> None:
     path = ensure_snapshot([china], tmp_path, _quiet)
     good = path.read_bytes()
@@ -347,6 +357,7 @@ def test_a_damaged_cached_snapshot_is_built_again(tmp_path: Path, china: Source)
     assert path.read_bytes() == good
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_the_longest_unused_go(tmp_path: Path, make: Make) -> None:
     paths = []
     for number in range(10):
@@ -357,6 +368,7 @@ def test_the_longest_unused_go(tmp_path: Path, make: Make) -> None:
     assert kept == set(paths[-8:])
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_a_snapshot_is_taken_as_it_is(tmp_path: Path, china: Source) -> None:
     out = tmp_path / "out.ipq"
     build([china], out, _quiet)
@@ -394,6 +406,7 @@ def test_a_user_whom_the_system_does_not_know(monkeypatch: pytest.MonkeyPatch) -
     assert default_data() == Path("/.local/share/ipquery")
 
 
+@pytest.mark.usefixtures("builds_here")
 def test_a_source_has_the_date_it_is_given_where_the_file_tells_none(
     tmp_path: Path, make: Callable[[str, bytes], Source], china: Source
 ) -> None:

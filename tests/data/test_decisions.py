@@ -26,6 +26,8 @@ from ipquery.data.sources import Source
 from ipquery.data.update.guard import Guard
 from tests.data.builder import write_snapshot
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 LINE = "databases"
 
 

@@ -14,6 +14,8 @@ from ipquery.data.sources import Source
 from tests.data.builder import write_snapshot
 from tests.data.files import xdb
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 Handle = Callable[[http.server.BaseHTTPRequestHandler], object]
 
 

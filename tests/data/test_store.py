@@ -31,6 +31,8 @@ from ipquery.data.sources import Source
 from tests.data.builder import write_snapshot
 from tests.data.files import xdb
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 CHINA = xdb([(0x01000000, 0x01FFFFFF, "中国|0|河南省|商丘市|联通")])
 NOBODY = 65534
 
@@ -462,11 +464,13 @@ _NAMES_OF_BUILDS = """
 import sys
 from pathlib import Path
 import ipquery
-from ipquery.data.build import ensure_snapshot
+from ipquery.data.blend.policy import Policy
+from ipquery.data.build import ListPaths
+from ipquery.data.build.store import _planned
 from ipquery.data.sources import Source
 assert ipquery.__file__.startswith(sys.argv[1])
 source = Source(Path(sys.argv[2]), name="some")
-print(ensure_snapshot([source], Path(sys.argv[3]), lambda what, done: None).name)
+print(_planned([source], Path(), ListPaths(), Policy()).out.name)
 """
 
 
@@ -492,7 +496,7 @@ def _name_of_build(package: Path, folder: Path) -> str:
     database = folder / "china.xdb"
     database.write_bytes(CHINA)
     done = subprocess.run(
-        [sys.executable, "-P", "-c", _NAMES_OF_BUILDS, package, database, folder / "cache"],
+        [sys.executable, "-P", "-c", _NAMES_OF_BUILDS, package, database],
         env={**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,

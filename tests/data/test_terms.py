@@ -14,6 +14,8 @@ from ipquery.data.sources import Source
 from ipquery.data.terms import DBIP_LITE, GEOLITE2, IP2LOCATION_LITE, Terms
 from tests.data.mmdb_files import mmdb, networks_of
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 CSV = b"0.0.1.0,0.0.1.255,NZ\n"
 
 
