@@ -11,6 +11,8 @@ from ipquery.cli import main
 from tests.data.mmdb_files import mmdb
 from tests.data.web_server import Server, file_answer, months, serving, text_answer
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 Run = Callable[..., Result]
 
 DATABASE = mmdb([(1 << 24, 8, 0)], [{"country_code": "CN"}], version=4)

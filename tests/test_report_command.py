@@ -17,6 +17,8 @@ from ipquery.cli.text import width
 from tests.data.reporting import HOSTILE, lines, write_hostile
 from tests.programs import IPQUERY
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 ONE = ["1.0.0.1", "1.0.0.2", "2.0.0.1", "3.0.0.1", "10.0.0.1"]
 
 

@@ -24,6 +24,8 @@ from ipquery.data.update.packages import NPM, PIP, Client
 from ipquery.data.update.recipe import PackageFile, Recipe
 from tests.data.files import xdb
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 CONTENT = xdb([(0x01000000, 0x01FFFFFF, "中国|0|河南省|商丘市|联通")])
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 V4 = PackageFile("npm", "@scope/some", "1.0", "db/v4.xdb", SHA256)

@@ -45,6 +45,8 @@ from tests.data.web_server import (
     unused_port,
 )
 
+pytestmark = pytest.mark.usefixtures("builds_here")
+
 NOW = datetime.datetime(2026, 11, 29, 10, tzinfo=datetime.UTC)
 ACCOUNT = {"IPQUERY_MAXMIND_ACCOUNT_ID": "123456", "IPQUERY_MAXMIND_LICENSE_KEY": "s3cr3t_mmk"}
 TOKENS = {"IPQUERY_IP2LOCATION_TOKEN": "s3cr3tT0ken", "IPQUERY_IPINFO_TOKEN": "s3cr3t/ipinfo"}
