@@ -25,12 +25,12 @@ from ipquery.net.peers import Peers
 from ipquery.net.proxy import ProxyError, read_header
 from ipquery.net.proxy_stream import ProxyStream
 from ipquery.net.quiet import QuietConnections
-from ipquery.net.sending import send_now
+from ipquery.net.sending import AND_CLOSE, send_now
 from ipquery.net.tls import Contexts
 from ipquery.net.tls_first import TlsFirst
 from ipquery.net.tls_records import Records
 from ipquery.net.tls_stream import TlsStream, TlsTransport
-from ipquery.net.transport import LoopTransport, address_of
+from ipquery.net.transport import LoopTransport, RestTransport, address_of
 
 _log = Logger()
 
@@ -105,34 +105,8 @@ class _Answered:
     buildProtocol: Callable[[IAddress | None], IProtocol]
 
 
-class _RestTransport(LoopTransport):
-    """The transport of a connection whose first answer the socket didn't take in full."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, factory: Any, peer: Any, rest: bytes, closes: bool
-    ) -> None:
-        """
-        :param rest: what is still to be sent of the answer.
-        :param closes: whether the connection is closed behind it.
-        """
-        super().__init__(loop, factory, peer)
-        self._rest = rest
-        self._closes = closes
-
-    def _begin(self) -> None:
-        self.write(self._rest)
-        self._rest = b""
-        # As when the peer says no more: so the protocol closes, and has a deadline for that.
-        if self._closes and not self.eof_received():
-            self.loseConnection()
-
-
 # What a plain request takes, and then some: a larger one gets its transport.
 _FIRST_BYTES = 1 << 14
-
-# The kernel then holds an answer back until the connection is closed, and sends both in one
-# segment: a tenth less of its time than for two.
-_AND_CLOSE = socket.MSG_MORE
 
 
 @attrs.frozen(eq=False)
@@ -344,14 +318,14 @@ class LoopPort:
             response, closes = answer
             # A socket that has sent nothing yet takes 16 KB and more at once, unless the kernel is
             # short of memory.
-            rest = send_now(connection, response, _AND_CLOSE if closes else 0)
+            rest = send_now(connection, response, AND_CLOSE if closes else 0)
         except OSError:
             closes = True  # the peer has gone already
         except Exception:
             _log.failure("a fault in a new connection; closing it")
         closes = closes or self._is_stopping
         if rest:
-            transport = _RestTransport(self._loop, self._answered, peer, rest, closes)
+            transport = RestTransport(self._loop, self._answered, peer, rest, closes)
             self._open(connection, transport)
         elif closes:
             # All that the peer had to send has been read: so closing resets nothing.

@@ -30,7 +30,7 @@ from twisted.logger import Logger
 
 from ipquery.net.opening import Openings
 from ipquery.net.quiet import QuietConnections
-from ipquery.net.sending import send_now
+from ipquery.net.sending import AND_CLOSE, send_now
 from ipquery.net.tls import Contexts
 from ipquery.net.tls_records import Records, handshake_fault
 
@@ -195,7 +195,7 @@ class _Opening:
         if not data:
             return True
         try:
-            rest = send_now(self._connection, data)
+            rest = send_now(self._connection, data, AND_CLOSE if closes else 0)
         except OSError:
             self._close()
             return False

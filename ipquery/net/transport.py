@@ -312,6 +312,28 @@ class LoopTransport(asyncio.Protocol):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
 
 
+class RestTransport(LoopTransport):
+    """The transport of a connection whose first answer the socket didn't take in full."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, factory: Any, peer: Any, rest: bytes, closes: bool
+    ) -> None:
+        """
+        :param rest: what is still to be sent of the answer.
+        :param closes: whether the connection is closed behind it.
+        """
+        super().__init__(loop, factory, peer)
+        self._rest = rest
+        self._closes = closes
+
+    def _begin(self) -> None:
+        self.write(self._rest)
+        self._rest = b""
+        # As when the peer says no more: so the protocol closes, and has a deadline for that.
+        if self._closes and not self.eof_received():
+            self.loseConnection()
+
+
 def address_of(name: Any) -> IAddress:
     """The address that a name of a socket stands for.
 
