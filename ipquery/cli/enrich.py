@@ -21,7 +21,7 @@ _STANDARD_OUTPUT = 1
     "--fields",
     metavar="FIELD,...",
     default="",
-    help="The fields to add, by the names that `lookup` prints, of which network, first and last "
+    help="The fields to add, by the names that lookup prints, of which network, first and last "
     "can be added, too. Without it country_code, province, city, isp and asn.",
 )
 @click.option("--prefix", help="What their names begin with: ip_ without it.")

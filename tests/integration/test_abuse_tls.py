@@ -282,4 +282,5 @@ def test_each_fault_of_a_header_is_said_once(daemon: Daemon) -> None:
         with from_balancer(daemon.port) as one:
             one.sendall(b"PROXY TCP4 192.0.2.7 10.0.0.1 99999 443\r\n" + QUERY)
             assert _read_all(one) == b""
+    daemon.wait_for_log("its PROXY header of version 1 has a bad port")
     assert daemon.log.count("its PROXY header of version 1 has a bad port") == 1
