@@ -144,7 +144,6 @@ class LoopPort:
         self._factory: Any = factory
         self._entrance = entrance
         self._balancers = entrance.balancers if entrance else Peers()
-        self._has_balancers = bool(self._balancers)
         self._answer_first: Callable[[bytes, Any], tuple[bytes, bool] | None] | None = None
         self._silent: QuietConnections | None = None
         self._quiet: QuietConnections | None = None
@@ -205,16 +204,14 @@ class LoopPort:
         try:
             connection, peer = self._accept_bare()
         except BlockingIOError:
-            if self._said_short:
-                self._say_enough()
+            self._say_enough()
             return False
         except OSError as error:
             if error.errno not in _SHORTAGE:
                 return True  # the peer has gone already
             self._pause(error)
             return False
-        if self._said_short:
-            self._say_enough()
+        self._say_enough()
         try:
             self._enter(connection, peer)
         except OSError:
@@ -226,7 +223,7 @@ class LoopPort:
 
         :raises OSError: the peer has gone.
         """
-        is_proxied = self._has_balancers and self._balancers.include(peer)
+        is_proxied = bool(self._balancers) and self._balancers.include(peer)
         first = b""
         if is_proxied or self._answer_first is not None or self._tls_first is not None:
             first = self._read_first(connection)
@@ -354,8 +351,9 @@ class LoopPort:
             self._retry = self._loop.call_later(_SHORTAGE_SECONDS, self._watch)
 
     def _say_enough(self) -> None:
-        self._said_short = False
-        _log.info("accepting connections again")
+        if self._said_short:
+            self._said_short = False
+            _log.info("accepting connections again")
 
     async def _hand_over(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         """Give a connection to the loop."""
