@@ -6,7 +6,7 @@ from ipquery.address import to_text
 from ipquery.data.columns.batch import Batch
 from ipquery.data.columns.numbers import NOT_AN_ADDRESS
 from ipquery.data.snapshot import Snapshot
-from ipquery.data.snapshot.finder import network_length
+from ipquery.data.snapshot.finder import network_text
 
 PLACES = ("first", "last", "network")
 """What may be chosen beside the fields of a record. Each address has its own."""
@@ -40,10 +40,8 @@ def place_of(snapshot: Snapshot, key: int) -> dict[str, str]:
     answer, first, last = snapshot.locate(version, number)
     if not answer:
         return {}
-    length = network_length(version, number, first, last)
-    free = (32 if version == 4 else 128) - length
     return {
         "first": to_text(version, first),
         "last": to_text(version, last),
-        "network": f"{to_text(version, number >> free << free)}/{length}",
+        "network": network_text(version, number, first, last),
     }

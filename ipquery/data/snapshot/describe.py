@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ipquery.address import to_text
-from ipquery.data.snapshot.finder import network_length
+from ipquery.data.snapshot.finder import network_length, network_text
 from ipquery.special import kind_of, same_kind
 
 if TYPE_CHECKING:
@@ -83,11 +83,8 @@ class Describer:
 
 
 def _at(step: _Step, version: int, number: int) -> bytes:
-    length = network_length(version, number, step.first, step.last)
-    free = (32 if version == 4 else 128) - length
-    return b'%b,"network":"%b/%d","kind":"%b"' % (
+    return b'%b,"network":"%b","kind":"%b"' % (
         step.members,
-        to_text(version, number >> free << free).encode(),
-        length,
+        network_text(version, number, step.first, step.last).encode(),
         kind_of(version, number).encode(),
     )

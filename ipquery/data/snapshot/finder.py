@@ -8,7 +8,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 import attrs
 
-from ipquery.address import V4_LAST, V6_LAST, parse, unpack_number
+from ipquery.address import V4_LAST, V6_LAST, parse, to_text, unpack_number
 from ipquery.data.snapshot.layout import WINDOW
 
 _V6_LOW = 2**64 - 1
@@ -118,6 +118,13 @@ def network_length(version: int, number: int, first: int, last: int) -> int:
     before = (first - 1) & ((2 << bits) - 1)
     free = min((number ^ before).bit_length(), (number ^ (last + 1)).bit_length()) - 1
     return bits - free
+
+
+def network_text(version: int, number: int, first: int, last: int) -> str:
+    """The prefix of :func:`network_length`, as ``1.2.3.0/24``."""
+    length = network_length(version, number, first, last)
+    free = (32 if version == 4 else 128) - length
+    return f"{to_text(version, number >> free << free)}/{length}"
 
 
 def make_finder(

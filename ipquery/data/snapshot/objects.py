@@ -27,7 +27,7 @@ import attrs
 
 from ipquery.address import parse, to_text, unpack_number
 from ipquery.data.record import DataError
-from ipquery.data.snapshot.finder import Steps, network_length
+from ipquery.data.snapshot.finder import Steps, network_text
 from ipquery.special import PUBLIC, is_special, kind_of, same_kind
 
 Find = Callable[[bytes], bytes | None]
@@ -56,12 +56,9 @@ def around(version: int, number: int, first: int, last: int) -> Around:
     :param first: the first and
     :param last: the last address of the range that has its answer.
     """
-    length = network_length(version, number, first, last)
-    free = (32 if version == 4 else 128) - length
-    network = to_text(version, number >> free << free)
     return Around(
         kind_of(version, number),
-        f"{network}/{length}",
+        network_text(version, number, first, last),
         to_text(version, first),
         to_text(version, last),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ipquery.address import V4_LAST, V6_LAST, parse, to_text, unpack_number
 from ipquery.data.record import FIELDS, DataError, Record
-from ipquery.data.snapshot.finder import Steps, make_finder, network_length
+from ipquery.data.snapshot.finder import Steps, make_finder, network_text
 from ipquery.data.snapshot.mapped import MappedFile
 from ipquery.data.snapshot.match import Match
 from ipquery.data.snapshot.objects import (
@@ -393,15 +393,13 @@ class Snapshot:
         version, number = parse(ip)
         answer, first, last = self.locate(version, number)
         record = self.record(answer) if answer else None
-        length = network_length(version, number, first, last)
-        free = (32 if version == 4 else 128) - length
         return Match(
             ip=to_text(version, number),
             record=record,
             kind=kind_of(version, number),
             first=to_text(version, first),
             last=to_text(version, last),
-            network=f"{to_text(version, number >> free << free)}/{length}",
+            network=network_text(version, number, first, last),
             sources=self.sources(answer) if answer else {},
         )
 
