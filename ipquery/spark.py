@@ -13,8 +13,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 try:
     import pyarrow
     import pyarrow.compute
@@ -225,9 +223,8 @@ def _looked_up(addresses: Any, snapshot: str, fields: tuple[str, ...]) -> Any:
     """A ``pyarrow.StructArray`` of what is said of them."""
     path = Path(SparkFiles.get(snapshot))
     given = [*batches(_in_16_bytes(addresses))]
-    index = _opened(path).index()
-    found = [np.empty(0, np.int32), *(index.find_batch(batch) for batch in given)]
-    columns = _columns(path, fields).of(given, np.concatenate(found))
+    numbers = _opened(path).index().find_batches(given)
+    columns = _columns(path, fields).of(given, numbers)
     for place, name in enumerate(fields):
         if name in _NUMBERS:
             columns[place] = columns[place].cast(_NUMBERS[name][1])

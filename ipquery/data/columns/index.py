@@ -1,6 +1,6 @@
 """Index: looks up columns of addresses in an open snapshot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -67,8 +67,11 @@ class Index:
 
     def find(self, addresses: Any) -> Column:
         """See :meth:`ipquery.data.snapshot.Snapshot.find_many`; the numbers alone."""
-        found = [self.find_batch(batch) for batch in batches(addresses)]
-        return np.concatenate(found) if found else np.empty(0, np.int32)
+        return self.find_batches(batches(addresses))
+
+    def find_batches(self, given: Iterable[Batch]) -> Column:
+        """The same of addresses in batches."""
+        return np.concatenate([np.empty(0, np.int32), *map(self.find_batch, given)])
 
     def find_batch(self, batch: Batch) -> Column:
         """The numbers of the answers of a batch.

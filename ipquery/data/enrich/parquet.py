@@ -166,9 +166,7 @@ class _Step:
             given = [*batches(table.column(self._number))]
         except TypeError as error:
             raise DataError(str(error)) from None
-        numbers = np.concatenate(
-            [np.empty(0, np.int32), *(self._index.find_batch(batch) for batch in given)]
-        )
+        numbers = self._index.find_batches(given)
         if self._options.anonymise:
             texts = [text.decode() for batch in given for text in self._prefixes.of(batch)]
             column = arrow.array(texts, arrow.string())

@@ -166,9 +166,7 @@ class Worker:
         block = Block.of(data)
         located = self._order.format.locate(block)
         given = [*batches_of(block, located)]
-        numbers = np.concatenate(
-            [np.empty(0, np.int32), *(self._index.find_batch(batch) for batch in given)]
-        )
+        numbers = self._index.find_batches(given)
         if self._placed is None:
             additions = [*map(self._additions.__getitem__, numbers.tolist())]
         else:

@@ -6,7 +6,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import attrs
-import numpy as np
 
 from ipquery.data.enrich.work import by_processes, enough_for_several
 from ipquery.data.ranges import Column
@@ -38,9 +37,9 @@ class _Lookup:
         self._index, self._kinds = snapshot.index(), Kinds()
 
     def of(self, part: Part) -> Answers:
-        found = [np.empty(0, np.int32), *map(self._index.find_batch, part.addresses)]
+        numbers = self._index.find_batches(part.addresses)
         kinds = sum(map(self._kinds.of, part.addresses), self._kinds.none)
-        return Answers(np.concatenate(found), part.seconds, kinds, part.odd)
+        return Answers(numbers, part.seconds, kinds, part.odd)
 
 
 def answers(
