@@ -117,7 +117,7 @@ class TlsFirst:
         records.say_close()
         # It may have gone already.
         with contextlib.closing(connection), contextlib.suppress(OSError):
-            connection.send(records.take(), socket.MSG_DONTWAIT)
+            send_now(connection, records.take(), AND_CLOSE)
 
 
 class _Opening:

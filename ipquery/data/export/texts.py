@@ -98,8 +98,9 @@ def _quoted(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
     line = io.StringIO()
     # Blanks at the ends belong to a field (RFC 4180); ClickHouse drops them unless it is quoted.
-    if text == text.strip():
-        csv.writer(line, lineterminator="").writerow([text])
-    else:
-        csv.writer(line, lineterminator="", quoting=csv.QUOTE_ALL).writerow([text])
+    csv.writer(
+        line,
+        lineterminator="",
+        quoting=csv.QUOTE_MINIMAL if text == text.strip() else csv.QUOTE_ALL,
+    ).writerow([text])
     return line.getvalue()
