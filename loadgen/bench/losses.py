@@ -62,9 +62,7 @@ class Daemon:
     @property
     def workers(self) -> list[int]:
         """Its workers, draining ones among them."""
-        leader = self.running.leader(_SERVER)
-        children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
-        return [int(pid) for pid in children if _is_worker(int(pid))]
+        return self.running.workers(_SERVER)
 
     def _said(self) -> int:
         log = (self.folder / f"{_SERVER.port}.log").read_text(errors="replace")
@@ -102,13 +100,6 @@ class Daemon:
         _until(lambda: victim not in self.workers and len(self.workers) == _WORKERS)
         # A worker that dies within its first second is restarted after a pause only.
         time.sleep(1.2)
-
-
-def _is_worker(pid: int) -> bool:
-    try:
-        return b"ipquery.fleet" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 def _until(true: Callable[[], bool]) -> None:

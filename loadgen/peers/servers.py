@@ -150,6 +150,13 @@ def _write_configurations(folder: Path) -> None:
     )
 
 
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"ipquery.fleet" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 class Running:
     """Servers that have been started, on one core or some."""
 
@@ -236,6 +243,12 @@ class Running:
         """The id of a server's first process."""
         # taskset has become the server by exec, so its process is the server's first.
         return self._started[self._command(server)].pid
+
+    def workers(self, server: Server) -> list[int]:
+        """The ids of the workers of one of ipquery's daemons, draining ones among them."""
+        leader = self.leader(server)
+        children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+        return [int(pid) for pid in children if _is_worker(int(pid))]
 
     def send_signal(self, server: Server, number: int) -> None:
         """Tell a server's first process something."""

@@ -31,8 +31,13 @@ def hosts_for(busy: float, plan: Plan) -> int:
     """
     all_there = busy / (plan.utilisation * plan.cores) / plan.racks
     one_lost = busy / (plan.utilisation_without_a_rack * plan.cores) / (plan.racks - 1)
+    return plan.racks * max(1, rounded_up(max(all_there, one_lost))) if busy else 0
+
+
+def rounded_up(count: float) -> int:
+    """The next whole number of hosts, or pods."""
     # Less than a millionth above a whole number is what rounding has made of it.
-    return plan.racks * max(1, math.ceil(max(all_there, one_lost) - 1e-6)) if busy else 0
+    return math.ceil(count - 1e-6)
 
 
 def site(rate: float, measured: Measured, plan: Plan, nginx: bool) -> Site:

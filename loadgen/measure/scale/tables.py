@@ -1,13 +1,18 @@
 """The tables of docs/scale.md, each computed from what was measured and what is assumed."""
 
-import math
 import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import attrs
 
-from loadgen.measure.scale.costs import for_a_billion, hosts_for, site, spread_seconds
+from loadgen.measure.scale.costs import (
+    for_a_billion,
+    hosts_for,
+    rounded_up,
+    site,
+    spread_seconds,
+)
 from loadgen.measure.scale.drawing import chance_of
 from loadgen.measure.scale.growth import keep_up
 from loadgen.measure.scale.inputs import Assumed, Measured
@@ -210,7 +215,7 @@ def pods(study: Study) -> Table:
     rows = [[say(head, target=100 * scaler.target, racks=plan.racks) for head in heads]]
     for rate in plan.requests_per_second:
         busy = rate * (found.direct_cpu + plan.network_cpu)
-        count = math.ceil(busy / scaler.target / scaler.pod_cores - 1e-6)
+        count = rounded_up(busy / scaler.target / scaler.pod_cores)
         rows.append([f"{rate:,.0f}", str(max(scaler.least, count)), str(hosts_for(busy, plan))])
     return rows
 
