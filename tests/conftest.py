@@ -25,6 +25,7 @@ from ipquery.data.sources import default_sources, ip2region_source
 from ipquery.data.update.fetch import fetch
 from ipquery.data.update.recipes import DBIP_CITY_2023
 from ipquery.net import reactor
+from tests.data.exporting import write_sample
 
 # pytest-twisted would install an asyncio reactor on the standard library's loop;
 # it takes the one that is there.
@@ -85,6 +86,12 @@ def builds_here(monkeypatch: pytest.MonkeyPatch) -> None:
         return said
 
     monkeypatch.setattr(parent, "_have_done", have_done)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A snapshot of both IP versions, to export or to enrich rows from. It stays as it is."""
+    return write_sample(tmp_path_factory.mktemp("sample") / "sample.ipq")
 
 
 @pytest.fixture(scope="session")

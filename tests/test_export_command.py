@@ -24,7 +24,6 @@ from ipquery.cli import main
 from ipquery.data.export.mmdb_shapes import SHAPES
 from ipquery.data.export.options import FORMATS, options_for
 from ipquery.data.record import FIELDS
-from tests.data.exporting import write_sample
 from tests.data.files import xdb
 from tests.programs import IPQUERY
 
@@ -41,11 +40,6 @@ class Done:
 
 
 Run = Callable[..., Done]
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sample(tmp_path_factory.mktemp("sample") / "sample.ipq")
 
 
 @pytest.fixture

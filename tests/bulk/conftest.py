@@ -12,14 +12,8 @@ import pytest
 from ipquery import Snapshot
 from ipquery.address import to_text
 from tests.data.addresses import INVALID, VALID, said
-from tests.data.exporting import write_sample
 from tests.data.tables import LAST
 from tests.programs import require, require_module
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sample(tmp_path_factory.mktemp("bulk") / "geo.ipq")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from ipquery.data.record import FIELDS
 from ipquery.data.sources import default_sources
 from tests.data.addresses import INVALID, VALID
 from tests.data.builder import write_snapshot
-from tests.data.exporting import MAPPED, full_records, worlds, write_sample
+from tests.data.exporting import MAPPED, full_records, worlds
 from tests.data.tables import RECORDS, Rows, addresses_of_interest, rows_of
 
 pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is missing: pip install 'ipquery[bulk]'")
@@ -163,11 +163,6 @@ def test_tables_say_what_records_do(tmp_path_factory: pytest.TempPathFactory, wo
             assert row == {name: getattr(record, name, None) for name in FIELDS}
         codes, values = found.codes("city")
         assert [values[code] for code in codes] == [row["city"] for row in rows]
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sample(tmp_path_factory.mktemp("columns") / "sample.ipq")
 
 
 def test_blocks_of_addresses_are_seen_through_to_their_last_address(tmp_path: Path) -> None:

@@ -27,14 +27,8 @@ from ipquery.data.enrich.output import Output
 from ipquery.data.enrich.prefixes import prefix_of
 from ipquery.data.enrich.totals import Totals
 from tests.data.addresses import FIELDS, said
-from tests.data.exporting import write_sample
 
 PLACED = ("network", "country_code", "last", "asn", "first")
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sample(tmp_path_factory.mktemp("enrich") / "sample.ipq")
 
 
 @pytest.fixture(scope="module")

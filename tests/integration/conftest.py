@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import browser
-from tests.data.exporting import write_sample
 from tests.integration.daemon import Daemons
 
 
@@ -54,9 +53,3 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: given[name] for name in pyfuncitem._fixtureinfo.argnames}
     given["browser_thread"].submit(pyfuncitem.obj, **arguments).result()
     return True
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A snapshot to export."""
-    return write_sample(tmp_path_factory.mktemp("sample") / "sample.ipq")
