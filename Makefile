@@ -35,21 +35,24 @@ REQUIREMENTS := setup.py pyproject.toml
 MMDB := "$${XDG_DATA_HOME:-$$HOME/.local/share}/ipquery/dbip-city-2023/dbip-city-lite-latest.mmdb"
 FETCH := [ -e $(MMDB) ] || $(VENV)/bin/ipquery fetch default >/dev/null
 
-.PHONY: serve test test-all test-bulk test-programs test-serve test-rooms lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-scale bench-tools scale accuracy screenshots deb test-packages clean
+.PHONY: serve test test-all test-bulk test-programs test-serve test-rooms test-nodes lint soak bench bench-connections bench-reloads bench-losses bench-cache bench-batch bench-nodes bench-scale bench-tools scale accuracy screenshots deb test-packages clean
 
 serve: $(VENV)/ready-to-serve $(if $(filter default,$(DB)),$(VENV)/tried-to-fetch)
 	@exec $(VENV)/bin/twistd -n --pidfile= ipquery \
 		$(foreach bind,$(BIND),-b '$(bind)') $(foreach db,$(DB),--db '$(db)')
 
-# Three at a time: what runs real programs waits for them more than it works.
+# Three at a time: what runs real programs waits for them more than it works. Nodes come by
+# themselves: how long callers wait when one fails is measured, and whoever else works is in it.
 test: $(VENV)/ready-to-test
 	@$(MAKE) --no-print-directory -j3 --output-sync=target \
 		test-programs test-rooms test-serve lint
+	@$(MAKE) --no-print-directory test-nodes
 
 PROGRAMS := tests/integration
 # Behind what is done first, so that none of the three is long alone: it would take a third longer.
 LATER := $(wildcard $(PROGRAMS)/test_[l-z]*.py)
 SERVE := tests/serve tests/contract tests/net tests/loadgen
+NODES := tests/nodes
 
 test-programs: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q $(PROGRAMS) $(LATER:%=--ignore=%)
@@ -59,7 +62,10 @@ test-serve: $(VENV)/ready-to-test
 	$(VENV)/bin/pytest -q $(LATER)
 
 test-rooms: $(VENV)/ready-to-test
-	$(VENV)/bin/pytest -q $(PROGRAMS:%=--ignore=%) $(SERVE:%=--ignore=%)
+	$(VENV)/bin/pytest -q $(patsubst %,--ignore=%,$(PROGRAMS) $(SERVE) $(NODES))
+
+test-nodes: $(VENV)/ready-to-test
+	$(VENV)/bin/pytest -q $(NODES)
 
 lint: $(VENV)/ready-to-test
 	$(VENV)/bin/ruff check
